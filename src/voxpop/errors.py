@@ -1,0 +1,21 @@
+"""The one error that a user is meant to read: what happened, with which value, and the cure."""
+
+
+class VoxpopError(Exception):
+    """A failure whose message a person can act on.
+
+    `what` says what happened with the value in it; `cure` says what to do, as an imperative sentence.
+    """
+
+    def __init__(self, what: str, cure: str = "", *, code: str = "failed") -> None:
+        super().__init__(f"{what} {cure}".strip())
+        self.what = what
+        self.cure = cure
+        self.code = code
+
+
+class UsageError(VoxpopError):
+    """The caller asked for something that cannot be: command line exit 2, HTTP 400."""
+
+    def __init__(self, what: str, cure: str = "", *, code: str = "bad_usage") -> None:
+        super().__init__(what, cure, code=code)

@@ -1,0 +1,176 @@
+"""What we ask and answer: the request, the prompt and the one stream of answer events; values only, no I/O."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from voxpop.posts import Post
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a search may return; times in microseconds of UTC, on witnessed time."""
+
+    since: int | None = None
+    until: int | None = None
+    handles: tuple[str, ...] = ()
+    lang: str = ""
+    min_likes: int = 0
+    limit: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question in its conversation: what every dialect parses into.
+
+    `as_of` (microseconds of UTC) answers as if it were then: nothing witnessed later exists; None means now.
+    """
+
+    messages: tuple[Message, ...]
+    voice: str = "regular"
+    as_of: int | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    max_tokens: int = 320
+    temperature: float = 0.0
+    seed: int = 0
+
+    @property
+    def question(self) -> str:
+        """The last thing that the user said."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A post as evidence, under the number by which the prompt and the citations name it.
+
+    `duplicates` counts the posts of near-equal text (itself included), `independent_authors` their accounts.
+    """
+
+    number: int
+    post: Post
+    score: float = 0.0
+    duplicates: int = 1
+    independent_authors: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All that an engine sees. `grammar` is GBNF; an engine that cannot apply it ignores it."""
+
+    messages: tuple[Message, ...]
+    passages: tuple[Passage, ...] = ()
+    grammar: str | None = None
+    max_tokens: int = 320
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    now: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one generation, as the engine counts them; `cached_tokens` of the prompt were not recomputed."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an engine's text; the last one carries the usage."""
+
+    text: str = ""
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How new the evidence is: witnessed times of the newest and oldest cited post (microseconds of UTC)."""
+
+    newest: int | None = None
+    oldest: int | None = None
+    stream_lag_s: float | None = None
+    simulated: bool = False
+
+
+TextKind = Literal["sentence", "notice", "chat", "quip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """The search has begun with this query."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The search has ended: how many posts matched, and the newest of them (microseconds of UTC)."""
+
+    posts: int
+    newest: int | None
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A passage that the next text cites; sent once, before its first use."""
+
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer that passed its checks.
+
+    `sentence` states facts and carries citations; `notice` is our own label; `chat` comes from a model's
+    memory or the conversation; `quip` carries the voice.
+    """
+
+    text: str
+    citations: tuple[int, ...] = ()
+    kind: TextKind = "sentence"
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A sentence that was not shown, and why."""
+
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds since the request came in."""
+
+    search_ms: float = 0.0
+    first_sentence_ms: float | None = None
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer is complete. `answerable` says whether the posts (or the model, when asked) had an answer."""
+
+    reason: Literal["stop", "length", "cancelled"]
+    answerable: bool
+    engine: str
+    voice: str
+    usage: Usage
+    freshness: Freshness
+    timings: Timings
+
+
+AnswerEvent = Searching | Found | Citation | Text | Withheld | Done

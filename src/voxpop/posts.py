@@ -1,0 +1,98 @@
+"""What the world said: posts and the events that add, change and remove them; values only, no I/O."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Author(NamedTuple):
+    """Who posted. `id` is the network's stable account id (a DID on Bluesky); a handle can change hands."""
+
+    id: str
+    handle: str = ""
+    name: str = ""
+
+
+class Media(NamedTuple):
+    """A picture, video or link card of a post; `alt` is its description or the card's title and summary."""
+
+    kind: str
+    url: str = ""
+    alt: str = ""
+
+
+class Engagement(NamedTuple):
+    """Counts at the moment of witnessing; zero where the network did not say."""
+
+    likes: int = 0
+    reposts: int = 0
+    replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One public post.
+
+    `id` is a URI unique across networks. Times are microseconds of UTC: `created_at` is the author's claim,
+    `witnessed_at` is when this text was seen, and it is the only time that is trusted.
+    """
+
+    id: str
+    network: str
+    author: Author
+    text: str
+    created_at: int
+    witnessed_at: int
+    url: str = ""
+    lang: str = ""
+    reply_to: str = ""
+    root: str = ""
+    quote_of: str = ""
+    media: tuple[Media, ...] = ()
+    links: tuple[str, ...] = ()
+    engagement: Engagement = field(default_factory=Engagement)
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """A post appeared, or its text changed."""
+
+    post: Post
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A post was removed; `at` (microseconds) is when the network said so."""
+
+    id: str
+    at: int
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountGone:
+    """An account was deleted, suspended or taken down: all that it posted until `at` goes with it."""
+
+    author_id: str
+    at: int
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """An account's handle or display name became known or changed."""
+
+    author: Author
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Fresh engagement counts of a post that may be stored."""
+
+    id: str
+    engagement: Engagement
+    cursor: str = ""
+
+
+Event = Upsert | Delete | AccountGone | Renamed | Counted
