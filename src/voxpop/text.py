@@ -1,0 +1,203 @@
+"""Words, sentences, numbers and names in a text of any language; pure, and never guesses beyond the text."""
+
+import hashlib
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+URL = re.compile(r"(?:https?://|www\.)[^\s<>\"”»）]+|\b[\w-]+\.(?:com|org|net|example)/\S*", re.IGNORECASE)
+HANDLE = re.compile(r"(?<![\w@])@[\w.-]*\w")
+_WORD = re.compile(r"[^\W_]+")
+_CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯]")
+_CJK_RUN = re.compile(r"[ァ-ヿ]+|[㐀-䶿一-鿿豈-﫿々]+|[가-힯]+")
+_HIRAGANA = re.compile(r"[\u3041-\u309f]+")
+_CAMEL = re.compile(r"#([A-Z][a-z]+(?:[A-Z][a-z]+|\d+)+)")
+_CAMEL_PART = re.compile(r"[A-Z][a-z]+|\d+")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’»)]*\s+|(?<=[。！？])|\s*\n+\s*|\s+(?=•)")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:mr|mrs|ms|dr|st|sgt|cpl|gen|gov|sen|rep|lt|col|capt|prof|vs|jr|sr|inc|approx|ave|(?-i:[A-Z])|"
+    r"(?:[a-z]\.)+[a-z]|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mme|av|env|sra?|dra?)\.$",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"(?<![\w.,])[+-]?\d+(?:[.,:’']\d+|[ \u00a0\u202f]\d{3}(?!\d))*(?:st|nd|rd|th|e|er|ère|º|ª|k|m|bn)?(?!\w)",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"“([^”]{3,})”|«\s*([^»]{3,}?)\s*»|„([^“]{3,})“|\"([^\"]{3,})\"|「([^」]{2,})」")
+_NAME = re.compile(r"[#@]?[^\W\d_][\w’'-]*")
+_LATIN = [*range(0xC0, 0x250), *range(0x1E00, 0x1F00)]
+_FOLD = {
+    c: "".join(d for d in unicodedata.normalize("NFKD", chr(c)) if not unicodedata.combining(d)) for c in _LATIN
+}
+_FOLD |= str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ı": "i"})
+
+_LETTER_RUN = re.compile(r"[^\W\d_]+")
+_ARTICLES = {"un", "uno", "null"}
+_MODAL = {"may", "march", "mars"}
+LANGUAGES = ("en", "fr", "es", "de", "pt", "it", "nl", "ja", "zh", "ko", "ar", "ru")
+
+
+def fold(text: str) -> str:
+    """Lower case, Latin letters without diacritics: as the index folds its terms."""
+    lowered = text.lower()
+    return lowered if lowered.isascii() else lowered.translate(_FOLD)
+
+
+def words(text: str) -> list[str]:
+    """The index's terms of a text, in order: folded alphanumeric runs; each CJK character stands alone."""
+    return _WORD.findall(fold(_spaced(text)))
+
+
+def _spaced(text: str) -> str:
+    return _CJK.sub(r" \g<0> ", text) if not text.isascii() and _CJK.search(text) else text
+
+
+def indexed(text: str, extras: Iterable[str] = ()) -> str:
+    """What the index reads of a post: its text, CJK characters apart, CamelCase hashtags also in parts."""
+    parts = [text, *extras]
+    if "#" in text:
+        parts += [" ".join(_CAMEL_PART.findall(tag)) for tag in _CAMEL.findall(text)]
+    return _spaced(" ".join(parts))
+
+
+def is_cjk(text: str) -> bool:
+    """Whether a text is written without spaces between words."""
+    return bool(_CJK.search(text))
+
+
+def keywords(text: str, lang: str = "en") -> list[str]:
+    """What a text in `lang` is about: its words less the function words, in order, once each.
+
+    A run of CJK characters without kana of grammar stays whole, to be searched as a phrase.
+    """
+    seen: dict[str, None] = {}
+    for run in _WORD.findall(_CJK_RUN.sub(r" \g<0> ", fold(_HIRAGANA.sub(" ", URL.sub(" ", text))))):
+        if run not in _stop_words(lang) and (len(run) > 1 or run.isdigit()):
+            seen[run] = None
+    return list(seen)
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences and lines of a text, in order; abbreviations, decimals and initials do not end one."""
+    out: list[str] = []
+    for piece in _SENTENCE_END.split(text):
+        if out and _ABBREVIATION.search(out[-1]) and not out[-1].endswith("\n"):
+            out[-1] = f"{out[-1]} {piece}"
+        elif piece and piece.strip():
+            out.append(piece.strip())
+    return out
+
+
+def bare(text: str) -> str:
+    """A sentence without the links, retweet marks and trailing hashtags that carry no words of it."""
+    text = re.sub(r"^(?:RT|MT|via)\s+(?:@\w+:?\s*)?", "", URL.sub("", text).strip())
+    text = re.sub(r"(?:\s*#\w+)+\s*$", "", text)
+    return re.sub(r"\s+", " ", text).strip(" \t-–—|•:")
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers of a text in one spelling: `12,000` and `12 000` are `12000`, `3,5` is `3.5`, `three` is `3`."""
+    text = URL.sub(" ", text)
+    spelled = _lexicon("number_words")
+    found = {_canonical(raw) for raw in _NUMBER.findall(text)}
+    return found | {spelled[w] for w in words(text) if w in spelled}
+
+
+def _canonical(raw: str) -> str:
+    raw = re.sub(r"(?<=\d)(?:st|nd|rd|th|e|er|ère|º|ª)$", "", raw.lower()).lstrip("+")
+    raw = re.sub(r"[ \u00a0\u202f’']", "", raw)
+    if re.fullmatch(r"-?\d{1,3}(?:[.,]\d{3})+(?:k|m|bn)?", raw):
+        return re.sub(r"[.,]", "", raw)
+    return raw.replace(",", ".")
+
+
+def dates(text: str) -> set[str]:
+    """Months and weekdays that a text names, folded."""
+    known = _lexicon("calendar")
+    return {
+        fold(w) for w in _LETTER_RUN.findall(text) if fold(w) in known and not (fold(w) in _MODAL and w.islower())
+    }
+
+
+def quotations(text: str) -> list[str]:
+    """Passages that a text puts between quotation marks."""
+    return [next(g for g in groups if g) for groups in _QUOTED.findall(text)]
+
+
+def names(text: str) -> set[str]:
+    """Handles, hashtags and capitalised words (not the first of a sentence, unless it is in capitals), folded."""
+    found: set[str] = set()
+    for sentence in sentences(URL.sub(" ", text)):
+        for match in _NAME.finditer(sentence):
+            word = match.group().strip("'’-")
+            word = re.sub(r"['’]s$", "", word)
+            first = not sentence[: match.start()].strip(" \"'“”«»()[]-–—•¿¡")
+            if word[:1] in "#@" or (word[:1].isupper() and (not first or word.isupper()) and len(word) > 1):
+                found.add(fold(word.lstrip("#@")))
+    return found
+
+
+def fingerprint(text: str) -> int:
+    """63 bits that are equal for copies of a text: links, retweet marks, case and punctuation do not count."""
+    core = " ".join(_WORD.findall(URL.sub(" ", re.sub(r"^(?:RT|MT)\s+@\w+:?\s*", "", text)).lower()))
+    return int.from_bytes(hashlib.blake2b((core or text).encode(), digest_size=8).digest(), "big") >> 1
+
+
+def shingles(text: str) -> frozenset[str]:
+    """Pairs of neighbouring words: what near-duplicates share."""
+    terms = words(bare(text))
+    return frozenset(f"{a} {b}" for a, b in pairwise(terms)) or frozenset(terms)
+
+
+def alike(a: frozenset[str], b: frozenset[str]) -> float:
+    """Overlap of two shingle sets by the smaller one, 0 to 1."""
+    return len(a & b) / min(len(a), len(b)) if a and b else 0.0
+
+
+@lru_cache(maxsize=1024)
+def language(text: str, default: str = "en") -> str:
+    """ISO 639-1 code of a short text: by its function words, else by a trained identifier."""
+    if re.search(r"[぀-ヿ]", text):
+        return "ja"
+    terms = [fold(w) for w in _LETTER_RUN.findall(URL.sub(" ", text))]
+    votes = {code: sum(t in _stop_words(code) for t in terms) for code in _word_lists()["function_words"]}
+    best = max(votes, key=lambda code: votes[code])
+    if 3 * votes[best] >= max(1, len(terms)) and sum(v == votes[best] for v in votes.values()) == 1:
+        return best
+    if len(terms) < 3:
+        return default
+    return str(_identifier().classify(text)[0])
+
+
+@lru_cache(maxsize=1)
+def _word_lists() -> dict[str, dict[str, str]]:
+    return tomllib.loads(resources.files("voxpop").joinpath("words.toml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=32)
+def _stop_words(lang: str) -> frozenset[str]:
+    return frozenset(words(_word_lists()["function_words"].get(lang, "")))
+
+
+@lru_cache(maxsize=2)
+def _lexicon(section: str) -> dict[str, str]:
+    return {
+        word: str(place)
+        for group in _word_lists()[section].values()
+        for place, word in enumerate(words(group))
+        if word not in _ARTICLES
+    }
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:  # loaded at first need: half a second
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_pickled_model(MODEL_FILE)
+    identifier.set_languages(list(LANGUAGES))
+    return identifier
