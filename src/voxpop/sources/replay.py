@@ -1,0 +1,310 @@
+"""Replay recorded posts from a JSONL file (.gz, .zst); a row without a text or a time is dropped, never guessed.
+
+One row is one JSON object: `id`, `platform`, `author`, `created_at`, `text`, and if known `url`, `lang`,
+`in_reply_to_id` and `public_metrics`. A recording has no witness of its own, so the row's `created_at` stands for
+both times. The cursor is the offset in the unpacked file of the byte after the row.
+"""
+
+import asyncio
+import gzip
+import time
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import orjson
+import zstandard
+
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.posts import Author, Engagement, Event, Post, Upsert
+from voxpop.times import MICROS, micros
+
+MAX_ROW_BYTES = 1 << 20
+MAX_TEXT = 30_000
+_BLOCK = 1 << 18
+_ROWS_A_CHUNK = 1000
+_NO_ENGAGEMENT = Engagement()
+_UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+
+
+class _Row(NamedTuple):
+    """A line of the file and the offset after it; `line` is None where the line was too long to keep."""
+
+    line: bytes | None
+    end: int
+
+
+class _Chunk(NamedTuple):
+    """What some rows became."""
+
+    events: list[Event]
+    dropped: Counter[str]
+    end: int
+
+
+class ReplaySource:
+    """The rows of one file, in their order, then the end.
+
+    `speed` is "max" or how many recorded seconds pass in one real second. Posts carry the `platform` of their row
+    as their network; `network` is only the name of the source's kind.
+    """
+
+    simulated = False
+
+    def __init__(
+        self,
+        path: str | Path,
+        speed: float | Literal["max"] = "max",
+        *,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = Path(path)
+        if speed != "max" and not 0 < speed < float("inf"):
+            raise UsageError(f"Replay speed {speed!r} is not possible.", "Give 'max' or a number above 0.")
+        if not self.path.is_file():
+            raise _missing(self.path)
+        self.name = name or f"replay:{self.path.name}"
+        self.network = "replay"
+        self.speed = speed
+        self.dropped: Counter[str] = Counter()
+        self.state = "not started"
+        self._clock = clock
+
+    async def events(self, after: str | None) -> AsyncIterator[Event]:
+        """The rows after the cursor; files and JSON are read in a thread, so the loop stays free."""
+        rows = _rows(self.path, _offset(after, self.name))
+        wait = None if self.speed == "max" else _Pace(self.speed, self._clock).wait
+        read, self.state = 0, f"replaying {self.path.name}"
+        while True:
+            try:
+                chunk = await asyncio.to_thread(_next_chunk, rows)
+            except _UNREADABLE as error:
+                self.state = f"stopped: {self.path.name} is unreadable"
+                raise _unreadable(self.path, error) from error
+            if chunk is None:
+                break
+            self.dropped.update(chunk.dropped)
+            for event in chunk.events:
+                if wait is not None:
+                    await wait(event)
+                yield event
+            read += len(chunk.events)
+            self.state = f"replaying {self.path.name}, {read:,} posts read"
+        self.state = f"ended: {self.path.name}, {read:,} posts read"
+
+
+class _Pace:
+    """Hold each event back until its recorded time comes; late and out-of-order events pass at once."""
+
+    def __init__(self, speed: float, clock: Callable[[], float]) -> None:
+        self._speed, self._clock = speed, clock
+        self._origin: tuple[float, int] | None = None
+
+    async def wait(self, event: Event) -> None:
+        at = event.post.witnessed_at if isinstance(event, Upsert) else 0
+        if self._origin is None:
+            self._origin = (self._clock(), at)
+        started, first = self._origin
+        early = (at - first) / MICROS / self._speed - (self._clock() - started)
+        if early > 0:
+            await asyncio.sleep(early)
+
+
+def read_row(line: bytes, cursor: str = "") -> Upsert | str:
+    """One row as an event, or the reason why it is none."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return "not JSON"
+    if type(row) is not dict:
+        return "not an object"
+    get: Callable[..., Any] = row.get
+    text = get("text")
+    if type(text) is not str or not text or text.isspace():
+        return "no text"
+    if len(text) > MAX_TEXT:
+        return "text too long"
+    network = get("platform")
+    if type(network) is not str or not network.isidentifier():
+        return "bad platform"
+    try:
+        at = _time(get("created_at", ""))
+    except (TypeError, ValueError):
+        return "bad time"
+    if at < 0:
+        return "bad time"
+    return Upsert(_post(get, text, network, at), cursor)
+
+
+def _post(get: Callable[..., Any], text: str, network: str, at: int) -> Post:
+    handle = get("author")
+    if type(handle) is not str:
+        handle = ""
+    id_ = _uri(network, get("id")) or _derived(network, handle, at, text)
+    url, lang, reply, counts = get("url"), get("lang"), get("in_reply_to_id"), get("public_metrics")
+    if type(url) is not str or not url.startswith(("https://", "http://")):
+        url = ""
+    return Post(
+        id_,
+        network,
+        _author(network, handle, id_),
+        text,
+        at,
+        at,
+        url,
+        _lang(lang) if type(lang) is str else "",
+        _uri(network, reply) if reply is not None else "",
+        engagement=_engagement(counts) if type(counts) is dict else _NO_ENGAGEMENT,
+    )
+
+
+def _uri(network: str, id_: object) -> str:
+    if type(id_) is int:
+        id_ = str(id_)
+    if type(id_) is not str or not id_ or len(id_) > 512:
+        return ""
+    return id_ if id_.startswith("at://") else f"{network}:{id_}"
+
+
+def _derived(network: str, handle: str, at: int, text: str) -> str:
+    digest = blake2b(f"{network}\0{handle}\0{at}\0{text}".encode(), digest_size=12)
+    return f"replay:{digest.hexdigest()}"
+
+
+@lru_cache(maxsize=65_536)
+def _known(network: str, handle: str) -> Author:
+    return Author(f"{network}:{handle.lower()}", handle)
+
+
+def _author(network: str, handle: str, id_: str) -> Author:
+    if id_.startswith("at://did:"):
+        return Author(id_[5:].partition("/")[0], handle)
+    return _known(network, handle) if handle else Author("")
+
+
+@lru_cache(maxsize=1024)
+def _lang(tag: str) -> str:
+    primary = tag.lower().partition("-")[0]
+    return primary if primary != "und" and primary.isalpha() and len(primary) <= 8 else ""
+
+
+def _engagement(counts: dict[str, object]) -> Engagement:
+    likes, reposts, replies = counts.get("like_count"), counts.get("retweet_count"), counts.get("reply_count")
+    return Engagement(_count(likes), _count(reposts), _count(replies))
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
+
+
+@lru_cache(maxsize=8192)
+def _minute(text: str) -> int:
+    return micros(text + "00Z")
+
+
+def _time(text: str) -> int:
+    """ISO 8601 as microseconds; `YYYY-MM-DDTHH:MM:SS.mmmZ` takes the fast way."""
+    if len(text) == 24 and text[23] == "Z" and text[19] == "." and text[16] == ":":
+        seconds, millis = text[17:19], text[20:23]
+        if seconds.isdecimal() and millis.isdecimal() and seconds < "60":
+            return _minute(text[:17]) + int(seconds) * MICROS + int(millis) * 1000
+    return micros(text)
+
+
+def _next_chunk(rows: Iterator[_Row]) -> _Chunk | None:
+    events: list[Event] = []
+    dropped: Counter[str] = Counter()
+    end = -1
+    for line, end in rows:
+        event = "line too long" if line is None else read_row(line, str(end))
+        if isinstance(event, str):
+            dropped[event] += 1
+        else:
+            events.append(event)
+        if len(events) >= _ROWS_A_CHUNK or dropped.total() >= _ROWS_A_CHUNK:
+            break
+    return None if end < 0 else _Chunk(events, dropped, end)
+
+
+def _rows(path: Path, offset: int) -> Iterator[_Row]:
+    """The lines that start at or after the offset in the unpacked bytes; empty lines are passed over."""
+    at, rest, skipping = 0, b"", False
+    for block in _blocks(path):
+        if at + len(block) <= offset:
+            at += len(block)
+            continue
+        if at < offset:
+            block, at = block[offset - at :], offset  # noqa: PLW2901
+        lines = (rest + block).split(b"\n")
+        at -= len(rest)
+        rest = lines.pop()
+        for line in lines:
+            at += len(line) + 1
+            if skipping:
+                skipping = False
+            elif line and not line.isspace():
+                yield _Row(line, at)
+        if len(rest) > MAX_ROW_BYTES:
+            at += len(rest)
+            rest = b""
+            if not skipping:
+                skipping = True
+                yield _Row(None, at)
+        at += len(rest)
+    if rest and not rest.isspace() and not skipping:
+        yield _Row(rest, at)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    if path.suffix == ".zst":
+        yield from _unzstd(path)
+        return
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _unzstd(path: Path) -> Iterator[bytes]:
+    """Frame after frame; a frame that breaks off is an error, which the library's own reader does not tell."""
+    unpack = zstandard.ZstdDecompressor()
+    frame = None
+    with path.open("rb") as file:
+        while packed := file.read(1 << 15):
+            while packed:
+                frame = frame or unpack.decompressobj()
+                if block := frame.decompress(packed):
+                    yield block
+                packed, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        raise EOFError("the compressed stream breaks off")
+
+
+def _offset(after: str | None, name: str) -> int:
+    if after is None or after == "":
+        return 0
+    if not (after.isascii() and after.isdigit()):
+        raise VoxpopError(
+            f"The cursor {after!r} of source {name!r} is not a byte offset.",
+            "Remove that source's cursor from the store; the file is then read from its start.",
+        )
+    return int(after)
+
+
+def _missing(path: Path) -> VoxpopError:
+    return VoxpopError(
+        f"No replay file at {str(path)!r}.", "Give the path of a .jsonl, .jsonl.gz or .jsonl.zst file."
+    )
+
+
+def _unreadable(path: Path, error: BaseException) -> VoxpopError:
+    if isinstance(error, FileNotFoundError):
+        return _missing(path)
+    return VoxpopError(
+        f"The replay file {str(path)!r} cannot be read: {error}.",
+        "Check it with 'zstd -t' or 'gzip -t', then copy or record it again.",
+    )
