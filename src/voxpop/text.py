@@ -154,11 +154,6 @@ def shingles(text: str) -> frozenset[str]:
     return frozenset(f"{a} {b}" for a, b in pairwise(terms)) or frozenset(terms)
 
 
-def alike(a: frozenset[str], b: frozenset[str]) -> float:
-    """Overlap of two shingle sets by the smaller one, 0 to 1."""
-    return len(a & b) / min(len(a), len(b)) if a and b else 0.0
-
-
 @lru_cache(maxsize=1024)
 def language(text: str, default: str = "en") -> str:
     """ISO 639-1 code of a short text: by its function words, else by a trained identifier."""
@@ -196,8 +191,7 @@ def _lexicon(section: str) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _identifier() -> Any:  # loaded at first need: half a second
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    import py3langid
 
-    identifier = LanguageIdentifier.from_pickled_model(MODEL_FILE)
-    identifier.set_languages(list(LANGUAGES))
-    return identifier
+    py3langid.set_languages(list(LANGUAGES))
+    return py3langid

@@ -1,0 +1,345 @@
+"""SQLite is the truth: posts, versions, tombstones and cursors, a batch and its cursor in one transaction.
+
+It refuses a post that was deleted, a post of an account that is gone, and a text older than the one it holds.
+A removed or edited-away text is overwritten in the file (`secure_delete`); only its fingerprint is kept.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from voxpop.posts import (
+    AccountGone,
+    Author,
+    Counted,
+    Delete,
+    Engagement,
+    Event,
+    Media,
+    Post,
+    Renamed,
+    Upsert,
+)
+from voxpop.store import Applied, Query
+from voxpop.text import fingerprint
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS posts (
+  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, network TEXT NOT NULL, author_id TEXT NOT NULL,
+  text TEXT NOT NULL, created_at INTEGER NOT NULL, witnessed_at INTEGER NOT NULL, url TEXT, lang TEXT,
+  reply_to TEXT, root TEXT, quote_of TEXT, extra BLOB, likes INTEGER, reposts INTEGER, replies INTEGER,
+  fingerprint INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS posts_by_author ON posts(author_id, witnessed_at);
+CREATE INDEX IF NOT EXISTS posts_by_text ON posts(fingerprint);
+CREATE INDEX IF NOT EXISTS posts_by_time ON posts(witnessed_at);
+CREATE TABLE IF NOT EXISTS authors (id TEXT PRIMARY KEY, handle TEXT NOT NULL, name TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS authors_by_handle ON authors(handle COLLATE NOCASE);
+CREATE TABLE IF NOT EXISTS versions (
+  id TEXT NOT NULL, witnessed_at INTEGER NOT NULL, fingerprint INTEGER NOT NULL,
+  PRIMARY KEY (id, witnessed_at)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tombstones (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (author_id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unindex (seq INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_INSERT = f"INSERT INTO posts VALUES ({', '.join('?' * 17)})"
+_SELECT = """SELECT p.id, p.network, p.author_id, a.handle, a.name, p.text, p.created_at, p.witnessed_at, p.url,
+  p.lang, p.reply_to, p.root, p.quote_of, p.extra, p.likes, p.reposts, p.replies, p.seq, p.fingerprint
+  FROM posts p LEFT JOIN authors a ON a.id = p.author_id"""
+_CHUNK = 500
+
+
+@dataclass(slots=True)
+class Stored:
+    """A post with its place in the store: `seq` grows with every stored text and is never used twice."""
+
+    seq: int
+    post: Post
+    fingerprint: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a committed batch changed: posts to index, sequence numbers to take out of the index."""
+
+    applied: Applied
+    added: list[Stored]
+    removed: list[int]
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """A connection with the store's settings; a reader never blocks the writer (WAL)."""
+    con = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    con.execute("PRAGMA journal_mode=WAL")
+    con.execute("PRAGMA synchronous=NORMAL")
+    con.execute("PRAGMA secure_delete=ON")
+    con.execute("PRAGMA cache_size=-65536")
+    con.execute("PRAGMA temp_store=MEMORY")
+    if readonly:
+        con.execute("PRAGMA query_only=ON")
+    return con
+
+
+class Writer:
+    """The only writer of a store's database."""
+
+    def __init__(self, path: Path) -> None:
+        self._con = connect(path)
+        self._con.executescript(_SCHEMA)
+        row = self._con.execute("SELECT value FROM counters WHERE name = 'seq'").fetchone()
+        self._seq: int = row[0] if row else 0
+        self._authors: dict[str, tuple[str, str]] = {}
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close."""
+        self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._con.close()
+
+    def apply(self, source: str, events: Sequence[Event]) -> Batch:
+        """Store a batch and its last cursor in one transaction; on an error nothing of it is stored."""
+        seq, authors = self._seq, dict(self._authors)
+        self._con.execute("BEGIN IMMEDIATE")
+        try:
+            batch = _Change(self._con, events).run()
+            for stored in batch.added:
+                self._seq += 1
+                stored.seq = self._seq
+            self._insert(batch.added)
+            self._name(e.author for e in events if isinstance(e, Renamed))
+            if cursor := next((e.cursor for e in reversed(events) if e.cursor), ""):
+                self._con.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (source, cursor))
+            self._con.execute("INSERT OR REPLACE INTO counters VALUES ('seq', ?)", (self._seq,))
+            self._con.execute("COMMIT")
+        except BaseException:
+            self._con.execute("ROLLBACK")
+            self._seq, self._authors = seq, authors
+            raise
+        return batch
+
+    def skip_to(self, seq: int) -> range:
+        """Never use numbers up to `seq` again; returns those that the index holds and the truth has lost.
+
+        After a power cut SQLite may have lost its last transactions while the index kept its commit.
+        """
+        lost = range(self._seq + 1, seq + 1)
+        self._seq = max(self._seq, seq)
+        return lost
+
+    def forget_unindexed(self, seqs: Iterable[int]) -> None:
+        """The index no longer holds these: they need not be taken out again after a crash."""
+        self._con.executemany("DELETE FROM unindex WHERE seq = ?", [(s,) for s in seqs])
+
+    def _insert(self, added: list[Stored]) -> None:
+        self._con.executemany(_INSERT, [_row(s) for s in added])
+        self._name(s.post.author for s in added if s.post.author.handle or s.post.author.name)
+
+    def _name(self, authors: Iterable[Author]) -> None:
+        fresh = {}
+        for id_, handle, name in authors:
+            if self._authors.get(id_) != (handle, name):
+                fresh[id_] = self._authors[id_] = (handle, name)
+        if len(self._authors) > 200_000:
+            self._authors.clear()
+        self._con.executemany(
+            "INSERT INTO authors VALUES (?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
+            " handle = CASE WHEN excluded.handle = '' THEN handle ELSE excluded.handle END,"
+            " name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END",
+            [(id_, handle, name) for id_, (handle, name) in fresh.items()],
+        )
+
+
+class _Change:
+    """Folds one batch over what is stored, in the order of its events."""
+
+    def __init__(self, con: sqlite3.Connection, events: Sequence[Event]) -> None:
+        self._con = con
+        self._events = events
+        self._new: dict[str, Stored] = {}
+        self._removed: list[int] = []
+        self._deleted = self._edited = self._unchanged = self._refused = 0
+        ids = {e.post.id if isinstance(e, Upsert) else e.id for e in events if isinstance(e, Upsert | Delete)}
+        self._known: dict[str, tuple[int, int, int]] = {
+            r[0]: (r[1], r[2], r[3])
+            for r in _chunked(con, "SELECT id, seq, witnessed_at, fingerprint FROM posts WHERE id IN ({})", ids)
+        }
+        self._dead = {r[0] for r in _chunked(con, "SELECT id FROM tombstones WHERE id IN ({})", ids)}
+        self._gone: dict[str, int] = dict(con.execute("SELECT author_id, at FROM gone"))
+
+    def run(self) -> Batch:
+        for event in self._events:
+            if isinstance(event, Upsert):
+                self._upsert(event.post)
+            elif isinstance(event, Delete):
+                self._delete(event)
+            elif isinstance(event, AccountGone):
+                self._account_gone(event)
+            elif isinstance(event, Counted):
+                self._count(event.id, event.engagement)
+        self._drop(self._removed)
+        added = list(self._new.values())
+        applied = Applied(len(added), self._edited, self._deleted, self._unchanged, self._refused)
+        return Batch(applied, added, self._removed)
+
+    def _upsert(self, post: Post) -> None:
+        if post.id in self._dead or post.witnessed_at <= self._gone.get(post.author.id, -1):
+            self._refused += 1
+            return
+        mark = fingerprint(post.text)
+        if pending := self._new.get(post.id):
+            known = (0, pending.post.witnessed_at, pending.fingerprint)
+        elif not (known := self._known.get(post.id)):  # type: ignore[assignment]
+            self._new[post.id] = Stored(0, post, mark)
+            return
+        seq, witnessed_at, old_mark = known
+        if post.witnessed_at <= witnessed_at or mark == old_mark:
+            self._unchanged += 1
+            if post.engagement != Engagement():
+                self._count(post.id, post.engagement)
+            return
+        self._edited += 1
+        self._con.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?)", (post.id, witnessed_at, old_mark))
+        if seq:
+            self._removed.append(seq)
+            del self._known[post.id]
+        self._new[post.id] = Stored(0, post, mark)
+
+    def _delete(self, event: Delete) -> None:
+        self._con.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (event.id, event.at))
+        self._dead.add(event.id)
+        if self._new.pop(event.id, None):
+            self._deleted += 1
+        elif known := self._known.pop(event.id, None):
+            self._removed.append(known[0])
+            self._deleted += 1
+
+    def _account_gone(self, event: AccountGone) -> None:
+        self._con.execute(
+            "INSERT INTO gone VALUES (?, ?) ON CONFLICT(author_id) DO UPDATE SET at = max(at, excluded.at)",
+            (event.author_id, event.at),
+        )
+        self._gone[event.author_id] = max(event.at, self._gone.get(event.author_id, -1))
+        for id_, stored in list(self._new.items()):
+            if stored.post.author.id == event.author_id and stored.post.witnessed_at <= event.at:
+                del self._new[id_]
+                self._deleted += 1
+        for id_, seq in self._con.execute(
+            "SELECT id, seq FROM posts WHERE author_id = ? AND witnessed_at <= ?", (event.author_id, event.at)
+        ).fetchall():
+            if self._known.pop(id_, (seq,))[0] == seq and seq not in self._removed:
+                self._removed.append(seq)
+                self._deleted += 1
+        self._con.execute("DELETE FROM authors WHERE id = ?", (event.author_id,))
+
+    def _count(self, id_: str, counts: Engagement) -> None:
+        if pending := self._new.get(id_):
+            pending.post = replace(pending.post, engagement=counts)
+        else:
+            self._con.execute("UPDATE posts SET likes = ?, reposts = ?, replies = ? WHERE id = ?", (*counts, id_))
+
+    def _drop(self, seqs: list[int]) -> None:
+        pairs = [(s,) for s in seqs]
+        self._con.executemany("DELETE FROM posts WHERE seq = ?", pairs)
+        self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", pairs)
+
+
+class Reader:
+    """One thread's view of the truth; every call sees the newest committed state."""
+
+    def __init__(self, path: Path) -> None:
+        self._con = connect(path, readonly=True)
+
+    def close(self) -> None:
+        self._con.close()
+
+    def cursor(self, source: str) -> str | None:
+        row = self._con.execute("SELECT cursor FROM cursors WHERE source = ?", (source,)).fetchone()
+        return str(row[0]) if row else None
+
+    def by_ids(self, ids: Sequence[str]) -> list[Post]:
+        found = {r[0]: _stored(r).post for r in _chunked(self._con, _SELECT + " WHERE p.id IN ({})", ids)}
+        return [found[i] for i in ids if i in found]
+
+    def by_seqs(self, seqs: Iterable[int]) -> Iterator[Stored]:
+        return map(_stored, _chunked(self._con, _SELECT + " WHERE p.seq IN ({})", seqs))
+
+    def after(self, seq: int) -> Iterator[Stored]:
+        """Posts stored after `seq`, in order: what an index that ends there has missed."""
+        return map(_stored, self._con.execute(_SELECT + " WHERE p.seq > ? ORDER BY p.seq", (seq,)))
+
+    def unindexed(self) -> list[int]:
+        """Removed texts that the index may still hold."""
+        return [r[0] for r in self._con.execute("SELECT seq FROM unindex ORDER BY seq")]
+
+    def author_ids(self, handles: Iterable[str]) -> list[str]:
+        asked = [h.lstrip("@") for h in handles]
+        rows = _chunked(self._con, "SELECT id FROM authors WHERE handle COLLATE NOCASE IN ({})", asked)
+        return [r[0] for r in rows] + [h for h in asked if h.startswith("did:")]
+
+    def latest(self, query: Query, author_ids: Sequence[str], limit: int) -> list[Stored]:
+        """The newest posts within the bounds of a query that has no words."""
+        where, values = ["p.witnessed_at BETWEEN ? AND ?"], [query.since or 0, query.until or 1 << 62]
+        if query.handles:
+            where.append(f"p.author_id IN ({', '.join('?' * len(author_ids))})")
+        if query.lang:
+            where.append("p.lang = ?")
+        if query.min_likes:
+            where.append(f"p.likes >= {int(query.min_likes)}")
+        values += [*author_ids, *([query.lang] if query.lang else [])]  # type: ignore[list-item]
+        sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY p.witnessed_at DESC LIMIT {int(limit)}"
+        return [_stored(r) for r in self._con.execute(sql, values)]
+
+    def copies(self, marks: Iterable[int], until: int) -> dict[int, tuple[int, int]]:
+        """For each text fingerprint: how many posts carry it by `until`, and from how many authors."""
+        sql = (
+            "SELECT fingerprint, count(*), count(DISTINCT author_id) FROM posts"
+            f" WHERE fingerprint IN ({{}}) AND witnessed_at <= {int(until)} GROUP BY fingerprint"
+        )
+        return {r[0]: (r[1], r[2]) for r in _chunked(self._con, sql, marks)}
+
+    def totals(self) -> dict[str, int]:
+        """Counts of posts, tombstones and texts waiting to leave the index; the newest witnessed time."""
+        one = self._con.execute(
+            "SELECT (SELECT count(*) FROM posts), (SELECT count(*) FROM tombstones),"
+            " (SELECT count(*) FROM unindex), (SELECT max(witnessed_at) FROM posts),"
+            " (SELECT coalesce(max(seq), 0) FROM posts)"
+        ).fetchone()
+        return dict(zip(("posts", "tombstones", "unindex", "newest", "seq"), one, strict=True))
+
+    def cursors(self) -> dict[str, str]:
+        return dict(self._con.execute("SELECT source, cursor FROM cursors"))
+
+    def check(self) -> str:
+        """SQLite's own word on the file: `ok`, or what is wrong."""
+        return str(self._con.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+
+def _chunked(con: sqlite3.Connection, sql: str, values: Iterable[Any]) -> Iterator[Any]:
+    asked = list(values)
+    for start in range(0, len(asked), _CHUNK):
+        chunk = asked[start : start + _CHUNK]
+        yield from con.execute(sql.format(", ".join("?" * len(chunk))), chunk)
+
+
+def _row(stored: Stored) -> tuple[Any, ...]:
+    p = stored.post
+    extra = orjson.dumps([p.media, p.links]) if p.media or p.links else None
+    return (
+        stored.seq, p.id, p.network, p.author.id, p.text, p.created_at, p.witnessed_at, p.url, p.lang,
+        p.reply_to, p.root, p.quote_of, extra, *p.engagement, stored.fingerprint,
+    )  # fmt: skip
+
+
+def _stored(row: Any) -> Stored:
+    media, links = orjson.loads(row[13]) if row[13] else ((), ())
+    post = Post(
+        id=row[0], network=row[1], author=Author(row[2], row[3] or "", row[4] or ""), text=row[5],
+        created_at=row[6], witnessed_at=row[7], url=row[8], lang=row[9], reply_to=row[10], root=row[11],
+        quote_of=row[12], media=tuple(Media(*m) for m in media), links=tuple(links),
+        engagement=Engagement(row[14], row[15], row[16]),
+    )  # fmt: skip
+    return Stored(row[17], post, row[18])
