@@ -36,6 +36,7 @@ _FOLD = {
 }
 _FOLD |= str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ı": "i"})
 
+_INFLECTION = re.compile(r"(?:ing|ed|es|er|s|e)$")
 _LETTER_RUN = re.compile(r"[^\W\d_]+")
 _ARTICLES = {"un", "uno", "null"}
 _MODAL = {"may", "march", "mars"}
@@ -170,8 +171,28 @@ def language(text: str, default: str = "en") -> str:
 
 
 @lru_cache(maxsize=1)
-def _word_lists() -> dict[str, dict[str, str]]:
+def _word_lists() -> dict[str, dict[str, Any]]:
     return tomllib.loads(resources.files("voxpop").joinpath("words.toml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=4096)
+def family(word: str) -> frozenset[str]:
+    """The folded words that speak of the same thing as `word`, itself and its plain inflections among them."""
+    kin = {word}
+    for group in _families():
+        if word in group:
+            kin |= group
+    if len(word) > 4 and word.isascii() and word.isalpha():
+        stem = _INFLECTION.sub("", word)
+        kin |= (
+            {stem, *(stem + end for end in ("s", "es", "e", "ed", "ing", "er"))} if len(stem) > 3 else {word + "s"}
+        )
+    return frozenset(kin)
+
+
+@lru_cache(maxsize=1)
+def _families() -> list[frozenset[str]]:
+    return [frozenset(words(line)) for lines in _word_lists()["families"].values() for line in lines]
 
 
 @lru_cache(maxsize=32)
