@@ -6,6 +6,8 @@ from typing import Literal
 from voxpop.posts import Post
 
 Role = Literal["system", "user", "assistant"]
+AuthorClass = Literal["authority", "press", "unknown"]
+Standing = Literal["stated", "attributed", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Passage:
     """A post as evidence, under the number by which the prompt and the citations name it.
 
     `duplicates` counts the posts of near-equal text (itself included), `independent_authors` their accounts.
+    `author_class` comes from the configured lists, never from a display name.
     """
 
     number: int
@@ -61,6 +64,22 @@ class Passage:
     score: float = 0.0
     duplicates: int = 1
     independent_authors: int = 1
+    author_class: AuthorClass = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of a passage, word for word, with its standing.
+
+    `stated`: a listed authority or press account says it. `attributed`: somebody says it. `superseded`: a later
+    post of the same author or of a listed authority replaces it (`by` is that passage's number).
+    """
+
+    number: int
+    text: str
+    standing: Standing
+    score: float = 0.0
+    by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,7 @@ class Prompt:
     """All that an engine sees. `grammar` is GBNF; an engine that cannot apply it ignores it."""
 
     messages: tuple[Message, ...]
+    question: str = ""
     passages: tuple[Passage, ...] = ()
     grammar: str | None = None
     max_tokens: int = 320

@@ -104,7 +104,7 @@ def bare(text: str) -> str:
 def numbers(text: str) -> set[str]:
     """Numbers of a text in one spelling: `12,000` and `12 000` are `12000`, `3,5` is `3.5`, `three` is `3`."""
     text = URL.sub(" ", text)
-    spelled = _lexicon("number_words")
+    spelled = _places("number_words")
     found = {_canonical(raw) for raw in _NUMBER.findall(text)}
     return found | {spelled[w] for w in words(text) if w in spelled}
 
@@ -119,7 +119,7 @@ def _canonical(raw: str) -> str:
 
 def dates(text: str) -> set[str]:
     """Months and weekdays that a text names, folded."""
-    known = _lexicon("calendar")
+    known = _places("calendar")
     return {
         fold(w) for w in _LETTER_RUN.findall(text) if fold(w) in known and not (fold(w) in _MODAL and w.islower())
     }
@@ -170,6 +170,11 @@ def language(text: str, default: str = "en") -> str:
     return str(_identifier().classify(text)[0])
 
 
+def lexicon(section: str) -> dict[str, Any]:
+    """One section of `words.toml`: the project's word lists by language or kind."""
+    return _word_lists()[section]
+
+
 @lru_cache(maxsize=1)
 def _word_lists() -> dict[str, dict[str, Any]]:
     return tomllib.loads(resources.files("voxpop").joinpath("words.toml").read_text("utf-8"))
@@ -192,19 +197,19 @@ def family(word: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _families() -> list[frozenset[str]]:
-    return [frozenset(words(line)) for lines in _word_lists()["families"].values() for line in lines]
+    return [frozenset(words(line)) for lines in lexicon("families").values() for line in lines]
 
 
 @lru_cache(maxsize=32)
 def _stop_words(lang: str) -> frozenset[str]:
-    return frozenset(words(_word_lists()["function_words"].get(lang, "")))
+    return frozenset(words(lexicon("function_words").get(lang, "")))
 
 
 @lru_cache(maxsize=2)
-def _lexicon(section: str) -> dict[str, str]:
+def _places(section: str) -> dict[str, str]:
     return {
         word: str(place)
-        for group in _word_lists()[section].values()
+        for group in lexicon(section).values()
         for place, word in enumerate(words(group))
         if word not in _ARTICLES
     }
