@@ -1,0 +1,147 @@
+// Keeps the header and the banners true to the server's stream; it reconnects for ever and hides no trouble.
+
+import { WORDS, count, say, setClock, span } from "./words.js";
+
+const HEALTHY = new Set(["ok", "up", "live", "ready", "connected", "running", "streaming", "replaying", "loaded", "idle"]);
+const LATE_S = 15;
+const SILENT_MS = 5000;
+const BARS = 20;
+const SVG = "http://www.w3.org/2000/svg";
+
+const element = (id) => document.getElementById(id);
+const arrivals = [];
+let lastPosts = null;
+let silence = 0;
+let stream = null;
+let retry = 0;
+let wait = 1000;
+let greeted = false;
+let simulated = false;
+
+/** Follow the server; `onStatus` gets its voices and examples once it can be reached. */
+export function watch(onStatus) {
+  const connect = () => {
+    clearTimeout(retry);
+    stream?.close();
+    stream = new EventSource("api/live");
+    stream.addEventListener("live", (event) => {
+      wait = 1000;
+      show(JSON.parse(event.data));
+      listen();
+      if (!greeted) greet(onStatus);
+    });
+    stream.addEventListener("error", () => {
+      listen(2000);
+      if (stream.readyState !== EventSource.CLOSED) return;
+      retry = setTimeout(connect, wait);
+      wait = Math.min(wait * 2, 15000);
+    });
+    listen();
+  };
+  // A hidden page lets go of its connection: browsers allow only six to one server.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") return connect();
+    clearTimeout(retry);
+    clearTimeout(silence);
+    lastPosts = null;
+    stream.close();
+  });
+  window.addEventListener("online", connect);
+  element("live-rate").textContent = WORDS.connecting;
+  greet(onStatus);
+  connect();
+}
+
+async function greet(onStatus) {
+  greeted = true;
+  try {
+    const response = await fetch("api/status", { headers: { accept: "application/json" } });
+    if (!response.ok) throw new Error(response.status);
+    setClock(response);
+    const status = await response.json();
+    show(status);
+    onStatus(status);
+  } catch {
+    greeted = false;
+  }
+}
+
+function listen(patience = SILENT_MS) {
+  clearTimeout(silence);
+  silence = setTimeout(lost, patience);
+}
+
+function lost() {
+  element("meter").dataset.state = "offline";
+  element("live-rate").textContent = WORDS.offline;
+  element("live-lag").textContent = element("live-posts").textContent = "";
+  lastPosts = null;
+  const trouble = { key: "unreachable", kind: "unreachable", title: WORDS.unreachable, line: WORDS.unreachableLine };
+  banners([...simulation(), trouble]);
+}
+
+function show(live) {
+  simulated = live.simulated;
+  const late = live.lag_s !== null && live.lag_s > LATE_S;
+  element("meter").dataset.state = late ? "late" : "live";
+  element("live-rate").textContent = live.posts ? WORDS.perMinute(count(live.posts_per_minute)) : WORDS.waiting;
+  element("live-lag").textContent = live.lag_s === null ? "" : WORDS.lag(span(live.lag_s));
+  element("live-posts").textContent = live.posts ? WORDS.posts(live.posts, count(live.posts)) : "";
+  if (lastPosts !== null) pulse(Math.max(0, live.posts - lastPosts));
+  lastPosts = live.posts;
+  banners(troubles(live, late));
+}
+
+function troubles(live, late) {
+  const found = simulation();
+  for (const { name, state } of live.sources || []) {
+    if (HEALTHY.has(state)) continue;
+    found.push({ key: `source ${name}`, kind: "source", title: WORDS.sourceDown, line: WORDS.sourceLine(name, state) });
+  }
+  if (late) found.push({ key: "late", kind: "late", title: WORDS.late, line: WORDS.lateLine(span(live.lag_s)) });
+  const { name, state } = live.engine || {};
+  if (state && !HEALTHY.has(state)) {
+    found.push({ key: "engine", kind: "engine", title: WORDS.engineDown, line: WORDS.engineLine(name, state) });
+  }
+  return found;
+}
+
+function simulation() {
+  if (!simulated) return [];
+  return [{ key: "simulated", kind: "simulated", title: WORDS.simulated, line: WORDS.simulatedLine }];
+}
+
+/** Show exactly these banners; one that stays keeps its element, and only a new one is announced. */
+function banners(wanted) {
+  const box = element("banners");
+  const kept = new Map([...box.children].map((banner) => [banner.dataset.key, banner]));
+  box.replaceChildren(...wanted.map(({ key, kind, title, line }) => {
+    const banner = kept.get(key) ?? draw(key, kind, title, line);
+    if (banner.lastChild.textContent !== line) banner.lastChild.textContent = line;
+    return banner;
+  }));
+}
+
+function draw(key, kind, title, line) {
+  const banner = document.createElement("p");
+  Object.assign(banner.dataset, { key, kind });
+  banner.append(document.createElement("b"), document.createElement("span"));
+  banner.firstChild.textContent = title;
+  say(`${title}. ${line}`);
+  return banner;
+}
+
+/** One bar a second: how many posts came in. */
+function pulse(arrived) {
+  arrivals.push(arrived);
+  if (arrivals.length > BARS) arrivals.shift();
+  const top = Math.max(4, ...arrivals);
+  const bars = arrivals.map((n, i) => {
+    const height = 2 + (18 * n) / top;
+    const bar = document.createElementNS(SVG, "rect");
+    const box = { x: 60 - 3 * (arrivals.length - i), y: 20 - height, width: 2, height };
+    for (const [name, value] of Object.entries(box)) bar.setAttribute(name, value);
+    return bar;
+  });
+  element("pulse").replaceChildren(...bars);
+}

@@ -1,0 +1,222 @@
+// The page's own words in English and French, its numbers and its times; it never translates what a post or the server says.
+
+const ENGLISH = {
+  ask: "Ask what people are saying",
+  followUp: "Ask a follow-up",
+  heroStart: "What are people saying",
+  heroNow: "right now?",
+  heroLine: "Answers from live public posts. Every sentence is cited and checked.",
+  examples: "Try",
+  send: "Ask",
+  stop: "Stop",
+  keys: "Enter to ask · Shift+Enter for a new line",
+  voice: "Voice",
+  newConversation: "New conversation",
+  darkTheme: "Dark theme",
+  latest: "↓ Latest",
+  perMinute: (n) => `${n} posts/min`,
+  lag: (age) => `lag ${age}`,
+  posts: (n, shown) => `${shown} ${n === 1 ? "post" : "posts"}`,
+  waiting: "waiting for posts",
+  offline: "offline",
+  connecting: "connecting",
+  simulated: "Simulated stream",
+  simulatedLine: "Invented posts: nothing here happened.",
+  late: "Late",
+  lateLine: (age) => `The stream is ${age} behind: answers may miss the newest posts.`,
+  sourceDown: "Source down",
+  sourceLine: (name, state) => `${name}: ${state}. Answers rest on the posts already received.`,
+  engineDown: "Engine",
+  engineLine: (name, state) => `${name}: ${state}.`,
+  unreachable: "Disconnected",
+  unreachableLine: "The server cannot be reached. Trying again…",
+  searching: (query) => (query ? `Searching “${query}”` : "Searching"),
+  searched: (query) => (query ? `Searched “${query}”` : "Searched"),
+  writing: "Writing",
+  reading: "Checking each sentence against its posts",
+  noPosts: "no post found",
+  newest: "newest",
+  now: "just now",
+  ago: (age) => `${age} ago`,
+  source: (n, name) => (name ? `Source ${n}: ${name}` : `Source ${n}`),
+  sources: "Sources",
+  openOn: (network) => (network ? `Open on ${network}` : "Open the post"),
+  crowd: (n, authors) => `${n} posts, ${authors} independent ${authors === "1" ? "author" : "authors"}`,
+  seen: (time) => `Seen here ${time}`,
+  posted: (time) => `Posted ${time}`,
+  dated: (time) => `dated ${time} by its author`,
+  close: "Close",
+  withheld: (n) => (n === 1 ? "1 sentence withheld: why" : `${n} sentences withheld: why`),
+  evidence: (age) => `newest evidence ${age} old`,
+  noEvidence: "no post cited",
+  streamLag: (age) => `stream lag ${age}`,
+  engine: (name) => `engine ${name}`,
+  voiceUsed: (name) => `voice ${name}`,
+  simulatedShort: "simulated",
+  stopped: "stopped",
+  cut: "cut at the length limit",
+  lost: "The connection was lost before the end of the answer.",
+  noServer: "The server cannot be reached.",
+  noServerCure: "Check that it is running and ask again.",
+  refused: (status) => `The server answered ${status}.`,
+  error: "No answer",
+  interrupted: "Interrupted",
+  unanswered: "The posts do not answer this.",
+  copy: "Copy",
+  copied: "Copied",
+  again: "Ask again",
+  day: "d",
+};
+
+const FRENCH = {
+  ask: "Demandez ce que disent les gens",
+  followUp: "Poursuivez",
+  heroStart: "Que disent les gens",
+  heroNow: "en ce moment\u202f?",
+  heroLine: "Des réponses tirées de messages publics en direct. Chaque phrase est citée et vérifiée.",
+  examples: "Essayez",
+  send: "Demander",
+  stop: "Arrêter",
+  keys: "Entrée pour demander · Maj+Entrée pour aller à la ligne",
+  voice: "Ton",
+  newConversation: "Nouvelle conversation",
+  darkTheme: "Thème sombre",
+  latest: "↓ Suite",
+  perMinute: (n) => `${n} messages/min`,
+  lag: (age) => `retard ${age}`,
+  posts: (n, shown) => `${shown} ${n < 2 ? "message" : "messages"}`,
+  waiting: "en attente de messages",
+  offline: "hors ligne",
+  connecting: "connexion",
+  simulated: "Flux simulé",
+  simulatedLine: "Messages inventés\u00a0: rien de tout cela n’a eu lieu.",
+  late: "En retard",
+  lateLine: (age) => `Le flux a ${age} de retard\u00a0: les tout derniers messages peuvent manquer.`,
+  sourceDown: "Source coupée",
+  sourceLine: (name, state) => `${name}\u00a0: ${state}. Les réponses s’appuient sur les messages déjà reçus.`,
+  engineDown: "Moteur",
+  engineLine: (name, state) => `${name}\u00a0: ${state}.`,
+  unreachable: "Déconnecté",
+  unreachableLine: "Le serveur ne répond pas. Nouvel essai…",
+  searching: (query) => (query ? `Recherche de «\u00a0${query}\u00a0»` : "Recherche"),
+  searched: (query) => (query ? `Recherche de «\u00a0${query}\u00a0»` : "Recherche"),
+  writing: "En train d’écrire",
+  reading: "Chaque phrase est comparée à ses messages",
+  noPosts: "aucun message trouvé",
+  newest: "le plus récent",
+  now: "à l’instant",
+  ago: (age) => `il y a ${age}`,
+  source: (n, name) => (name ? `Source ${n}\u00a0: ${name}` : `Source ${n}`),
+  sources: "Sources",
+  openOn: (network) => (network ? `Ouvrir sur ${network}` : "Ouvrir le message"),
+  crowd: (n, authors) => `${n} messages, ${authors} ${authors === "1" ? "auteur indépendant" : "auteurs indépendants"}`,
+  seen: (time) => `Vu ici ${time}`,
+  posted: (time) => `Publié ${time}`,
+  dated: (time) => `daté du ${time} par son auteur`,
+  close: "Fermer",
+  withheld: (n) => (n === 1 ? "1 phrase retenue\u00a0: pourquoi" : `${n} phrases retenues\u00a0: pourquoi`),
+  evidence: (age) => `source la plus récente\u00a0: ${age}`,
+  noEvidence: "aucun message cité",
+  streamLag: (age) => `retard du flux ${age}`,
+  engine: (name) => `moteur ${name}`,
+  voiceUsed: (name) => `ton ${name}`,
+  simulatedShort: "simulé",
+  stopped: "arrêté",
+  cut: "coupé à la longueur limite",
+  lost: "La connexion a été perdue avant la fin de la réponse.",
+  noServer: "Le serveur ne répond pas.",
+  noServerCure: "Vérifiez qu’il est lancé, puis redemandez.",
+  refused: (status) => `Le serveur a répondu ${status}.`,
+  error: "Pas de réponse",
+  interrupted: "Interrompu",
+  unanswered: "Les messages ne répondent pas à cette question.",
+  copy: "Copier",
+  copied: "Copié",
+  again: "Redemander",
+  day: "j",
+};
+
+export const LANGUAGE = /^fr\b/i.test(navigator.language || "") ? "fr" : "en";
+export const WORDS = LANGUAGE === "fr" ? FRENCH : ENGLISH;
+
+const locale = navigator.language?.toLowerCase().startsWith(LANGUAGE) ? navigator.language : LANGUAGE;
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+const tenth = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
+const hour = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+const short = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+
+export const count = (n) => whole.format(n);
+
+/** Write the page's words into the elements that ask for them by data-text, data-label and data-placeholder. */
+export function translate(root) {
+  document.documentElement.lang = LANGUAGE;
+  for (const element of root.querySelectorAll("[data-text]")) element.textContent = WORDS[element.dataset.text];
+  for (const element of root.querySelectorAll("[data-placeholder]")) element.placeholder = WORDS[element.dataset.placeholder];
+  for (const element of root.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", WORDS[element.dataset.label]);
+    if (element.matches("button")) element.title = WORDS[element.dataset.label];
+  }
+}
+
+/** Tell a screen reader, politely and once. */
+export function say(text) {
+  const line = document.createElement("p");
+  line.textContent = text;
+  document.getElementById("announcer").append(line);
+  setTimeout(() => line.remove(), 10000);
+}
+
+let skew = 0;
+
+/** Read the server's clock from a response, so that a wrong clock here shows no wrong age. */
+export function setClock(response) {
+  const server = Date.parse(response.headers.get("date") || "") + 500;
+  const difference = server - Date.now();
+  skew = Math.abs(difference) > 2000 ? difference : 0;
+}
+
+/** Seconds since the ISO time, by the server's clock; NaN where there is none. */
+export const secondsSince = (iso) => (Date.now() + skew - Date.parse(iso || "")) / 1000;
+
+/** A length of time: "0.4 s", "12 min", "3 h", "2 d". */
+export function span(seconds) {
+  const s = Math.max(0, seconds);
+  if (s < 9.95) return `${tenth.format(s)}\u00a0s`;
+  if (s < 59.5) return `${whole.format(s)}\u00a0s`;
+  if (s < 3570) return `${whole.format(s / 60)}\u00a0min`;
+  if (s < 84600) return `${whole.format(s / 3600)}\u00a0h`;
+  return `${whole.format(s / 86400)}\u00a0${WORDS.day}`;
+}
+
+/** An age in words: "just now", "3 s ago". */
+export function ago(seconds) {
+  if (!(seconds >= 1)) return WORDS.now;
+  return WORDS.ago(span(seconds < 60 ? Math.floor(seconds) : seconds));
+}
+
+export const exactTime = (iso) => exact.format(new Date(iso));
+/** The hour and minute, with the day where that is not today. */
+export function clock(iso) {
+  const time = new Date(iso);
+  return time.toDateString() === new Date().toDateString() ? hour.format(time) : short.format(time);
+}
+
+export const isTime = (iso) => !Number.isNaN(Date.parse(iso || ""));
+
+/** A <time> whose age is kept up to date while it is on the page. */
+export function timeElement(iso, title = exactTime(iso)) {
+  const time = document.createElement("time");
+  time.dateTime = iso;
+  time.title = title;
+  time.dataset.at = iso;
+  time.textContent = ago(secondsSince(iso));
+  return time;
+}
+
+setInterval(() => {
+  for (const time of document.querySelectorAll("time[data-at]")) {
+    const text = ago(secondsSince(time.dataset.at));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}, 1000);

@@ -1,0 +1,545 @@
+"""The page in a real Chromium, against a small server that speaks the contract of api/http.py from a script."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import voxpop
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
+expect = sync_api.expect
+
+CHROMIUM = os.environ.get("VOXPOP_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+pytestmark = pytest.mark.skipif(
+    not Path(CHROMIUM).exists(), reason="no Chromium: install it or set VOXPOP_CHROMIUM to its executable"
+)
+
+WEB = Path(voxpop.__file__).parent / "web"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+STATUS: dict[str, Any] = {
+    "simulated": False,
+    "posts": 15200,
+    "posts_per_minute": 1234.4,
+    "lag_s": 0.4,
+    "sources": [{"name": "bluesky", "state": "connected", "simulated": False}],
+    "engine": {"name": "quote", "model": "", "state": "ready"},
+}
+OFFER: dict[str, Any] = {
+    "voices": [{"name": "regular", "title": "Regular"}, {"name": "fun", "title": "Fun"}],
+    "examples": ["Is the Lantern Bridge open?", "What do people say about the night trams?"],
+}
+Frame = tuple[str, dict[str, Any]]
+HANG = ("hang", {})
+
+
+def at(seconds_ago: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+
+
+def citation(n: int, **changes: Any) -> Frame:
+    post = {
+        "n": n,
+        "id": f"at://did:plc:author{n}/app.bsky.feed.post/{n}",
+        "author": {"handle": f"author{n}.example", "name": f"Author {n}"},
+        "network": "bluesky",
+        "url": f"https://posts.example/{n}",
+        "created_at": at(4 + n),
+        "witnessed_at": at(3 + n),
+        "text": f"Post number {n}.",
+        "lang": "en",
+        "duplicates": 1,
+        "independent_authors": 1,
+    }
+    return "citation", post | changes
+
+
+def text(words: str, *citations: int, kind: str = "sentence") -> Frame:
+    return "text", {"text": words, "citations": list(citations), "kind": kind}
+
+
+def done(**changes: Any) -> Frame:
+    closing = {
+        "reason": "stop",
+        "answerable": True,
+        "engine": "quote",
+        "voice": "fun",
+        "usage": {"prompt_tokens": 10, "completion_tokens": 20},
+        "freshness": {"newest": at(3), "oldest": at(60), "stream_lag_s": 0.4, "simulated": False},
+        "timings": {"search_ms": 12.3, "first_sentence_ms": 90.0, "total_ms": 212.4},
+    }
+    return "done", closing | changes
+
+
+def start(query: str = "lantern bridge", posts: int = 14) -> list[Frame]:
+    return [("searching", {"query": query}), ("found", {"posts": posts, "newest": at(3), "took_ms": 12.3})]
+
+
+def bridge() -> list[Frame]:
+    """An answer with all that an answer can have."""
+    return [
+        *start(),
+        citation(
+            1,
+            text="The Lantern Bridge is open to trams again, one lane each way.",
+            duplicates=37,
+            independent_authors=12,
+        ),
+        text("The Lantern Bridge is open to trams again.", 1),
+        citation(2, text="Cars still wait until six.", created_at=at(90000)),
+        text("Cars still wait until six.", 1, 2),
+        text("A bridge: the only thing in this town that commits.", kind="quip"),
+        text("One post is older than a day.", kind="notice"),
+        ("withheld", {"text": "The mayor resigned.", "reason": "no cited post says so"}),
+        done(),
+    ]
+
+
+HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
+
+
+def hostile() -> list[Frame]:
+    author = {"handle": HOSTILE, "name": HOSTILE}
+    return [
+        ("searching", {"query": HOSTILE}),
+        ("found", {"posts": 2, "newest": at(3), "took_ms": 1.0}),
+        citation(1, text=HOSTILE, author=author, network=HOSTILE, url="javascript:window.owned=1", lang='"><b>'),
+        citation(2, text="data", author=author, url="data:text/html,<script>opener.owned=1</script>"),
+        text(HOSTILE, 1, 2),
+        text(HOSTILE, kind="notice"),
+        text(HOSTILE, kind="quip"),
+        text(HOSTILE, kind="chat"),
+        ("withheld", {"text": HOSTILE, "reason": HOSTILE}),
+        done(engine=HOSTILE),
+    ]
+
+
+def long() -> list[Frame]:
+    lines = [text(f"Sentence {n} of a long answer that fills the page. " * 3, 1) for n in range(1, 41)]
+    return [*start(), citation(1), *lines, HANG]
+
+
+SCRIPTS = {
+    "bridge": bridge,
+    "slow": lambda: [*start(), citation(1), text("The first sentence is here.", 1), HANG],
+    "hostile": hostile,
+    "long": long,
+    "cut": lambda: [*start(), citation(1), text("The first sentence is here.", 1)],
+    "trouble": lambda: [*start(), ("error", {"message": "The engine is gone.", "cure": "Run 'voxpop doctor'."})],
+    "chat": lambda: [
+        text("From the model, not from posts.", kind="notice"),
+        *[text(piece, kind="chat") for piece in ("Hel", "lo the", "re. How ", "are you?")],
+        done(freshness={"newest": None, "oldest": None, "stream_lag_s": 0.4, "simulated": False}),
+    ],
+}
+
+
+class Server:
+    """The contract, spoken from a script that the first word of the question chooses."""
+
+    def __init__(self) -> None:
+        self.live = dict(STATUS)
+        self.down = False
+        self.bodies: list[dict[str, Any]] = []
+        self.left = threading.Event()
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(WEB / "index.html", headers={"content-security-policy": POLICY})
+
+    async def status(self, request: Request) -> Response:
+        return Response(status_code=503) if self.down else JSONResponse(self.live | OFFER)
+
+    async def follow(self, request: Request) -> Response:
+        return Response(status_code=503) if self.down else stream(self._ticks())
+
+    async def _ticks(self) -> AsyncIterator[str]:
+        while not self.down:
+            yield frame("live", self.live)
+            await asyncio.sleep(0.1)
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        word = body["messages"][-1]["content"].split()[0]
+        if word == "refused":
+            return JSONResponse({"error": {"message": "Too many questions. Wait 20 s."}}, status_code=429)
+        return stream(self._play(SCRIPTS[word]()))
+
+    async def _play(self, frames: list[Frame]) -> AsyncIterator[str]:
+        for name, data in frames:
+            if name != "hang":
+                yield frame(name, data)
+                await asyncio.sleep(0.005)
+                continue
+            try:
+                await asyncio.sleep(60)
+            finally:
+                self.left.set()
+
+    def routes(self) -> list[Route | Mount]:
+        return [
+            Route("/", self.page),
+            Route("/api/status", self.status),
+            Route("/api/live", self.follow),
+            Route("/api/answer", self.answer, methods=["POST"]),
+            Mount("/static", StaticFiles(directory=WEB)),
+        ]
+
+
+def frame(name: str, data: dict[str, Any]) -> str:
+    return f": comment\r\nevent: {name}\r\ndata: {json.dumps(data)}\r\n\r\n"
+
+
+def stream(frames: AsyncIterator[str]) -> Response:
+    return StreamingResponse(frames, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, Server]]:
+    script = Server()
+    config = uvicorn.Config(
+        Starlette(routes=script.routes()), port=0, log_level="critical", ws="none", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/", script
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def server(address: tuple[str, Server]) -> Server:
+    address[1].live, address[1].down = dict(STATUS), False
+    address[1].bodies.clear()
+    address[1].left.clear()
+    return address[1]
+
+
+@pytest.fixture
+def new_page(browser: Any, address: tuple[str, Server], server: Server) -> Iterator[Any]:
+    """Opens the page with the given context options; a script error or a breach of the policy fails the test."""
+    contexts, faults = [], []
+
+    def opened(path: str = "", **options: Any) -> Any:
+        context = browser.new_context(**({"locale": "en-GB"} | options))
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(4000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda line: faults.append(line.text) if "Security Policy" in line.text else None)
+        page.goto(address[0] + path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def page(new_page: Any) -> Any:
+    return new_page()
+
+
+def ask(page: Any, question: str) -> Any:
+    page.get_by_role("textbox").fill(question)
+    page.keyboard.press("Enter")
+    return page.locator(".turn").last
+
+
+def test_an_answer_comes_with_steps_chips_sources_and_its_receipt(page: Any) -> None:
+    expect(page.get_by_role("textbox")).to_be_focused()
+    turn = ask(page, "bridge open?")
+    expect(turn.locator(".steps")).to_contain_text(
+        re.compile("Searched “lantern bridge”.*14 posts.*newest [3-9].s ago")
+    )
+    expect(turn.locator(".sentence")).to_have_text(
+        ["The Lantern Bridge is open to trams again.1", "Cars still wait until six.12"]
+    )
+    expect(turn.locator(".quip")).to_have_text("A bridge: the only thing in this town that commits.")
+    expect(turn.locator(".notice")).to_contain_text("One post is older than a day.")
+    expect(turn.locator(".sources li")).to_have_count(2)
+    expect(turn.locator(".sources li").first).to_contain_text("37 posts, 12 independent authors")
+    expect(turn.locator(".sources li").last.locator(".claimed")).to_contain_text("by its author")
+    expect(turn.locator(".receipt span")).to_have_text(
+        [re.compile("newest evidence [3-9].s old"), "stream lag 0.4 s", "212 ms", "engine quote", "voice fun"]
+    )
+    held = turn.locator(".withheld")
+    expect(held.get_by_text("The mayor resigned.")).to_be_hidden()
+    held.get_by_text("1 sentence withheld: why").click()
+    expect(held.get_by_text("no cited post says so")).to_be_visible()
+
+
+def test_a_chip_opens_its_card_by_keyboard_and_esc_closes_it(page: Any) -> None:
+    turn = ask(page, "bridge open?")
+    expect(turn).to_have_attribute("data-state", "done")
+    chip, card = turn.locator(".chip").first, page.locator("#card")
+    page.locator(".brand").focus()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(chip).to_be_focused()
+    expect(chip).to_have_accessible_name("Source 1: Author 1")
+    expect(card).to_be_visible()
+    expect(chip).to_have_attribute("aria-expanded", "true")
+    expect(card).to_contain_text(re.compile("Author 1.*@author1.example"))
+    expect(card.locator("mark")).to_have_text("The Lantern Bridge is open to trams again")
+    page.keyboard.press("Tab")
+    link = card.get_by_role("link")
+    expect(link).to_be_focused()
+    expect(link).to_have_attribute("href", "https://posts.example/1")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    page.keyboard.press("Escape")
+    expect(card).to_be_hidden()
+    expect(chip).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(turn.locator(".chip").nth(1)).to_be_focused()
+
+
+def test_a_chip_opens_its_card_by_click_and_by_hover(page: Any) -> None:
+    turn = ask(page, "bridge open?")
+    expect(turn).to_have_attribute("data-state", "done")
+    card = page.locator("#card")
+    turn.locator(".chip").last.click()
+    expect(card).to_contain_text("Author 2")
+    expect(turn.locator(".sentence.lit")).to_contain_text("Cars still wait")
+    page.locator(".question").click()
+    expect(card).to_be_hidden()
+    turn.locator(".chip").first.hover()
+    expect(card).to_contain_text("Author 1")
+    page.locator(".brand").hover()
+    expect(card).to_be_hidden()
+
+
+@pytest.mark.parametrize("by", ["button", "escape"])
+def test_stop_keeps_the_partial_text_and_the_server_sees_it(page: Any, server: Server, by: str) -> None:
+    turn = ask(page, "slow question")
+    expect(turn.locator(".sentence")).to_contain_text("The first sentence is here.")
+    stop = page.get_by_role("button", name="Stop")
+    expect(stop).to_be_visible()
+    if by == "button":
+        stop.click()
+    else:
+        page.keyboard.press("Escape")
+    expect(turn.locator(".receipt")).to_have_text("stopped")
+    expect(turn.locator(".sentence")).to_contain_text("The first sentence is here.")
+    assert server.left.wait(4)
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+
+
+def test_a_follow_up_sends_the_conversation_and_new_begins_anew(page: Any, server: Server) -> None:
+    expect(ask(page, "bridge open?")).to_have_attribute("data-state", "done")
+    page.locator("#voice").select_option("fun")
+    expect(ask(page, "chat please")).to_have_attribute("data-state", "done")
+    expect(page.locator(".turn").last.locator(".chat")).to_have_text("Hello there. How are you?")
+    said = "The Lantern Bridge is open to trams again. Cars still wait until six. One post is older than a day."
+    assert server.bodies[1] == {
+        "messages": [
+            {"role": "user", "content": "bridge open?"},
+            {"role": "assistant", "content": said},
+            {"role": "user", "content": "chat please"},
+        ],
+        "voice": "fun",
+        "as_of": None,
+    }
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".turn")).to_have_count(0)
+    expect(page.get_by_role("textbox")).to_be_focused()
+    ask(page, "bridge again")
+    expect(page.locator(".turn")).to_have_attribute("data-state", "done")
+    assert len(server.bodies[2]["messages"]) == 1
+
+
+def test_text_from_posts_is_inert(page: Any) -> None:
+    turn = ask(page, "hostile posts")
+    expect(turn).to_have_attribute("data-state", "done")
+    turn.locator(".chip").first.click()
+    expect(page.locator("#card .said")).to_have_text(HOSTILE)
+    expect(page.locator("#card a")).to_have_count(0)
+    expect(turn.locator("a, img, script")).to_have_count(0)
+    expect(turn.locator(".answer")).to_contain_text(HOSTILE)
+    assert page.evaluate("window.owned") is None
+
+
+def test_q_in_the_address_asks_at_once(new_page: Any, server: Server) -> None:
+    page = new_page("?q=bridge+open%3F+%3Cimg+src%3Dx%3E")
+    expect(page.locator(".turn")).to_have_attribute("data-state", "done")
+    expect(page.locator(".question")).to_have_text("bridge open? <img src=x>")
+    assert len(server.bodies) == 1
+
+
+def test_the_keyboard_writes_and_sends(page: Any, server: Server) -> None:
+    box = page.get_by_role("textbox")
+    box.blur()
+    page.keyboard.press("/")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("")
+    page.keyboard.type("bridge")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("open?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".question")).to_have_text("bridge\nopen?")
+    expect(page.locator(".turn")).to_have_attribute("data-state", "done")
+    assert server.bodies[0]["messages"][0]["content"] == "bridge\nopen?"
+
+
+def test_an_example_asks(page: Any) -> None:
+    page.route("**/api/answer", lambda route: route.abort())
+    page.get_by_role("button", name="Is the Lantern Bridge open?").click()
+    expect(page.locator(".question")).to_have_text("Is the Lantern Bridge open?")
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+
+
+@pytest.mark.parametrize(
+    ("question", "shown"),
+    [
+        ("refused now", "Too many questions. Wait 20 s."),
+        ("trouble now", "The engine is gone.Run 'voxpop doctor'."),
+        ("cut now", "The connection was lost before the end of the answer."),
+    ],
+)
+def test_an_error_says_what_and_keeps_what_came(page: Any, question: str, shown: str) -> None:
+    turn = ask(page, question)
+    expect(turn.get_by_role("alert")).to_contain_text(shown)
+    expect(turn.locator(".sentence")).to_have_count(1 if question == "cut now" else 0)
+    expect(turn.get_by_role("button", name="Ask again")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
+
+
+def test_asking_again_replaces_the_last_answer(page: Any, server: Server) -> None:
+    turn = ask(page, "trouble now")
+    turn.get_by_role("button", name="Ask again").click()
+    expect(turn.get_by_role("alert")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(1)
+    assert [len(body["messages"]) for body in server.bodies] == [1, 1]
+
+
+def test_the_header_is_live_and_the_banners_tell_the_trouble(page: Any, server: Server) -> None:
+    meter, banners = page.locator("#meter"), page.locator("#banners")
+    expect(meter).to_contain_text(re.compile("1,234 posts/min.*lag 0.4.s.*15,200 posts"))
+    expect(banners).to_be_empty()
+    server.live = STATUS | {"simulated": True, "posts": 15201, "lag_s": 45.0}
+    expect(meter).to_contain_text("15,201 posts")
+    expect(banners.locator("p")).to_contain_text(["Simulated stream", "The stream is 45 s behind"])
+    down = {"name": "bluesky", "state": "disconnected", "simulated": False}
+    server.live = STATUS | {"sources": [down]}
+    expect(banners.locator("p")).to_contain_text(["bluesky: disconnected"])
+    server.down = True
+    expect(banners).to_contain_text("The server cannot be reached")
+    expect(meter).to_have_text("offline")
+    server.live, server.down = dict(STATUS), False
+    expect(meter).to_contain_text("15,200 posts")
+    expect(banners).to_be_empty()
+
+
+def test_the_theme_follows_the_system_until_chosen_and_is_remembered(new_page: Any) -> None:
+    page = new_page(color_scheme="light")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    toggle = page.get_by_role("button", name="Dark theme")
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+    light = page.evaluate(paper)
+    page.emulate_media(color_scheme="dark")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    dark = page.evaluate(paper)
+    assert dark != light
+    page.emulate_media(color_scheme="light")
+    toggle.click()
+    assert page.evaluate(paper) == dark
+    page.reload()
+    assert page.evaluate(paper) == dark
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_phone_shows_it_all_without_sideways_scroll(new_page: Any) -> None:
+    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    composer = page.locator("#composer")
+    assert page.evaluate(sideways) == 0
+    assert composer.bounding_box()["y"] + composer.bounding_box()["height"] == pytest.approx(844, abs=2)
+    turn = ask(page, "hostile " + "x" * 200)
+    expect(turn).to_have_attribute("data-state", "done")
+    turn.locator(".chip").first.tap()
+    sheet = page.locator("#card")
+    expect(sheet).to_be_visible()
+    sheet.get_by_role("button", name="Close").tap()
+    expect(sheet).to_be_hidden()
+    assert page.evaluate(sideways) == 0
+    assert page.evaluate("visualViewport.scale") == 1
+
+
+def test_the_page_follows_the_text_until_the_reader_scrolls_up(page: Any) -> None:
+    turn = ask(page, "long answer")
+    expect(turn.locator(".sentence")).to_have_count(40)
+    expect(turn.locator(".sentence").last).to_be_in_viewport()
+    page.mouse.move(400, 300)
+    page.mouse.wheel(0, -900)
+    latest = page.get_by_role("button", name="Latest")
+    expect(latest).to_be_visible()
+    expect(turn.locator(".sentence").last).not_to_be_in_viewport()
+    latest.click()
+    expect(turn.locator(".sentence").last).to_be_in_viewport()
+    expect(latest).to_be_hidden()
+
+
+def test_copy_takes_the_citations_as_links(new_page: Any) -> None:
+    page = new_page(permissions=["clipboard-read"])
+    turn = ask(page, "bridge open?")
+    turn.get_by_role("button", name="Copy").click()
+    expect(turn.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "Cars still wait until six. [1](https://posts.example/1) [2](https://posts.example/2)" in copied
+
+
+def test_sentences_are_announced_whole(page: Any) -> None:
+    ask(page, "chat please")
+    expect(page.locator("#announcer p")).to_have_text(
+        ["From the model, not from posts.", "Hello there.", "How are you?"]
+    )
+
+
+def test_a_french_reader_gets_a_french_page(new_page: Any) -> None:
+    page = new_page(locale="fr-FR")
+    assert page.evaluate("document.documentElement.lang") == "fr"
+    turn = ask(page, "bridge ouvert ?")
+    expect(turn.locator(".steps")).to_contain_text("14 messages")
+    expect(turn.locator(".receipt")).to_contain_text("retard du flux 0,4 s")
+    expect(page.get_by_role("button", name="Demander", exact=True)).to_be_visible()
