@@ -87,8 +87,9 @@ class Prompt:
     """All that an engine sees. `grammar` is GBNF; an engine that cannot apply it ignores it."""
 
     messages: tuple[Message, ...]
-    question: str = ""
     passages: tuple[Passage, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    lang: str = "en"
     grammar: str | None = None
     max_tokens: int = 320
     temperature: float = 0.0

@@ -1,11 +1,12 @@
 """What a question asks: its language, the kind of answer, its concepts and names; it reads, and answers nothing."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
-from voxpop.text import family, fold, keywords, language, lexicon, names, words
+from voxpop.text import family, fold, is_cjk, keywords, language, lexicon, names, words
 
 Asks = Literal["how_many", "where", "when", "why", "who", "whether", "what"]
 
@@ -46,16 +47,25 @@ class Question:
 
     def coverage(self, terms: frozenset[str]) -> float:
         """How much of the question's concepts these folded words speak of, 0 to 1."""
-        total = sum(c.weight for c in self.concepts)
-        if not total:
-            return 0.0
-        joined = " ".join(sorted(terms)) if any(len(c.kin) == 1 for c in self.concepts) else ""
-        return sum(c.weight for c in self.concepts if c.kin & terms or _inside(c, joined)) / total
+        return _share(self.concepts, terms)
+
+    def met_by(self, terms: frozenset[str]) -> bool:
+        """Whether words speak of what is asked and of whom: half of its topics, and half of its names."""
+        topics = [c for c in self.concepts if c.word not in self.names]
+        named = [c for c in self.concepts if c.word in self.names]
+        return bool(self.concepts) and all(_share(part, terms) >= 0.5 for part in (topics, named) if part)
 
 
-def _inside(concept: Concept, joined: str) -> bool:
-    # A hashtag such as #ottawashooting holds the word without a space; so does a CJK run.
-    return len(concept.kin) == 1 and len(concept.word) > 4 and concept.word in joined
+def _share(concepts: Sequence[Concept], terms: frozenset[str]) -> float:
+    total = sum(c.weight for c in concepts)
+    return sum(c.weight for c in concepts if c.kin & terms or _within(c.word, terms)) / total if total else 0.0
+
+
+def _within(word: str, terms: frozenset[str]) -> bool:
+    # A hashtag such as #ottawashooting holds the word without a space; a CJK run holds it as its characters.
+    if is_cjk(word):
+        return frozenset(word) <= terms
+    return len(word) > 4 and any(word in term for term in terms)
 
 
 def read(text: str, earlier: tuple[str, ...] = ()) -> Question:
