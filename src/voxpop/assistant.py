@@ -1,0 +1,246 @@
+"""The line of one request: plan, retrieve, weigh, generate, verify each sentence, and only then show it."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from voxpop import prompt as prompts
+from voxpop.engines import Engine
+from voxpop.engines.quote import quotation
+from voxpop.evidence import Evidence, weigh
+from voxpop.messages import (
+    AnswerEvent,
+    Citation,
+    Claim,
+    Done,
+    Found,
+    Freshness,
+    Passage,
+    Prompt,
+    Request,
+    Searching,
+    Text,
+    Timings,
+    Usage,
+    Withheld,
+)
+from voxpop.retrieval import Classify, Plan, plan, retrieve
+from voxpop.store import Store
+from voxpop.times import MICROS
+from voxpop.verification import Draft, Lines, adds_nothing, verify
+from voxpop.voices import Voice, choose
+
+_STALE = 24 * 3600 * MICROS
+_BREAKING = 15 * 60 * MICROS
+_FLOOD = 5
+_NOTICES = {
+    "simulated": {
+        "en": "Simulated stream: these posts are invented.",
+        "fr": "Flux simulé : ces messages sont inventés.",
+    },
+    "model": {"en": "From the model, not from posts.", "fr": "Du modèle, pas des messages."},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What the ingest side says of the live stream at one moment."""
+
+    lag_s: float | None = None
+    simulated: bool = False
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What one answer has shown so far."""
+
+    began: float
+    passages: Mapping[int, Passage] = field(default_factory=dict)
+    cited: dict[int, Passage] = field(default_factory=dict)
+    sentences: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    search_ms: float = 0.0
+    first_ms: float | None = None
+    chatted: bool = False
+
+    def elapsed_ms(self) -> float:
+        return round((time.perf_counter() - self.began) * 1000, 1)
+
+    def show(self, text: str, numbers: tuple[int, ...]) -> list[AnswerEvent]:
+        """The events that show a verified sentence, its new citations first."""
+        events: list[AnswerEvent] = [Citation(self.passages[n]) for n in numbers if n not in self.cited]
+        self.cited.update((n, self.passages[n]) for n in numbers)
+        self.sentences.append(text)
+        if self.first_ms is None:
+            self.first_ms = self.elapsed_ms()
+        return [*events, Text(text, numbers)]
+
+
+class Assistant:
+    """Answers requests from one store with one engine at a time.
+
+    `engine` is asked anew for each request, so that a model can take over from `quote` when it has arrived;
+    `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Callable[[], Engine],
+        voices: Mapping[str, Voice],
+        *,
+        classify: Classify,
+        clock: Callable[[], int],
+        stream: Callable[[], Stream] = Stream,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._voices = voices
+        self._classify = classify
+        self._clock = clock
+        self._stream = stream
+
+    async def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
+        """The events of one answer; closing the iterator stops the engine. Raises UsageError for an unknown voice."""
+        now = self._clock()
+        voice = choose(self._voices, request.voice)
+        engine = self._engine()
+        planned = plan(request, now)
+        answer = _Answer(time.perf_counter())
+        if planned.kind == "posts":
+            steps = self._from_posts(request, planned, engine, voice, answer, now)
+        else:
+            steps = self._from_model(request, planned, engine, voice, answer)
+        async with aclosing(steps):  # type: ignore[type-var]
+            async for event in steps:
+                yield event
+        yield self._done(answer, engine, voice)
+
+    async def _from_posts(
+        self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: _Answer, now: int
+    ) -> AsyncIterator[AnswerEvent]:
+        question, until = planned.question, planned.query.until or now
+        if self._stream().simulated:
+            yield _notice("simulated", question.lang)
+        yield Searching(" ".join(c.word for c in question.concepts))
+        passages = tuple(await retrieve(self._store, planned, now, self._classify, request.bounds.limit))
+        evidence = weigh(question, passages, until)
+        answer.passages = {p.number: p for p in passages}
+        answer.search_ms = answer.elapsed_ms()
+        yield Found(len(passages), max((p.post.witnessed_at for p in passages), default=None), answer.search_ms)
+        if evidence.chosen:
+            written = self._sentences(
+                prompts.build(request, question, passages, evidence, voice), engine, evidence, answer
+            )
+            async with aclosing(written):  # type: ignore[type-var]
+                async for event in written:
+                    yield event
+        if quip := _quip(voice, question.lang, _situation(planned, passages, evidence, answer, until), answer):
+            yield quip
+
+    async def _sentences(
+        self, prompt: Prompt, engine: Engine, evidence: Evidence, answer: _Answer
+    ) -> AsyncIterator[AnswerEvent]:
+        """Each draft verified; what fails is withheld and the quote of its post stands in its place."""
+        lines = Lines()
+        unused = {c.number: c for c in reversed(evidence.chosen)}
+        async with aclosing(engine.generate(prompt)) as deltas:  # type: ignore[type-var]
+            async for delta in deltas:
+                answer.usage = delta.usage or answer.usage
+                for draft in lines.feed(delta.text):
+                    for event in _judge(draft, prompt, evidence, unused, answer):
+                        yield event
+        for draft in lines.end():
+            for event in _judge(draft, prompt, evidence, unused, answer):
+                yield event
+        if not answer.sentences and evidence.chosen:
+            claim = evidence.chosen[0]
+            for event in answer.show(_quoted(claim, prompt), (claim.number,)):
+                yield event
+
+    async def _from_model(
+        self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: _Answer
+    ) -> AsyncIterator[AnswerEvent]:
+        lang = planned.question.lang
+        if not engine.describe().converses:
+            situation = "greeting" if planned.kind == "conversation" else "no_model"
+            yield Text(voice.line(situation, lang, request.question), kind="notice")
+            return
+        if planned.kind == "general":
+            yield _notice("model", lang)
+        async with aclosing(engine.generate(prompts.chat(request, voice))) as deltas:  # type: ignore[type-var]
+            async for delta in deltas:
+                answer.usage = delta.usage or answer.usage
+                if delta.text:
+                    answer.chatted = True
+                    answer.first_ms = answer.first_ms or answer.elapsed_ms()
+                    yield Text(delta.text, kind="chat")
+
+    def _done(self, answer: _Answer, engine: Engine, voice: Voice) -> Done:
+        seen = [p.post.witnessed_at for p in answer.cited.values()]
+        stream = self._stream()
+        return Done(
+            reason="stop",
+            answerable=bool(answer.sentences) or answer.chatted,
+            engine=engine.describe().name,
+            voice=voice.name,
+            usage=answer.usage,
+            freshness=Freshness(max(seen, default=None), min(seen, default=None), stream.lag_s, stream.simulated),
+            timings=Timings(answer.search_ms, answer.first_ms, answer.elapsed_ms()),
+        )
+
+
+def _judge(
+    draft: Draft, prompt: Prompt, evidence: Evidence, unused: dict[int, Claim], answer: _Answer
+) -> list[AnswerEvent]:
+    verdict = verify(draft, answer.passages, evidence)
+    if verdict.shown:
+        if draft.text in answer.sentences:
+            return []
+        for number in draft.citations:
+            unused.pop(number, None)
+        return answer.show(draft.text, draft.citations)
+    events: list[AnswerEvent] = [Withheld(draft.text, verdict.reason)]
+    claim = next((unused.pop(n) for n in draft.citations if n in unused), None)
+    return [*events, *answer.show(_quoted(claim, prompt), (claim.number,))] if claim else events
+
+
+def _quoted(claim: Claim, prompt: Prompt) -> str:
+    return quotation(claim, next(p for p in prompt.passages if p.number == claim.number), prompt.lang)
+
+
+def _notice(kind: str, lang: str) -> Text:
+    return Text(_NOTICES[kind].get(lang, _NOTICES[kind]["en"]), kind="notice")
+
+
+def _quip(voice: Voice, lang: str, situation: str, answer: _Answer) -> Text | None:
+    line = voice.line(situation, lang, "".join(answer.sentences))
+    if not line:
+        return None
+    if not answer.sentences:
+        return Text(line, kind="notice")
+    return Text(line, kind="quip") if adds_nothing(line, "\n".join(answer.sentences)) else None
+
+
+def _situation(
+    planned: Plan, passages: tuple[Passage, ...], evidence: Evidence, answer: _Answer, until: int
+) -> str:
+    """What most needs saying about the evidence, in this order of weight."""
+    if not passages:
+        return "nothing_found"
+    cited = list(answer.cited.values())
+    if not cited:
+        return "not_said"
+    newest = max(p.post.witnessed_at for p in cited)
+    if planned.question.about_result and not any(p.author_class == "authority" for p in cited):
+        return "not_declared"
+    if evidence.disagree:
+        return "disagree"
+    if any(p.duplicates >= _FLOOD and p.duplicates > 2 * p.independent_authors for p in cited):
+        return "flood"
+    if until - newest > _STALE:
+        return "stale"
+    if len({p.post.author.id for p in cited}) == 1 and all(p.independent_authors == 1 for p in cited):
+        return "one_voice"
+    return "breaking" if until - min(p.post.witnessed_at for p in cited) < _BREAKING else "plain"

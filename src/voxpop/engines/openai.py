@@ -1,0 +1,109 @@
+"""Any OpenAI-compatible server as an engine, streamed; it retries nothing and reads no more than it was sent."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from voxpop.engines import EngineInfo
+from voxpop.errors import VoxpopError
+from voxpop.messages import Delta, Prompt, Usage
+from voxpop.text import is_cjk
+
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_LONGEST_LINE = 1 << 20
+
+
+class OpenAIEngine:
+    """Chat completions at `base_url` (such as http://127.0.0.1:8000/v1).
+
+    `grammar_field`: the body field by which this server takes a GBNF grammar (`grammar` for llama-server), if any.
+    Raises VoxpopError where the server cannot be reached or refuses.
+    """
+
+    def __init__(self, base_url: str, model: str, key: str = "", *, grammar_field: str = "") -> None:
+        if urlsplit(base_url).scheme not in ("http", "https"):
+            raise VoxpopError(
+                f"The engine's URL '{base_url}' is not http(s).", "Give one such as http://127.0.0.1:8000/v1."
+            )
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._model = model
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._grammar_field = grammar_field
+
+    async def generate(self, prompt: Prompt, schema: Mapping[str, Any] | None = None) -> AsyncIterator[Delta]:
+        """Stream the server's text; closing the stream closes the connection, which stops a well-behaved server."""
+        async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
+            try:
+                async with client.stream(
+                    "POST", self._url, json=self._body(prompt, schema), headers=self._headers
+                ) as r:
+                    if r.status_code != httpx.codes.OK:
+                        await self._refused(r)
+                    async for line in r.aiter_lines():
+                        if (
+                            line.startswith("data:")
+                            and len(line) < _LONGEST_LINE
+                            and (delta := _delta(line[5:].strip()))
+                        ):
+                            yield delta
+            except httpx.HTTPError as error:
+                what = f"The engine at {self._url} did not answer: {type(error).__name__} {error}.".replace(
+                    " .", "."
+                )
+                raise VoxpopError(
+                    what, "Start that server, or choose --engine quote.", code="engine_unreachable"
+                ) from error
+
+    def count(self, text: str) -> int:
+        """An estimate: the server's tokenizer is not known."""
+        return len(text) if is_cjk(text) else max(1, len(text) // 4)
+
+    def describe(self) -> EngineInfo:
+        return EngineInfo("openai", self._model, converses=True)
+
+    def _body(self, prompt: Prompt, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
+            "max_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "seed": prompt.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if prompt.stop:
+            body["stop"] = list(prompt.stop)
+        if prompt.grammar and self._grammar_field:
+            body[self._grammar_field] = prompt.grammar
+        if schema:
+            named = {"name": "answer", "schema": dict(schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        return body
+
+    async def _refused(self, response: httpx.Response) -> None:
+        said = (await response.aread())[:300].decode("utf-8", "replace")
+        cure = (
+            "Check VOXPOP_OPENAI_KEY."
+            if response.status_code in (401, 403)
+            else "Check the engine's URL and model."
+        )
+        raise VoxpopError(
+            f"The engine at {self._url} refused with {response.status_code}: {said}", cure, code="engine_refused"
+        )
+
+
+def _delta(data: str) -> Delta | None:
+    if not data or data == "[DONE]":
+        return None
+    try:
+        chunk = orjson.loads(data)
+        choices = chunk.get("choices") or [{}]
+        text = (choices[0].get("delta") or {}).get("content") or ""
+        counts = chunk.get("usage")
+        usage = Usage(int(counts["prompt_tokens"]), int(counts["completion_tokens"])) if counts else None
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IndexError):
+        return None
+    return Delta(text, usage) if text or usage else None
