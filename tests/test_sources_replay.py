@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError, VoxpopError
@@ -180,6 +180,7 @@ async def test_a_damaged_file_gives_what_it_has_and_then_says_so(tmp_path: Path,
         await collect(ReplaySource(path))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3)

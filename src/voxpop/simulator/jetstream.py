@@ -1,13 +1,14 @@
 """Serve the night as a real Jetstream v1 on loopback, with the directories that name its accounts; no other API.
 
-One port answers `/subscribe` (websocket), `/did:plc:…` (PLC directory) and `/xrpc/app.bsky.actor.getProfiles`.
+One port answers `/subscribe` (websocket), `/did:plc:…` (PLC directory), `/xrpc/app.bsky.actor.getProfiles` and
+`/confirm/HANDLE` (what that domain would say at `/.well-known/atproto-did`).
 After the night comes chatter without end, so that a stream never runs dry. Likes flow only where asked for.
 """
 
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from operator import attrgetter, itemgetter
@@ -22,11 +23,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from voxpop.simulator import wire
-from voxpop.simulator.records import WorldEvent
+from voxpop.simulator.records import POST, WorldEvent
 from voxpop.simulator.world import END, accounts, handle_at, night, reactions, rest_of_time
 
 LOOKBACK_S = 36 * 3600
 _SEQUENCE_LIMIT = 10**15
+_QUIET_S = 10.0
 _FIRST_SEQ = 31_000_000_000
 _GARBAGE = ("{not json", '{"kind":"commit"}', "[]", '{"did":7,"time_us":"x","kind":"commit","commit":{}}')
 
@@ -37,7 +39,8 @@ class Faults:
 
     A connection is cut after `drop_after` lines and goes silent after `silence_after`, each for the first `times`
     connections only. `garbage_every` slips in a broken line, `duplicate` sends each line twice, `clamp_s` shortens
-    the lookback, `refuse` answers 503, `hang` never answers the handshake, `http_down` fails the directories.
+    the lookback, `refuse` answers 503, `hang` never answers the handshake, `profiles_down` fails
+    `getProfiles`. `claims` are handles that DID documents claim although their domain does not confirm them.
     """
 
     drop_after: int = 0
@@ -48,7 +51,8 @@ class Faults:
     clamp_s: float = LOOKBACK_S
     refuse: bool = False
     hang: bool = False
-    http_down: bool = False
+    profiles_down: bool = False
+    claims: dict[str, str] = field(default_factory=dict)
 
 
 class _Due(NamedTuple):
@@ -97,6 +101,7 @@ class Jetstream:
         self._origin = self._speed = 1.0
         self._elapsed = 0.0
         self._server: Server | None = None
+        self._over = asyncio.Event()
         self._people = accounts(seed)
 
     async def start(
@@ -105,6 +110,7 @@ class Jetstream:
         """Serve a night that began `elapsed` seconds ago and goes on at `speed` times real time."""
         self._origin, self._elapsed, self._speed = self._clock(), elapsed, speed
         self._due, self._hours = [], 0
+        self._over.clear()
         self._schedule(sorted(night(self._seed) + reactions(self._seed), key=attrgetter("at")))
         self._server = await serve(
             self._subscriber, host, port, process_request=self._answer, compression=None, ping_interval=None
@@ -116,6 +122,7 @@ class Jetstream:
 
     async def stop(self) -> None:
         """Cut everybody off and free the port."""
+        self._over.set()
         if self._server is not None:
             self._server.close(close_connections=True)
             await self._server.wait_closed()
@@ -133,7 +140,7 @@ class Jetstream:
 
     def _schedule(self, events: list[WorldEvent]) -> None:
         last = self._due[-1].time_us if self._due else 0
-        for event in events:
+        for event in _without_silence(events):
             last = max(self.time_of(event.at), last + 1)
             self._due.append(_Due(last, event))
 
@@ -205,15 +212,15 @@ class Jetstream:
         if parts.path == "/subscribe":
             return await self._admit(parts.query)
         self.seen.requests.append(request.path)
-        if self.faults.http_down:
-            return _reply(HTTPStatus.SERVICE_UNAVAILABLE, b'{"error":"down"}')
         if parts.path == "/xrpc/app.bsky.actor.getProfiles":
             return self._profiles(parse_qs(parts.query).get("actors", []))
+        if parts.path.startswith("/confirm/"):
+            return self._confirm(parts.path.removeprefix("/confirm/"))
         return self._document(unquote(parts.path[1:]))
 
     async def _admit(self, query: str) -> Response | None:
         if self.faults.hang:
-            await asyncio.sleep(3600)
+            await self._over.wait()
         if self.faults.refuse:
             return _reply(HTTPStatus.SERVICE_UNAVAILABLE, b'{"error":"down"}')
         asked = parse_qs(query)
@@ -227,6 +234,8 @@ class Jetstream:
         return handle_at(did, min(self.elapsed(), END), self._seed)
 
     def _profiles(self, dids: list[str]) -> Response:
+        if self.faults.profiles_down:
+            return _reply(HTTPStatus.SERVICE_UNAVAILABLE, b'{"error":"down"}')
         if not 1 <= len(dids) <= 25:
             return _reply(HTTPStatus.BAD_REQUEST, b'{"error":"InvalidRequest","message":"1 to 25 actors"}')
         known = [(did, self._handle(did), self._people[did].name) for did in dids if did in self._people]
@@ -235,7 +244,24 @@ class Jetstream:
     def _document(self, did: str) -> Response:
         if did not in self._people:
             return _reply(HTTPStatus.NOT_FOUND, orjson.dumps({"message": f"DID not registered: {did}"}))
-        return _reply(HTTPStatus.OK, wire.did_document(did, self._handle(did)))
+        return _reply(HTTPStatus.OK, wire.did_document(did, self.faults.claims.get(did) or self._handle(did)))
+
+    def _confirm(self, handle: str) -> Response:
+        """What a domain says under `/.well-known/atproto-did`."""
+        owners = [did for did in self._people if self._handle(did) == handle]
+        return _reply(HTTPStatus.OK if owners else HTTPStatus.NOT_FOUND, "".join(owners[:1]).encode())
+
+
+def _without_silence(events: list[WorldEvent]) -> Iterator[WorldEvent]:
+    """The events, and a notice that some account is well wherever no post comes for ten seconds."""
+    heard = events[0].at
+    for event in events:
+        if event.collection == POST:
+            while event.at - heard > _QUIET_S:
+                heard += _QUIET_S
+                yield WorldEvent(heard, "account", event.did)
+            heard = event.at
+        yield event
 
 
 async def _closed(connection: ServerConnection, within_s: float) -> bool:

@@ -21,7 +21,8 @@ import zstandard
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.posts import Author, Engagement, Event, Post, Upsert
-from voxpop.times import MICROS, micros
+from voxpop.sources.timestamps import timestamp
+from voxpop.times import MICROS
 
 MAX_ROW_BYTES = 1 << 20
 MAX_TEXT = 30_000
@@ -133,7 +134,7 @@ def read_row(line: bytes, cursor: str = "") -> Upsert | str:
     if type(network) is not str or not network.isidentifier():
         return "bad platform"
     try:
-        at = _time(get("created_at", ""))
+        at = timestamp(get("created_at", ""))
     except (TypeError, ValueError):
         return "bad time"
     if at < 0:
@@ -200,20 +201,6 @@ def _engagement(counts: dict[str, object]) -> Engagement:
 
 def _count(value: object) -> int:
     return value if type(value) is int and value > 0 else 0
-
-
-@lru_cache(maxsize=8192)
-def _minute(text: str) -> int:
-    return micros(text + "00Z")
-
-
-def _time(text: str) -> int:
-    """ISO 8601 as microseconds; `YYYY-MM-DDTHH:MM:SS.mmmZ` takes the fast way."""
-    if len(text) == 24 and text[23] == "Z" and text[19] == "." and text[16] == ":":
-        seconds, millis = text[17:19], text[20:23]
-        if seconds.isdecimal() and millis.isdecimal() and seconds < "60":
-            return _minute(text[:17]) + int(seconds) * MICROS + int(millis) * 1000
-    return micros(text)
 
 
 def _next_chunk(rows: Iterator[_Row]) -> _Chunk | None:
