@@ -58,7 +58,7 @@ OFFER: dict[str, Any] = {
     "examples": ["Is the Lantern Bridge open?", "What do people say about the night trams?"],
 }
 Frame = tuple[str, dict[str, Any]]
-HANG = ("hang", {})
+HANG: Frame = ("hang", {})
 
 
 def at(seconds_ago: float) -> str:
@@ -170,6 +170,7 @@ class Server:
         self.down = False
         self.bodies: list[dict[str, Any]] = []
         self.left = threading.Event()
+        self.turned_away = threading.Event()
 
     async def page(self, request: Request) -> Response:
         return FileResponse(WEB / "index.html", headers={"content-security-policy": POLICY})
@@ -178,9 +179,13 @@ class Server:
         return Response(status_code=503) if self.down else JSONResponse(self.live | OFFER)
 
     async def follow(self, request: Request) -> Response:
-        return Response(status_code=503) if self.down else stream(self._ticks())
+        if not self.down:
+            return stream(self._ticks())
+        self.turned_away.set()
+        return Response(status_code=503)
 
     async def _ticks(self) -> AsyncIterator[str]:
+        yield "retry: 50\n\n"
         while not self.down:
             yield frame("live", self.live)
             await asyncio.sleep(0.1)
@@ -252,6 +257,7 @@ def server(address: tuple[str, Server]) -> Server:
     address[1].live, address[1].down = dict(STATUS), False
     address[1].bodies.clear()
     address[1].left.clear()
+    address[1].turned_away.clear()
     return address[1]
 
 
@@ -415,11 +421,11 @@ def test_the_keyboard_writes_and_sends(page: Any, server: Server) -> None:
     expect(box).to_have_value("")
     page.keyboard.type("bridge")
     page.keyboard.press("Shift+Enter")
-    page.keyboard.type("open?")
+    page.keyboard.type("open / shut?")
     page.keyboard.press("Enter")
-    expect(page.locator(".question")).to_have_text("bridge\nopen?")
+    expect(page.locator(".question")).to_have_text("bridge\nopen / shut?")
     expect(page.locator(".turn")).to_have_attribute("data-state", "done")
-    assert server.bodies[0]["messages"][0]["content"] == "bridge\nopen?"
+    assert server.bodies[0]["messages"][0]["content"] == "bridge\nopen / shut?"
 
 
 def test_an_example_asks(page: Any) -> None:
@@ -466,6 +472,7 @@ def test_the_header_is_live_and_the_banners_tell_the_trouble(page: Any, server: 
     server.down = True
     expect(banners).to_contain_text("The server cannot be reached")
     expect(meter).to_have_text("offline")
+    assert server.turned_away.wait(4)
     server.live, server.down = dict(STATUS), False
     expect(meter).to_contain_text("15,200 posts")
     expect(banners).to_be_empty()

@@ -122,7 +122,7 @@ export class Answer {
     if (kind === "chat") return this.chat(text);
     say(text);
     if (kind !== "sentence") return this.body.append(this.aside(text, kind));
-    this.paragraph("prose").append(this.sentence(text, citations), " ");
+    this.paragraph("prose").append(this.sentence(text.trim(), citations), " ");
   }
 
   /** A sentence and its chips, which no line break parts from its last word. */

@@ -20,6 +20,7 @@ async function ask(question) {
   turns.push(answer);
   thread.append(answer.element);
   delete document.body.dataset.empty;
+  document.title = `${answer.question} · voxpop`;
   const abort = new AbortController();
   setRunning(abort);
   following = true;
@@ -104,6 +105,7 @@ function begin() {
   turns = [];
   thread.replaceChildren();
   document.body.dataset.empty = "";
+  document.title = "voxpop";
   window.history.replaceState(null, "", "./");
   setRunning(null);
   follow();
@@ -112,22 +114,25 @@ function begin() {
 
 // Following the text as it grows, until the reader scrolls up
 
-const bottom = () => $("composer").getBoundingClientRect().top - 16;
+/** How far the answer, its receipt included, reaches under the composer. */
+function hiddenBelow() {
+  const end = turns.at(-1)?.actions.getBoundingClientRect().bottom ?? 0;
+  return end - $("composer").getBoundingClientRect().top;
+}
 
 function follow() {
-  const end = turns.at(-1)?.body.getBoundingClientRect().bottom ?? 0;
-  if (following && end > bottom()) window.scrollBy({ top: end - bottom(), behavior: "instant" });
-  latest.hidden = following || !running || end <= bottom();
+  const hidden = hiddenBelow();
+  if (following && hidden > 0) window.scrollBy({ top: hidden, behavior: "instant" });
+  latest.hidden = following || !running || hidden <= 0;
 }
 
 let seenAt = 0;
 window.addEventListener("scroll", () => {
   const up = window.scrollY < seenAt - 2;
   seenAt = window.scrollY;
-  const end = turns.at(-1)?.body.getBoundingClientRect().bottom ?? 0;
-  if (up && end > bottom()) following = false;
-  else if (end <= bottom() + 24) following = true;
-  latest.hidden = following || !running || end <= bottom();
+  if (up && hiddenBelow() > 0) following = false;
+  else if (hiddenBelow() <= 24) following = true;
+  latest.hidden = following || !running;
 }, { passive: true });
 latest.addEventListener("click", () => {
   following = true;
@@ -205,6 +210,8 @@ const isDark = () => (document.documentElement.dataset.theme ?? (systemDark.matc
 
 function showTheme() {
   $("theme").setAttribute("aria-pressed", String(isDark()));
+  const paper = getComputedStyle(document.body).backgroundColor;
+  for (const meta of document.querySelectorAll('meta[name="theme-color"]')) meta.content = paper;
 }
 
 $("theme").addEventListener("click", () => {

@@ -5,6 +5,7 @@ import { WORDS, count, say, setClock, span } from "./words.js";
 const HEALTHY = new Set(["ok", "up", "live", "ready", "connected", "running", "streaming", "replaying", "loaded", "idle"]);
 const LATE_S = 15;
 const SILENT_MS = 5000;
+const FAILING_MS = 1500;
 const BARS = 20;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -14,7 +15,8 @@ let lastPosts = null;
 let silence = 0;
 let stream = null;
 let retry = 0;
-let wait = 1000;
+let wait = 500;
+let failing = false;
 let greeted = false;
 let simulated = false;
 
@@ -25,31 +27,37 @@ export function watch(onStatus) {
     stream?.close();
     stream = new EventSource("api/live");
     stream.addEventListener("live", (event) => {
-      wait = 1000;
+      wait = 500;
+      failing = false;
       show(JSON.parse(event.data));
-      listen();
+      listen(SILENT_MS);
       if (!greeted) greet(onStatus);
     });
     stream.addEventListener("error", () => {
-      listen(2000);
+      if (!failing) listen(FAILING_MS);
+      failing = true;
       if (stream.readyState !== EventSource.CLOSED) return;
       retry = setTimeout(connect, wait);
       wait = Math.min(wait * 2, 15000);
     });
-    listen();
   };
   // A hidden page lets go of its connection: browsers allow only six to one server.
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") return connect();
     clearTimeout(retry);
     clearTimeout(silence);
-    lastPosts = null;
     stream.close();
+    lastPosts = null;
+    if (document.visibilityState === "visible") begin();
   });
-  window.addEventListener("online", connect);
+  const begin = () => {
+    failing = false;
+    listen(SILENT_MS);
+    connect();
+  };
+  window.addEventListener("online", begin);
   element("live-rate").textContent = WORDS.connecting;
   greet(onStatus);
-  connect();
+  begin();
 }
 
 async function greet(onStatus) {
@@ -66,7 +74,7 @@ async function greet(onStatus) {
   }
 }
 
-function listen(patience = SILENT_MS) {
+function listen(patience) {
   clearTimeout(silence);
   silence = setTimeout(lost, patience);
 }
@@ -82,10 +90,11 @@ function lost() {
 
 function show(live) {
   simulated = live.simulated;
-  const late = live.lag_s !== null && live.lag_s > LATE_S;
+  const known = typeof live.lag_s === "number";
+  const late = known && live.lag_s > LATE_S;
   element("meter").dataset.state = late ? "late" : "live";
   element("live-rate").textContent = live.posts ? WORDS.perMinute(count(live.posts_per_minute)) : WORDS.waiting;
-  element("live-lag").textContent = live.lag_s === null ? "" : WORDS.lag(span(live.lag_s));
+  element("live-lag").textContent = known ? WORDS.lag(span(live.lag_s)) : "";
   element("live-posts").textContent = live.posts ? WORDS.posts(live.posts, count(live.posts)) : "";
   if (lastPosts !== null) pulse(Math.max(0, live.posts - lastPosts));
   lastPosts = live.posts;
