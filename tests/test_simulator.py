@@ -282,6 +282,24 @@ async def test_compression_needs_the_dictionary_and_uses_it(server: Jetstream):
         await packed.stop()
 
 
+async def test_two_runs_share_no_post_and_references_move_along(server: Jetstream):
+    later = Jetstream()
+    await later.start(elapsed=7100)
+    lines = await take(f"{later.url}?wantedCollections={POST}&{lookback(3600)}", 500)
+    await later.stop()
+    created = {f"at://{r['did']}/{POST}/{r['commit']['rkey']}" for r in lines if r.get("commit", {}).get("cid")}
+    known = {later.uri(e) for e in NIGHT if e.op == "create"}
+    assert created <= known
+    assert not known & {server.uri(e) for e in NIGHT}
+    parents = {
+        r["commit"]["record"]["reply"]["parent"]["uri"]
+        for r in lines
+        if "reply" in r.get("commit", {}).get("record", {})
+    }
+    assert parents
+    assert parents <= known
+
+
 async def test_faults_come_on_demand(server: Jetstream):
     server.faults = Faults(drop_after=3, duplicate=True, garbage_every=2, times=1)
     url = f"{server.url}?{lookback(1800)}"

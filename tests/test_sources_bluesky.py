@@ -310,11 +310,13 @@ async def test_the_state_says_where_and_how_far_behind(serve):
 async def test_a_cut_line_is_taken_up_again_without_loss(serve):
     server = await serve(Faults(drop_after=7, times=3))
     live = source(server)
-    got = posts_of(await take(live, 60))
-    whole = posts_of(await take(source(await serve()), 60))
-    assert list(dict.fromkeys(got))[:25] == whole[:25]
+    begin = str(int((time.time() - 1800) * 1e6))
+    got = posts_of(await take(live, 60, begin))
     assert len(server.seen.subscriptions) == 4
     assert live.dropped["connection lost"] == 3
+    server.faults = Faults()
+    whole = posts_of(await take(source(server), 60, begin))
+    assert list(dict.fromkeys(got))[:25] == whole[:25]
 
 
 async def test_doubled_and_broken_lines_do_no_harm(serve):
@@ -469,9 +471,9 @@ async def test_a_claimed_new_handle_ends_the_old_one_and_counts_once_confirmed(s
         async for event in events:
             if isinstance(event, Renamed) and event.author.id == rename.did:
                 said.append(event.author.handle)
-                if event.author.handle:
+                if len(said) == 2:
                     break
-    assert said == ["", "junia.lirrencourier.example"]
+    assert said == ["handle.invalid", "junia.lirrencourier.example"]
     without = await take(source(server, lookback_s=60), 12)
     assert [e.author.handle for e in without if isinstance(e, Renamed)] == ["junia.lirrencourier.example"]
 
@@ -486,4 +488,4 @@ async def test_the_impostor_is_taken_down_in_the_stream(serve):
             seen.append(event)
             if isinstance(event, AccountGone) and event.author_id == fake.did:
                 break
-    assert fake.uri in posts_of(seen)
+    assert server.uri(fake) in posts_of(seen)

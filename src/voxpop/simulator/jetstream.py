@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from voxpop.simulator import wire
-from voxpop.simulator.records import POST, WorldEvent
+from voxpop.simulator.records import EPOCH_US, POST, WorldEvent, moved
 from voxpop.simulator.world import END, accounts, handle_at, night, reactions, rest_of_time
 
 LOOKBACK_S = 36 * 3600
@@ -99,7 +99,7 @@ class Jetstream:
         self._due: list[_Due] = []
         self._hours = 0
         self._origin = self._speed = 1.0
-        self._elapsed = 0.0
+        self._elapsed, self._shift = 0.0, 0
         self._server: Server | None = None
         self._over = asyncio.Event()
         self._people = accounts(seed)
@@ -109,6 +109,7 @@ class Jetstream:
     ) -> str:
         """Serve a night that began `elapsed` seconds ago and goes on at `speed` times real time."""
         self._origin, self._elapsed, self._speed = self._clock(), elapsed, speed
+        self._shift = self.time_of(0) - EPOCH_US
         self._due, self._hours = [], 0
         self._over.clear()
         self._schedule(sorted(night(self._seed) + reactions(self._seed), key=attrgetter("at")))
@@ -131,6 +132,10 @@ class Jetstream:
         """The moment (microseconds) at which the second `at` of the night is or was played."""
         ahead = at - self._elapsed
         return int((self._origin + (ahead if ahead <= 0 else ahead / self._speed)) * 1e6)
+
+    def uri(self, event: WorldEvent) -> str:
+        """The address of an event's post in this night: two runs never share one."""
+        return f"at://{event.did}/{event.collection}/{moved(event.rkey, self._shift)}"
 
     def elapsed(self) -> float:
         """How many seconds of the night have passed by now."""
@@ -188,7 +193,9 @@ class Jetstream:
                     return
             if _wanted(due.event, wish.collections):
                 for _ in range(2 if faults.duplicate else 1):
-                    await self._send(connection, wire.line(due.event, due.time_us, _FIRST_SEQ + index), wish)
+                    await self._send(
+                        connection, wire.line(due.event, due.time_us, _FIRST_SEQ + index, self._shift), wish
+                    )
                 sent += 1
                 if faults.garbage_every and sent % faults.garbage_every == 0:
                     await connection.send(_GARBAGE[sent // faults.garbage_every % len(_GARBAGE)])

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 Op = Literal["create", "update", "delete", "identity", "account"]
 _B32 = "abcdefghijklmnopqrstuvwxyz234567"
 _SORTABLE = "234567abcdefghijklmnopqrstuvwxyz"
-_EPOCH_US = 1_900_000_000_000_000
+EPOCH_US = 1_900_000_000_000_000
 _TAG = re.compile(r"#\w+")
 
 
@@ -62,8 +62,16 @@ def tid(micros: int, clock: int = 0) -> str:
 
 
 def rkey(at: float, serial: int) -> str:
-    """The record key of an event: the same in every run."""
-    return tid(_EPOCH_US + int(at * 1e6), serial)
+    """The record key of an event of a night that began at `EPOCH_US`."""
+    return tid(EPOCH_US + int(at * 1e6), serial)
+
+
+def moved(rkey: str, micros: int) -> str:
+    """The key that the same event has in a night that began so much later."""
+    number = 0
+    for letter in rkey:
+        number = number << 5 | _SORTABLE.index(letter)
+    return tid((number >> 10) + micros, number)
 
 
 def reference(event: WorldEvent) -> Record:

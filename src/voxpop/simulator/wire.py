@@ -1,18 +1,23 @@
 """Turn events of the world into Jetstream v1 lines, field for field; it knows no sockets and no clock."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from voxpop.simulator.records import WorldEvent, cid, tid
+from voxpop.simulator.records import WorldEvent, cid, moved, tid
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEYS = re.compile(rb'(/app\.bsky\.feed\.post/|"rkey":")([2-7a-z]{13})')
 _TYPING_US = 1_400_000
 
 
-def line(event: WorldEvent, time_us: int, seq: int) -> bytes:
-    """One line as Jetstream sends it at `time_us`, the relay's time in microseconds."""
+def line(event: WorldEvent, time_us: int, seq: int, shift_us: int = 0) -> bytes:
+    """One line as Jetstream sends it at `time_us`, the relay's time in microseconds.
+
+    `shift_us` moves all record keys to another night, so that two nights never share a post.
+    """
     message: dict[str, Any] = {"did": event.did, "time_us": time_us}
     if event.op == "identity":
         message |= {"kind": "identity", "identity": _identity(event, time_us, seq)}
@@ -20,7 +25,8 @@ def line(event: WorldEvent, time_us: int, seq: int) -> bytes:
         message |= {"kind": "account", "account": _account(event, time_us, seq)}
     else:
         message |= {"kind": "commit", "commit": _commit(event, time_us, seq)}
-    return orjson.dumps(message)
+    text = orjson.dumps(message)
+    return _KEYS.sub(lambda m: m[1] + moved(m[2].decode(), shift_us).encode(), text) if shift_us else text
 
 
 def _commit(event: WorldEvent, time_us: int, seq: int) -> dict[str, Any]:

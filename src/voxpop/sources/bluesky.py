@@ -15,7 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.posts import Author, Event, Renamed
-from voxpop.sources.handles import PUBLIC, Directories, Handles
+from voxpop.sources.handles import NO_HANDLE, PUBLIC, Directories, Handles
 from voxpop.sources.jetstream import POST, Reading, read_line
 from voxpop.times import MICROS
 
@@ -206,7 +206,7 @@ class BlueskySource:
             return ()
         handles.ask(author.id)
         if author.handle and (known is None or known.handle != author.handle):
-            return (Renamed(Author(author.id, "", known.name if known else ""), event.cursor),)
+            return (Renamed(Author(author.id, NO_HANDLE, known.name if known else ""), event.cursor),)
         return ()
 
     def _note(self, event: Event, now: float, asked: int) -> None:

@@ -2,7 +2,8 @@
 
 The public profile service answers for 25 accounts at once and checks each handle against its domain. Where it is
 down, the DID documents are asked one by one: what they name is the account's own claim, so the domain must confirm
-it before it counts. An account whose handle cannot be confirmed keeps an empty one.
+it before it counts. An account whose handle cannot be confirmed keeps an empty one; `handle.invalid` is the
+network's own word for a handle that is no longer the account's.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from voxpop.posts import Author
 from voxpop.sources.jetstream import read_handle
 
 BATCH = 25
+NO_HANDLE = "handle.invalid"
 MAX_ANSWER = 1 << 20
 _WHOLE_S = 30.0
 _MAX_NAME = 256
@@ -155,10 +157,7 @@ class Handles:
 
 
 def _author(did: str, handle: object, name: object) -> Author:
-    known = read_handle(handle)
-    if known == "handle.invalid":
-        known = ""
-    return Author(did, known, name.strip()[:_MAX_NAME] if isinstance(name, str) else "")
+    return Author(did, read_handle(handle), name.strip()[:_MAX_NAME] if isinstance(name, str) else "")
 
 
 def _claimed_handle(document: Any) -> str:
