@@ -12,7 +12,7 @@ from typing import Any
 
 URL = re.compile(r"(?:https?://|www\.)[^\s<>\"”»）]+|\b[\w-]+\.(?:com|org|net|example)/\S*", re.IGNORECASE)
 HANDLE = re.compile(r"(?<![\w@])@[\w.-]*\w")
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[^\W_]{1,64}")
 _CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯]")
 _CJK_RUN = re.compile(r"[ァ-ヿ]+|[㐀-䶿一-鿿豈-﫿々]+|[가-힯]+")
 _HIRAGANA = re.compile(r"[\u3041-\u309f]+")
@@ -30,11 +30,17 @@ _NUMBER = re.compile(
 )
 _QUOTED = re.compile(r"“([^”]{3,})”|«\s*([^»]{3,}?)\s*»|„([^“]{3,})“|\"([^\"]{3,})\"|「([^」]{2,})」")
 _NAME = re.compile(r"[#@]?[^\W\d_][\w’'-]*")
-_LATIN = [*range(0xC0, 0x250), *range(0x1E00, 0x1F00)]
-_FOLD = {
-    c: "".join(d for d in unicodedata.normalize("NFKD", chr(c)) if not unicodedata.combining(d)) for c in _LATIN
+_STYLED = [
+    *range(0xC0, 0x250), *range(0x1E00, 0x1F00), *range(0xFB00, 0xFB07), *range(0xFF10, 0xFF5B),
+    *range(0x1D400, 0x1D800),
+]  # fmt: skip
+_FOLD: dict[int, str | None] = {
+    c: "".join(d for d in unicodedata.normalize("NFKD", chr(c)) if not unicodedata.combining(d)).lower()
+    for c in _STYLED
 }
-_FOLD |= str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ı": "i"})
+_FOLD |= dict.fromkeys(range(0x300, 0x370))  # accents that no letter took in
+_FOLD |= zip(map(ord, "ßæœøđłıς"), ("ss", "ae", "oe", "o", "d", "l", "i", "σ"), strict=True)
+_BREAK = " | "
 
 _INFLECTION = re.compile(r"(?:ing|ed|es|er|s|e)$")
 _LETTER_RUN = re.compile(r"[^\W\d_]+")
@@ -44,14 +50,15 @@ LANGUAGES = ("en", "fr", "es", "de", "pt", "it", "nl", "ja", "zh", "ko", "ar", "
 
 
 def fold(text: str) -> str:
-    """Lower case, Latin letters without diacritics: as the index folds its terms."""
-    lowered = text.lower()
-    return lowered if lowered.isascii() else lowered.translate(_FOLD)
+    """Lower case, Latin letters without diacritics or styling: as the index folds its terms."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", text).lower().translate(_FOLD)
 
 
 def words(text: str) -> list[str]:
     """The index's terms of a text, in order: folded alphanumeric runs; each CJK character stands alone."""
-    return _WORD.findall(fold(_spaced(text)))
+    return _WORD.findall(_spaced(fold(text)))
 
 
 def _spaced(text: str) -> str:
@@ -59,11 +66,14 @@ def _spaced(text: str) -> str:
 
 
 def indexed(text: str, extras: Iterable[str] = ()) -> str:
-    """What the index reads of a post: its text, CJK characters apart, CamelCase hashtags also in parts."""
+    """What the index reads of a post: its words between spaces, CamelCase hashtags also in parts.
+
+    A mark that no word holds stands between the parts, so that no phrase spans two of them.
+    """
     parts = [text, *extras]
     if "#" in text:
         parts += [" ".join(_CAMEL_PART.findall(tag)) for tag in _CAMEL.findall(text)]
-    return _spaced(" ".join(parts))
+    return _BREAK.join(" ".join(words(part)) for part in parts)
 
 
 def is_cjk(text: str) -> bool:
