@@ -20,11 +20,12 @@ _DAY = 24 * 3600 * MICROS
 _FULL = 1_000_000
 _WORTH_CUTTING = 50_000
 _HEAP = 64_000_000
+_FOREVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the index reads of a post."""
+    """What the index reads of a post; `text` is its words between spaces."""
 
     seq: int
     text: str
@@ -43,7 +44,7 @@ class Wanted:
     author_ids: frozenset[str] | None = None
     lang: str = ""
     since: int = 0
-    until: int = 1 << 62
+    until: int = _FOREVER
 
     def within(self, since: int, until: int) -> "Wanted":
         """The same search in a narrower time."""
@@ -68,36 +69,52 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-def _analyzer() -> tantivy.TextAnalyzer:
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    kept = builder.filter(tantivy.Filter.remove_long(64)).filter(tantivy.Filter.lowercase())
-    return kept.filter(tantivy.Filter.ascii_fold()).build()
-
-
 class Partition:
     """One directory of the index: the posts that arrived in one stretch of time."""
 
     def __init__(self, folder: Path, schema: tantivy.Schema) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._schema = schema
         self._index = tantivy.Index(schema, path=str(folder))
-        self._index.register_tokenizer(_TOKENIZER, _analyzer())
+        self._index.register_tokenizer(
+            _TOKENIZER, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+        )
         self._writer: tantivy.IndexWriter | None = None
         self.searcher = self._index.searcher()
         self.oldest, self.newest, self.last_seq = self._bounds()
 
     def _bounds(self) -> tuple[int, int, int]:
         def edge(field: str, order: tantivy.Order) -> int:
-            hits = self.searcher.search(
-                tantivy.Query.all_query(), limit=1, order_by_field=field, order=order, count=False
-            )
-            return int(hits.hits[0][0] or 0) if hits.hits else 0
+            every = tantivy.Query.all_query()
+            hits = self.searcher.search(every, limit=1, order_by_field=field, order=order, count=False).hits
+            return int(hits[0][0] or 0)
 
+        if not self.searcher.num_docs:
+            return _FOREVER, -1, 0
         return edge("at", tantivy.Order.Asc), edge("at", tantivy.Order.Desc), edge("seq", tantivy.Order.Desc)
 
+    def seqs(self) -> set[int]:
+        """The numbers of all posts that the partition holds."""
+        count = self.searcher.num_docs
+        hits = self.searcher.search(tantivy.Query.all_query(), limit=max(count, 1), count=False).hits
+        return {int(s or 0) for s in self.searcher.fast_field_values("seq", [address for _, address in hits])}
+
     def write(self, entries: Sequence[Entry], removed: Iterable[int]) -> None:
-        """Add and remove, commit, and show the result to the next search."""
+        """Add and remove, commit, and show the result to the next search; on an error nothing of it is kept."""
+        try:
+            self._commit(entries, removed)
+        except BaseException:
+            self._writer = None
+            raise
+        self._index.reload()
+        self.searcher = self._index.searcher()
+        if entries:
+            times = [e.witnessed_at for e in entries]
+            self.oldest = min(self.oldest, *times)
+            self.newest = max(self.newest, *times)
+            self.last_seq = max(self.last_seq, entries[-1].seq)
+
+    def _commit(self, entries: Sequence[Entry], removed: Iterable[int]) -> None:
         if self._writer is None:
             self._writer = self._index.writer(heap_size=_HEAP, num_threads=1)
         writer = self._writer
@@ -112,13 +129,6 @@ class Partition:
         for seq in removed:
             writer.delete_documents_by_term("seq", seq)
         writer.commit()
-        self._index.reload()
-        self.searcher = self._index.searcher()
-        if entries:
-            times = [e.witnessed_at for e in entries]
-            self.oldest = min(self.oldest or times[0], *times)
-            self.newest = max(self.newest, *times)
-            self.last_seq = max(self.last_seq, entries[-1].seq)
 
     def rest(self) -> None:
         """Give the writer and its memory back; the next write takes a new one."""
@@ -158,7 +168,10 @@ class Partition:
 
 
 class Index:
-    """All partitions, oldest first. Written from one thread; searched from any."""
+    """All partitions, oldest first. Written from one thread; searched from any.
+
+    A folder that cannot be read as an index raises ValueError or OSError: the truth can rebuild it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -173,6 +186,7 @@ class Index:
 
     @property
     def documents(self) -> int:
+        """How many posts the commits hold."""
         return sum(p.searcher.num_docs for p in self.partitions)
 
     def holding(self, term: str) -> int:
@@ -185,6 +199,7 @@ class Index:
             if self.partitions:
                 self.partitions[-1].rest()
             path = self._folder / f"{entries[0].seq:012d}"
+            path.mkdir(parents=True, exist_ok=True)
             self.partitions = [*self.partitions, Partition(path, self._schema)]
         if not self.partitions:
             return
@@ -213,12 +228,17 @@ class Index:
                 found += partition.search(wanted, limit)
         return nlargest(limit, found, key=itemgetter(1))
 
+    def seqs(self) -> set[int]:
+        """The numbers of all posts that the commits hold."""
+        return set().union(*(p.seqs() for p in self.partitions))
+
     def close(self) -> None:
+        """Give back what writing took."""
         for partition in self.partitions:
             partition.rest()
 
-    def erase(self) -> None:
-        """Remove every partition: the truth can rebuild them."""
-        self.close()
-        self.partitions = []
-        shutil.rmtree(self._folder, ignore_errors=True)
+
+def erase(folder: Path) -> None:
+    """Remove an index: the truth can rebuild it."""
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -5,41 +5,48 @@ deleted or edited-away text is never found, however late the index is. All work 
 """
 
 import asyncio
-import sqlite3
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Self, TypeVar
 
 from voxpop.errors import VoxpopError
 from voxpop.posts import Event, Post
 from voxpop.store import Applied, Hit, Query
-from voxpop.store.index import Entry, Index, Wanted
+from voxpop.store.index import Entry, Index, Wanted, erase
 from voxpop.store.ranking import rank
-from voxpop.store.tail import HotTail, idf
+from voxpop.store.tail import HotTail, holds, idf
+from voxpop.store.trouble import said
 from voxpop.store.truth import Reader, Stored, Writer
 from voxpop.text import indexed, words
+from voxpop.times import MICROS
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _TAIL_FULL = 20_000
 _CANDIDATES = 120
 _MOST_CANDIDATES = 6400
 
 
 class LocalStore:
-    """A store in one folder. Use as an async context manager, one process at a time.
+    """A store in one folder. Use as an async context manager, one writing process at a time.
 
-    `commit_s`: seconds between the index's commits; search does not wait for them. `readonly` opens the state of
-    this moment beside a process that writes; it refuses `apply`.
+    `commit_s`: seconds between the index's commits; search does not wait for them. `readonly` opens the posts of
+    this moment beside a process that writes; it refuses `apply`. `rebuilt` says why the index was made anew.
     """
 
     def __init__(self, folder: Path, *, commit_s: float = 0.5, readonly: bool = False) -> None:
         self.folder = folder
+        self.rebuilt = ""
+        self._path = folder / "posts.db"
         self._commit_s = commit_s
         self._readonly = readonly
         self._writer: Writer | None = None
+        self._index: Index | None = None
         self._tail = HotTail()
         self._writing = ThreadPoolExecutor(1, "voxpop-write")
         self._reading = ThreadPoolExecutor(2, "voxpop-read")
@@ -49,7 +56,11 @@ class LocalStore:
         self._ticker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._on(self._writing, self._open)
+        try:
+            await self._on(self._writing, self._open)
+        except BaseException:
+            await self.__aexit__()
+            raise
         if not self._readonly:
             self._ticker = asyncio.create_task(self._tick())
         return self
@@ -59,9 +70,11 @@ class LocalStore:
             self._ticker.cancel()
             with suppress(asyncio.CancelledError):
                 await self._ticker
-        await self._on(self._writing, self._close)
-        self._writing.shutdown()
-        self._reading.shutdown()
+        try:
+            await self._on(self._writing, self._close)
+        finally:
+            self._writing.shutdown()
+            self._reading.shutdown()
 
     # the Store protocol
 
@@ -81,7 +94,7 @@ class LocalStore:
 
     async def totals(self) -> dict[str, int]:
         """Posts, tombstones, newest witnessed time, and how far the index is behind."""
-        return await self._read(lambda r: {**r.totals(), "indexed": self._index.documents, "tail": len(self._tail)})
+        return await self._read(lambda r: {**r.totals(), "indexed": self.index.documents, "tail": len(self._tail)})
 
     async def cursors(self) -> dict[str, str]:
         """The cursor of each source that was ever applied."""
@@ -99,34 +112,52 @@ class LocalStore:
     # on the writing thread
 
     def _open(self) -> None:
-        path = self.folder / "posts.db"
-        if self._readonly and not path.exists():
+        if self._readonly and not self._path.exists():
             cure = f"Fill it first, such as with: voxpop ingest --source SOURCE --data {self.folder}"
             raise VoxpopError(f"The data folder {self.folder} holds no posts.", cure)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._writer = None if self._readonly else Writer(self._path)
+        reader = Reader(self._path)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._writer = None if self._readonly else Writer(path)
-            self._index = Index(self.folder / "index")
-            self._catch_up(path)
-        except (OSError, ValueError, sqlite3.Error) as error:
-            cure = "Choose another folder with --data, or stop the voxpop that uses it."
-            raise VoxpopError(f"Cannot open the data folder {self.folder}: {error}.", cure) from error
+            if self._writer is None:
+                self._index = Index(self.folder / "index")
+                self._tail.add([_entry(s) for s in reader.after(self._index.last_seq)])
+            else:
+                self._index = self._sound_index(reader, self._writer)
+        finally:
+            reader.close()
 
-    def _catch_up(self, path: Path) -> None:
-        reader = Reader(path)
-        if self._writer:
-            self._removed = [*reader.unindexed(), *self._writer.skip_to(self._index.last_seq)]
-        self._tail.add(_entry(s) for s in reader.after(self._index.last_seq))
-        reader.close()
-        self._commit()
+    def _sound_index(self, reader: Reader, writer: Writer) -> Index:
+        folder = self.folder / "index"
+        stored = reader.totals()["posts"]
+        why = "" if folder.exists() or not stored else "the index was missing"
+        try:
+            index = Index(folder)
+            _catch_up(index, reader, writer)
+            if not why and index.documents != stored:
+                why = f"the index held {index.documents} posts and the truth {stored}"
+        except (OSError, ValueError) as error:
+            index, why = None, f"the index could not be read: {error}"
+        if why:
+            self.rebuilt = why
+            _log.warning("Rebuilding the index of %s: %s.", self.folder, why)
+        if index is None or index.documents != stored:
+            erase(folder)
+            index = Index(folder)
+            _catch_up(index, reader, writer)
+        folder.mkdir(exist_ok=True)
+        return index
 
     def _close(self) -> None:
-        self._commit()
-        self._index.close()
-        if self._writer:
-            self._writer.close()
-        for reader in self._readers:
-            reader.close()
+        try:
+            if self._index:
+                self._commit()
+                self._index.close()
+        finally:
+            if self._writer:
+                self._writer.close()
+            for reader in self._readers:
+                reader.close()
 
     def _apply(self, source: str, events: Sequence[Event]) -> Applied:
         if not self._writer:
@@ -144,69 +175,87 @@ class LocalStore:
         taken, removed = self._tail.take(), self._removed
         if not self._writer or not (taken or removed):
             return
-        self._removed = []
-        self._index.write(taken, removed)
+        self.index.write([entry for part in taken for entry in part.entries], removed)
         self._tail.drop(taken)
+        self._removed = []
         self._writer.forget_unindexed(removed)
 
     async def _tick(self) -> None:
+        last = ""
         while True:
             await asyncio.sleep(self._commit_s)
-            await self._on(self._writing, self._commit)
+            try:
+                await self.commit()
+            except (
+                VoxpopError
+            ) as error:  # the tail keeps what the index could not take; apply raises when it is full
+                if str(error) != last:
+                    _log.error("The index could not be written: %s", error)
+                last = str(error)
 
     # on a reading thread
 
     def _search(self, reader: Reader, query: Query, now: int) -> list[Hit]:
         author_ids = reader.author_ids(query.handles) if query.handles else []
-        if query.handles and not author_ids:
+        if query.limit < 1 or (query.handles and not author_ids):
             return []
-        limit = max(_CANDIDATES, 6 * query.limit)
-        if not query.words and not query.phrases:
-            found = [(s, 1.0) for s in reader.latest(query, author_ids, limit)]
-            return rank(found, query, now, reader.copies)
         wanted = _wanted(query, author_ids)
+        limit = max(_CANDIDATES, 6 * query.limit)
         while True:
-            scores = self._candidates(wanted, query, now, limit)
-            kept = [
-                (s, scores[s.seq]) for s in reader.by_seqs(scores) if s.post.engagement.likes >= query.min_likes
-            ]
-            hits = rank(kept, query, now, reader.copies)
-            if len(hits) >= query.limit or len(scores) < limit or limit >= _MOST_CANDIDATES:
+            if query.words or query.phrases:
+                scores = self._candidates(wanted, query, now, limit)
+                looked, stored = len(scores), reader.by_seqs(scores)
+                found = [(s, scores[s.seq]) for s in stored if s.post.engagement.likes >= query.min_likes]
+            else:
+                latest = reader.latest(query, author_ids, limit)
+                looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
+            hits = rank(found, query, now, reader.copies)
+            if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
                 return hits
             limit *= 4
 
     def _candidates(self, wanted: Wanted, query: Query, now: int, limit: int) -> dict[int, float]:
         # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
-        documents = self._index.documents + len(self._tail)
-        found = dict(self._tail.search(wanted, lambda term: idf(documents, self._index.holding(term))))
-        found.update(self._index.search(wanted, limit))
-        end = min(now, wanted.until)
-        recent = end - int(query.half_life_s * 1_000_000)
-        if recent > wanted.since:
-            found.update(self._index.search(wanted.within(recent, wanted.until), limit // 2))
+        index = self.index
+        documents = index.documents + len(self._tail)
+        found = dict(self._tail.search(wanted, lambda term: idf(documents, index.holding(term))))
+        found.update(index.search(wanted, limit))
+        recent = min(now, wanted.until) - int(query.half_life_s * MICROS)
+        if len(found) >= limit and recent > wanted.since:
+            found.update(index.search(wanted.within(recent, wanted.until), limit // 2))
         return found
 
     def _disagreements(self, reader: Reader) -> list[str]:
         wrong = []
         if (word := reader.check()) != "ok":
             wrong.append(f"SQLite says of posts.db: {word}")
-        totals = reader.totals()
-        held = self._index.documents
-        if held != totals["posts"]:
-            wrong.append(f"the index holds {held} posts, the truth {totals['posts']}")
+        held, true = self.index.seqs(), reader.seqs()
+        for names, seqs in (("the index lacks", true - held), ("the index still holds", held - true)):
+            if seqs:
+                wrong.append(f"{names} {len(seqs)} posts, the first of them number {min(seqs)}")
         return wrong
 
     # threads
 
+    @property
+    def index(self) -> Index:
+        if self._index is None:
+            raise RuntimeError("the store is not open")
+        return self._index
+
     async def _on(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
+        def job() -> T:
+            with said(self.folder):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(pool, job)
 
     async def _read(self, work: Callable[[Reader], T]) -> T:
         return await self._on(self._reading, lambda: work(self._reader()))
 
     def _reader(self) -> Reader:
         if not hasattr(self._local, "reader"):
-            self._local.reader = Reader(self.folder / "posts.db")
+            self._local.reader = Reader(self._path)
             self._readers.append(self._local.reader)
         reader: Reader = self._local.reader
         return reader
@@ -216,6 +265,20 @@ def _entry(stored: Stored) -> Entry:
     post = stored.post
     text = indexed(post.text, [m.alt for m in post.media if m.alt])
     return Entry(stored.seq, text, post.witnessed_at, post.author.id, post.lang)
+
+
+def _catch_up(index: Index, reader: Reader, writer: Writer) -> None:
+    """Bring a committed index up to the truth, a slice at a time."""
+    removed = [*reader.unindexed(), *writer.skip_to(index.last_seq)]
+    missed = map(_entry, reader.after(index.last_seq))
+    while entries := list(islice(missed, _TAIL_FULL)):
+        index.write(entries, [])
+    index.write([], removed)
+    writer.forget_unindexed(removed)
+
+
+def _excluded(stored: Stored, wanted: Wanted) -> bool:
+    return bool(wanted.none_of) and any(holds(_entry(stored).text.split(), group) for group in wanted.none_of)
 
 
 def _wanted(query: Query, author_ids: Sequence[str]) -> Wanted:

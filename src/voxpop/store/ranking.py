@@ -51,7 +51,7 @@ def rank(found: Sequence[tuple[Stored, float]], query: Query, now: int, copies: 
             for s, score in found
             if query.until is None or s.post.witnessed_at <= query.until
         ),
-        key=lambda pair: (-pair[0], -pair[1].seq),
+        key=lambda pair: (-pair[0], -pair[1].post.witnessed_at, -pair[1].seq),
     )
     clusters = _collapse(scored)
     capped = _cap(clusters, query)

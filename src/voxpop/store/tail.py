@@ -1,73 +1,92 @@
 """The hot tail: posts that are stored but not yet in the committed index, searched in memory by the same words."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from voxpop.store.index import Entry, Wanted
-from voxpop.text import words
 
-_K1, _B = 1.2, 0.75
+_K1, _B, _USUAL_LENGTH = 1.2, 0.75, 18
+_Group = tuple[str, ...]
+
+
+class Slice:
+    """The entries of one batch; its postings are made at the first search, so that ingest never waits for them."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self._postings: tuple[list[list[str]], dict[str, list[int]]] | None = None
+
+    def search(self, wanted: Wanted, weights: dict[str, float]) -> Iterator[tuple[int, float]]:
+        texts, postings = self._postings or self._post()
+        groups = [wanted.all_of[0]] if wanted.all_of else wanted.any_of
+        for place in {p for group in groups for p in postings.get(group[0], ())}:
+            entry = self.entries[place]
+            if wanted.admits(entry) and (score := _score(texts[place], wanted, weights)):
+                yield entry.seq, score
+
+    def _post(self) -> tuple[list[list[str]], dict[str, list[int]]]:
+        texts = [entry.text.split() for entry in self.entries]
+        postings: dict[str, list[int]] = {}
+        for place, terms in enumerate(texts):
+            for term in set(terms):
+                postings.setdefault(term, []).append(place)
+        self._postings = texts, postings
+        return self._postings
 
 
 class HotTail:
-    """Entries in order of `seq`. A search tokenises each entry once, at its first search, never on the way in.
-
-    Safe to read from any thread while one thread adds and drops: a reader works on the list that it took.
-    """
+    """Slices in order of `seq`. Any thread may search while one thread adds and drops: it works on what it took."""
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
-        self._terms: dict[int, list[str]] = {}
+        self._slices: tuple[Slice, ...] = ()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(len(s.entries) for s in self._slices)
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        self._entries = [*self._entries, *entries]
+    def add(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._slices = (*self._slices, Slice(entries))
 
-    def take(self) -> list[Entry]:
-        """The entries of this moment, to be indexed; they stay until `drop`."""
-        return self._entries
+    def take(self) -> tuple[Slice, ...]:
+        """The slices of this moment, to be indexed; they stay until `drop`."""
+        return self._slices
 
-    def drop(self, taken: list[Entry]) -> None:
-        """Forget entries that the index now holds."""
-        self._entries = self._entries[len(taken) :]
-        for entry in taken:
-            self._terms.pop(entry.seq, None)
+    def drop(self, taken: tuple[Slice, ...]) -> None:
+        """Forget slices that the index now holds."""
+        self._slices = self._slices[len(taken) :]
 
     def search(self, wanted: Wanted, rarity: Callable[[str], float]) -> Iterator[tuple[int, float]]:
         """(seq, BM25) of the entries that match; `rarity` gives a term's IDF in the committed index."""
-        weights = {term: rarity(term) for group in wanted.any_of for term in group}
-        for entry in self._entries:
-            if not wanted.admits(entry):
-                continue
-            terms = self._terms.get(entry.seq)
-            if terms is None:
-                terms = self._terms[entry.seq] = words(entry.text)
-            if score := _score(terms, wanted, weights):
-                yield entry.seq, score
+        slices = self._slices
+        if slices:
+            weights = {term: rarity(term) for group in wanted.any_of for term in group}
+            for one in slices:
+                yield from one.search(wanted, weights)
 
 
 def _score(terms: list[str], wanted: Wanted, weights: dict[str, float]) -> float:
-    counts = Counter(terms)
-    if any(_holds(terms, counts, group) for group in wanted.none_of):
+    if any(holds(terms, group) for group in wanted.none_of):
         return 0.0
-    if not all(_holds(terms, counts, group) for group in wanted.all_of):
+    if not all(holds(terms, group) for group in wanted.all_of):
         return 0.0
-    length = _K1 * (1 - _B + _B * len(terms) / 18)
+    if not wanted.any_of:
+        return 1.0
+    length = _K1 * (1 - _B + _B * len(terms) / _USUAL_LENGTH)
     score = 0.0
     for group in wanted.any_of:
-        if _holds(terms, counts, group):
-            score += sum(weights[t] * counts[t] * (_K1 + 1) / (counts[t] + length) for t in group)
-    return score or (1.0 if wanted.all_of and not wanted.any_of else 0.0)
+        if holds(terms, group):
+            score += sum(weights[t] * (n := terms.count(t)) * (_K1 + 1) / (n + length) for t in group)
+    return score
 
 
-def _holds(terms: list[str], counts: Counter[str], group: tuple[str, ...]) -> bool:
-    if any(not counts[t] for t in group):
-        return False
+def holds(terms: list[str], group: _Group) -> bool:
+    """Whether the terms hold the group, side by side and in order."""
     size = len(group)
-    return size == 1 or any(tuple(terms[i : i + size]) == group for i in range(len(terms) - size + 1))
+    if size == 1:
+        return group[0] in terms
+    return group[0] in terms and any(
+        tuple(terms[i : i + size]) == group for i, term in enumerate(terms) if term == group[0]
+    )
 
 
 def idf(documents: int, holding: int) -> float:

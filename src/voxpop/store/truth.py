@@ -1,21 +1,20 @@
-"""SQLite is the truth: posts, versions, tombstones and cursors, a batch and its cursor in one transaction.
+"""SQLite is the truth: posts, tombstones and cursors, a batch and its cursor in one transaction.
 
 It refuses a post that was deleted, a post of an account that is gone, and a text older than the one it holds.
-A removed or edited-away text is overwritten in the file (`secure_delete`); only its fingerprint is kept.
+A removed or edited-away text is overwritten in the file (`secure_delete`).
 """
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from voxpop.posts import (
     AccountGone,
     Author,
-    Counted,
     Delete,
     Engagement,
     Event,
@@ -38,9 +37,6 @@ CREATE INDEX IF NOT EXISTS posts_by_text ON posts(fingerprint);
 CREATE INDEX IF NOT EXISTS posts_by_time ON posts(witnessed_at);
 CREATE TABLE IF NOT EXISTS authors (id TEXT PRIMARY KEY, handle TEXT NOT NULL, name TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS authors_by_handle ON authors(handle COLLATE NOCASE);
-CREATE TABLE IF NOT EXISTS versions (
-  id TEXT NOT NULL, witnessed_at INTEGER NOT NULL, fingerprint INTEGER NOT NULL,
-  PRIMARY KEY (id, witnessed_at)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tombstones (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gone (author_id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unindex (seq INTEGER PRIMARY KEY);
@@ -51,7 +47,11 @@ _INSERT = f"INSERT INTO posts VALUES ({', '.join('?' * 17)})"
 _SELECT = """SELECT p.id, p.network, p.author_id, a.handle, a.name, p.text, p.created_at, p.witnessed_at, p.url,
   p.lang, p.reply_to, p.root, p.quote_of, p.extra, p.likes, p.reposts, p.replies, p.seq, p.fingerprint
   FROM posts p LEFT JOIN authors a ON a.id = p.author_id"""
+_NAME = """INSERT INTO authors VALUES (?, ?, ?) ON CONFLICT(id) DO UPDATE SET
+  handle = CASE WHEN excluded.handle = '' THEN handle ELSE excluded.handle END,
+  name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END"""
 _CHUNK = 500
+_NAMES_KEPT = 200_000
 
 
 @dataclass(slots=True)
@@ -61,6 +61,13 @@ class Stored:
     seq: int
     post: Post
     fingerprint: int
+
+
+class _Known(NamedTuple):
+    seq: int
+    witnessed_at: int
+    text: str
+    extra: bytes | None
 
 
 @dataclass(slots=True)
@@ -86,38 +93,46 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 
 
 class Writer:
-    """The only writer of a store's database."""
+    """The only writer of a store's database; `lock` beside it keeps a second one out until this process ends."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = sqlite3.connect(path.with_name("lock"), isolation_level=None, timeout=0)
+        self._lock.execute("BEGIN EXCLUSIVE")
         self._con = connect(path)
         self._con.executescript(_SCHEMA)
         row = self._con.execute("SELECT value FROM counters WHERE name = 'seq'").fetchone()
         self._seq: int = row[0] if row else 0
-        self._authors: dict[str, tuple[str, str]] = {}
+        self._authors: dict[str, Author] = {}
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close."""
-        self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._con.close()
+        try:
+            self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._con.close()
+            self._lock.close()
 
     def apply(self, source: str, events: Sequence[Event]) -> Batch:
         """Store a batch and its last cursor in one transaction; on an error nothing of it is stored."""
-        seq, authors = self._seq, dict(self._authors)
-        self._con.execute("BEGIN IMMEDIATE")
+        seq = self._seq
         try:
-            batch = _Change(self._con, events).run()
+            self._con.execute("BEGIN IMMEDIATE")
+            change = _Change(self._con, events)
+            batch = change.run()
             for stored in batch.added:
                 self._seq += 1
                 stored.seq = self._seq
-            self._insert(batch.added)
-            self._name(e.author for e in events if isinstance(e, Renamed))
+            self._con.executemany(_INSERT, [_row(s) for s in batch.added])
+            self._name(change.names, change.forgotten)
             if cursor := next((e.cursor for e in reversed(events) if e.cursor), ""):
                 self._con.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (source, cursor))
             self._con.execute("INSERT OR REPLACE INTO counters VALUES ('seq', ?)", (self._seq,))
             self._con.execute("COMMIT")
         except BaseException:
-            self._con.execute("ROLLBACK")
-            self._seq, self._authors = seq, authors
+            if self._con.in_transaction:
+                self._con.execute("ROLLBACK")
+            self._seq = seq
+            self._authors.clear()
             raise
         return batch
 
@@ -132,25 +147,18 @@ class Writer:
 
     def forget_unindexed(self, seqs: Iterable[int]) -> None:
         """The index no longer holds these: they need not be taken out again after a crash."""
+        self._con.execute("BEGIN IMMEDIATE")
         self._con.executemany("DELETE FROM unindex WHERE seq = ?", [(s,) for s in seqs])
+        self._con.execute("COMMIT")
 
-    def _insert(self, added: list[Stored]) -> None:
-        self._con.executemany(_INSERT, [_row(s) for s in added])
-        self._name(s.post.author for s in added if s.post.author.handle or s.post.author.name)
-
-    def _name(self, authors: Iterable[Author]) -> None:
-        fresh = {}
-        for id_, handle, name in authors:
-            if self._authors.get(id_) != (handle, name):
-                fresh[id_] = self._authors[id_] = (handle, name)
-        if len(self._authors) > 200_000:
+    def _name(self, names: dict[str, Author], forgotten: set[str]) -> None:
+        for id_ in forgotten:
+            self._authors.pop(id_, None)
+        fresh = [author for id_, author in names.items() if self._authors.get(id_) != author]
+        if len(self._authors) > _NAMES_KEPT:
             self._authors.clear()
-        self._con.executemany(
-            "INSERT INTO authors VALUES (?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
-            " handle = CASE WHEN excluded.handle = '' THEN handle ELSE excluded.handle END,"
-            " name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END",
-            [(id_, handle, name) for id_, (handle, name) in fresh.items()],
-        )
+        self._authors.update((author.id, author) for author in fresh)
+        self._con.executemany(_NAME, fresh)
 
 
 class _Change:
@@ -160,15 +168,17 @@ class _Change:
         self._con = con
         self._events = events
         self._new: dict[str, Stored] = {}
-        self._removed: list[int] = []
-        self._deleted = self._edited = self._unchanged = self._refused = 0
+        self._removed: dict[int, None] = {}
+        self._added = self._edited = self._deleted = self._unchanged = self._refused = 0
+        self.names: dict[str, Author] = {}
+        self.forgotten: set[str] = set()
         ids = {e.post.id if isinstance(e, Upsert) else e.id for e in events if isinstance(e, Upsert | Delete)}
-        self._known: dict[str, tuple[int, int, int]] = {
-            r[0]: (r[1], r[2], r[3])
-            for r in _chunked(con, "SELECT id, seq, witnessed_at, fingerprint FROM posts WHERE id IN ({})", ids)
-        }
+        authors = {e.post.author.id for e in events if isinstance(e, Upsert)}
+        known = _chunked(con, "SELECT id, seq, witnessed_at, text, extra FROM posts WHERE id IN ({})", ids)
+        self._known: dict[str, _Known] = {row[0]: _Known(*row[1:]) for row in known}
         self._dead = {r[0] for r in _chunked(con, "SELECT id FROM tombstones WHERE id IN ({})", ids)}
-        self._gone: dict[str, int] = dict(con.execute("SELECT author_id, at FROM gone"))
+        gone = _chunked(con, "SELECT author_id, at FROM gone WHERE author_id IN ({})", authors)
+        self._gone: dict[str, int] = {row[0]: row[1] for row in gone}
 
     def run(self) -> Batch:
         for event in self._events:
@@ -178,73 +188,90 @@ class _Change:
                 self._delete(event)
             elif isinstance(event, AccountGone):
                 self._account_gone(event)
-            elif isinstance(event, Counted):
+            elif isinstance(event, Renamed):
+                self._name(event.author)
+            else:
                 self._count(event.id, event.engagement)
-        self._drop(self._removed)
-        added = list(self._new.values())
-        applied = Applied(len(added), self._edited, self._deleted, self._unchanged, self._refused)
-        return Batch(applied, added, self._removed)
+        pairs = [(seq,) for seq in self._removed]
+        self._con.executemany("DELETE FROM posts WHERE seq = ?", pairs)
+        self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", pairs)
+        applied = Applied(self._added, self._edited, self._deleted, self._unchanged, self._refused)
+        return Batch(applied, list(self._new.values()), list(self._removed))
 
     def _upsert(self, post: Post) -> None:
         if post.id in self._dead or post.witnessed_at <= self._gone.get(post.author.id, -1):
             self._refused += 1
             return
-        mark = fingerprint(post.text)
-        if pending := self._new.get(post.id):
-            known = (0, pending.post.witnessed_at, pending.fingerprint)
-        elif not (known := self._known.get(post.id)):  # type: ignore[assignment]
-            self._new[post.id] = Stored(0, post, mark)
+        held = self._held(post.id)
+        if held is None:
+            self._added += 1
+        elif post.witnessed_at < held.witnessed_at:
+            self._unchanged += 1
             return
-        seq, witnessed_at, old_mark = known
-        if post.witnessed_at <= witnessed_at or mark == old_mark:
+        elif (post.text, _extra(post)) == (held.text, held.extra):
             self._unchanged += 1
             if post.engagement != Engagement():
                 self._count(post.id, post.engagement)
             return
-        self._edited += 1
-        self._con.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?)", (post.id, witnessed_at, old_mark))
-        if seq:
-            self._removed.append(seq)
-            del self._known[post.id]
-        self._new[post.id] = Stored(0, post, mark)
+        elif post.witnessed_at == held.witnessed_at:  # two texts of one moment: the first stays, in every replay
+            self._unchanged += 1
+            return
+        else:
+            self._edited += 1
+            self._remove(post.id)
+        self._new[post.id] = Stored(0, post, fingerprint(post.text))
+        self._name(post.author)
+
+    def _held(self, id_: str) -> "_Known | None":
+        if pending := self._new.get(id_):
+            post = pending.post
+            return _Known(0, post.witnessed_at, post.text, _extra(post))
+        return self._known.get(id_)
+
+    def _remove(self, id_: str) -> bool:
+        """Whether there was a post to remove."""
+        pending = self._new.pop(id_, None)
+        known = self._known.pop(id_, None)
+        if known:
+            self._removed[known.seq] = None
+        return bool(pending or known)
 
     def _delete(self, event: Delete) -> None:
         self._con.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (event.id, event.at))
         self._dead.add(event.id)
-        if self._new.pop(event.id, None):
-            self._deleted += 1
-        elif known := self._known.pop(event.id, None):
-            self._removed.append(known[0])
-            self._deleted += 1
+        self._deleted += self._remove(event.id)
 
     def _account_gone(self, event: AccountGone) -> None:
+        who, at = event.author_id, event.at
         self._con.execute(
             "INSERT INTO gone VALUES (?, ?) ON CONFLICT(author_id) DO UPDATE SET at = max(at, excluded.at)",
-            (event.author_id, event.at),
+            (who, at),
         )
-        self._gone[event.author_id] = max(event.at, self._gone.get(event.author_id, -1))
-        for id_, stored in list(self._new.items()):
-            if stored.post.author.id == event.author_id and stored.post.witnessed_at <= event.at:
-                del self._new[id_]
+        self._gone[who] = max(at, self._gone.get(who, -1))
+        pending = [s.post for s in self._new.values() if s.post.author.id == who and s.post.witnessed_at <= at]
+        for post in pending:
+            self._deleted += self._remove(post.id)
+        old = "SELECT id, seq FROM posts WHERE author_id = ? AND witnessed_at <= ?"
+        for id_, seq in self._con.execute(old, (who, at)).fetchall():
+            if seq not in self._removed:
+                self._known.pop(id_, None)
+                self._removed[seq] = None
                 self._deleted += 1
-        for id_, seq in self._con.execute(
-            "SELECT id, seq FROM posts WHERE author_id = ? AND witnessed_at <= ?", (event.author_id, event.at)
-        ).fetchall():
-            if self._known.pop(id_, (seq,))[0] == seq and seq not in self._removed:
-                self._removed.append(seq)
-                self._deleted += 1
-        self._con.execute("DELETE FROM authors WHERE id = ?", (event.author_id,))
+        later = "SELECT 1 FROM posts WHERE author_id = ? AND witnessed_at > ?"
+        self._con.execute(f"DELETE FROM authors WHERE id = ? AND NOT EXISTS ({later})", (who, who, at))
+        self.names.pop(who, None)
+        self.forgotten.add(who)
+
+    def _name(self, author: Author) -> None:
+        if author.handle or author.name:
+            _, handle, name = self.names.get(author.id, author)
+            self.names[author.id] = Author(author.id, author.handle or handle, author.name or name)
 
     def _count(self, id_: str, counts: Engagement) -> None:
         if pending := self._new.get(id_):
             pending.post = replace(pending.post, engagement=counts)
         else:
             self._con.execute("UPDATE posts SET likes = ?, reposts = ?, replies = ? WHERE id = ?", (*counts, id_))
-
-    def _drop(self, seqs: list[int]) -> None:
-        pairs = [(s,) for s in seqs]
-        self._con.executemany("DELETE FROM posts WHERE seq = ?", pairs)
-        self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", pairs)
 
 
 class Reader:
@@ -275,22 +302,29 @@ class Reader:
         """Removed texts that the index may still hold."""
         return [r[0] for r in self._con.execute("SELECT seq FROM unindex ORDER BY seq")]
 
+    def seqs(self) -> set[int]:
+        """The numbers of all posts."""
+        return {r[0] for r in self._con.execute("SELECT seq FROM posts")}
+
     def author_ids(self, handles: Iterable[str]) -> list[str]:
         asked = [h.lstrip("@") for h in handles]
         rows = _chunked(self._con, "SELECT id FROM authors WHERE handle COLLATE NOCASE IN ({})", asked)
         return [r[0] for r in rows] + [h for h in asked if h.startswith("did:")]
 
     def latest(self, query: Query, author_ids: Sequence[str], limit: int) -> list[Stored]:
-        """The newest posts within the bounds of a query that has no words."""
-        where, values = ["p.witnessed_at BETWEEN ? AND ?"], [query.since or 0, query.until or 1 << 62]
+        """The newest posts within the bounds of a query; its words are not looked at."""
+        where: list[str] = ["p.witnessed_at BETWEEN ? AND ?"]
+        values: list[int | str] = [query.since or 0, query.until if query.until is not None else 1 << 62]
         if query.handles:
             where.append(f"p.author_id IN ({', '.join('?' * len(author_ids))})")
+            values += author_ids
         if query.lang:
             where.append("p.lang = ?")
+            values.append(query.lang)
         if query.min_likes:
-            where.append(f"p.likes >= {int(query.min_likes)}")
-        values += [*author_ids, *([query.lang] if query.lang else [])]  # type: ignore[list-item]
-        sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY p.witnessed_at DESC LIMIT {int(limit)}"
+            where.append("p.likes >= ?")
+            values.append(query.min_likes)
+        sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY p.witnessed_at DESC, p.seq DESC LIMIT {int(limit)}"
         return [_stored(r) for r in self._con.execute(sql, values)]
 
     def copies(self, marks: Iterable[int], until: int) -> dict[int, tuple[int, int]]:
@@ -325,12 +359,15 @@ def _chunked(con: sqlite3.Connection, sql: str, values: Iterable[Any]) -> Iterat
         yield from con.execute(sql.format(", ".join("?" * len(chunk))), chunk)
 
 
+def _extra(post: Post) -> bytes | None:
+    return orjson.dumps([post.media, post.links]) if post.media or post.links else None
+
+
 def _row(stored: Stored) -> tuple[Any, ...]:
     p = stored.post
-    extra = orjson.dumps([p.media, p.links]) if p.media or p.links else None
     return (
         stored.seq, p.id, p.network, p.author.id, p.text, p.created_at, p.witnessed_at, p.url, p.lang,
-        p.reply_to, p.root, p.quote_of, extra, *p.engagement, stored.fingerprint,
+        p.reply_to, p.root, p.quote_of, _extra(p), *p.engagement, stored.fingerprint,
     )  # fmt: skip
 
 
