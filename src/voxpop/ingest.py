@@ -58,39 +58,59 @@ class Progress:
         return None if self.newest is None else max(0.0, (now - self.newest) / MICROS)
 
 
+@dataclass(slots=True)
+class _Line:
+    """Events on their way from the source to the store."""
+
+    waiting: list[Event] = field(default_factory=list)
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
+
+    def end(self, _: object) -> None:
+        self.ended = True
+        self.full.set()
+
+
 async def ingest(source: Source, store: Store, progress: Progress, clock: Callable[[], float]) -> None:
     """Store the source's events until it ends; a batch leaves when it is full or 250 ms old.
 
-    `clock` is a monotonic clock in seconds. On cancellation the batch in hand is stored first.
+    `clock` is a monotonic clock in seconds. On cancellation, and when the source fails, what it gave is stored
+    first. At most one batch waits while another is being stored: a slow store slows the source down.
     """
     progress.cursor = await store.cursor(source.name)
-    batch: list[Event] = []
-    turn = asyncio.Lock()
-
-    async def flush() -> None:
-        nonlocal batch
-        async with turn:
-            if batch:
-                events, batch = batch, []
-                applied = await store.apply(source.name, events)
-                progress.count(events, applied, int(clock()))
-
-    async def flush_by_age() -> None:
-        while True:
-            await asyncio.sleep(MAX_AGE_S)
-            await flush()
-
-    ageing = asyncio.create_task(flush_by_age())
+    line = _Line()
+    reading = asyncio.create_task(_read(source, progress.cursor, line))
+    reading.add_done_callback(line.end)
+    storing = asyncio.create_task(_store(source.name, store, line, progress, clock))
     try:
-        async with aclosing(source.events(progress.cursor)) as events:  # type: ignore[type-var]
-            async for event in events:
-                batch.append(event)
-                if len(batch) >= BATCH:
-                    await flush()
-                if ageing.done():
-                    break
+        await asyncio.shield(storing)
     finally:
-        ageing.cancel()
-        with suppress(asyncio.CancelledError):
-            await ageing
-        await flush()
+        reading.cancel()
+        await asyncio.wait((reading, storing))
+        storing.result()
+        if not reading.cancelled():
+            reading.result()
+
+
+async def _read(source: Source, after: str | None, line: _Line) -> None:
+    async with aclosing(source.events(after)) as events:  # type: ignore[type-var]
+        async for event in events:
+            line.waiting.append(event)
+            while len(line.waiting) >= BATCH:
+                line.full.set()
+                line.room.clear()
+                await line.room.wait()
+
+
+async def _store(name: str, store: Store, line: _Line, progress: Progress, clock: Callable[[], float]) -> None:
+    """Never cancelled: it ends when the line has ended and is empty, or when the store fails."""
+    while line.waiting or not line.ended:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(line.full.wait(), MAX_AGE_S)
+        events, line.waiting = line.waiting, []
+        if not line.ended:
+            line.full.clear()
+        line.room.set()
+        if events:
+            progress.count(events, await store.apply(name, events), int(clock()))
