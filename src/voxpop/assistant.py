@@ -1,6 +1,7 @@
 """The line of one request: plan, retrieve, weigh, generate, verify each sentence, and only then show it."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from voxpop import prompt as prompts
 from voxpop.engines import Engine
 from voxpop.engines.quote import quotation
-from voxpop.evidence import Evidence, weigh
+from voxpop.evidence import Evidence, numbered, weigh
 from voxpop.messages import (
     AnswerEvent,
     Citation,
@@ -63,6 +64,7 @@ class _Answer:
     search_ms: float = 0.0
     first_ms: float | None = None
     chatted: bool = False
+    simulated: bool = False
 
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self.began) * 1000, 1)
@@ -81,7 +83,8 @@ class Assistant:
     """Answers requests from one store with one engine at a time.
 
     `engine` is asked anew for each request, so that a model can take over from `quote` when it has arrived;
-    `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up.
+    `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `tally`
+    counts answers, sentences shown and sentences withheld.
     """
 
     def __init__(
@@ -100,9 +103,10 @@ class Assistant:
         self._classify = classify
         self._clock = clock
         self._stream = stream
+        self.tally: Counter[str] = Counter()
 
     async def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
-        """The events of one answer; closing the iterator stops the engine. Raises UsageError for an unknown voice."""
+        """The events of one answer; closing it stops the engine. Raises UsageError for an unknown voice."""
         now = self._clock()
         voice = choose(self._voices, request.voice)
         engine = self._engine()
@@ -114,21 +118,30 @@ class Assistant:
             steps = self._from_model(request, planned, engine, voice, answer)
         async with aclosing(steps):  # type: ignore[type-var]
             async for event in steps:
+                self._count(event)
                 yield event
+        self.tally["answers"] += 1
         yield self._done(answer, engine, voice)
+
+    def _count(self, event: AnswerEvent) -> None:
+        if isinstance(event, Withheld):
+            self.tally["withheld"] += 1
+        elif isinstance(event, Text) and event.kind == "sentence":
+            self.tally["sentences"] += 1
 
     async def _from_posts(
         self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: _Answer, now: int
     ) -> AsyncIterator[AnswerEvent]:
         question, until = planned.question, planned.query.until or now
-        if self._stream().simulated:
-            yield _notice("simulated", question.lang)
         yield Searching(" ".join(c.word for c in question.concepts))
-        passages = tuple(await retrieve(self._store, planned, now, self._classify, request.bounds.limit))
-        evidence = weigh(question, passages, until)
+        found = await retrieve(self._store, planned, now, self._classify, request.bounds.limit)
+        passages, evidence = numbered(found, weigh(question, found, until))
         answer.passages = {p.number: p for p in passages}
         answer.search_ms = answer.elapsed_ms()
         yield Found(len(passages), max((p.post.witnessed_at for p in passages), default=None), answer.search_ms)
+        answer.simulated = self._stream().simulated or any(p.post.network == "simulated" for p in passages)
+        if answer.simulated:
+            yield _notice("simulated", question.lang)
         if evidence.chosen:
             written = self._sentences(
                 prompts.build(request, question, passages, evidence, voice), engine, evidence, answer
@@ -186,7 +199,7 @@ class Assistant:
             engine=engine.describe().name,
             voice=voice.name,
             usage=answer.usage,
-            freshness=Freshness(max(seen, default=None), min(seen, default=None), stream.lag_s, stream.simulated),
+            freshness=Freshness(max(seen, default=None), min(seen, default=None), stream.lag_s, answer.simulated),
             timings=Timings(answer.search_ms, answer.first_ms, answer.elapsed_ms()),
         )
 
@@ -227,20 +240,18 @@ def _situation(
     planned: Plan, passages: tuple[Passage, ...], evidence: Evidence, answer: _Answer, until: int
 ) -> str:
     """What most needs saying about the evidence, in this order of weight."""
-    if not passages:
-        return "nothing_found"
     cited = list(answer.cited.values())
-    if not cited:
-        return "not_said"
-    newest = max(p.post.witnessed_at for p in cited)
-    if planned.question.about_result and not any(p.author_class == "authority" for p in cited):
+    if planned.question.about_result and passages and not any(p.author_class == "authority" for p in cited):
         return "not_declared"
+    if not cited:
+        return "not_said" if passages else "nothing_found"
+    newest = max(p.post.witnessed_at for p in cited)
     if evidence.disagree:
         return "disagree"
     if any(p.duplicates >= _FLOOD and p.duplicates > 2 * p.independent_authors for p in cited):
         return "flood"
     if until - newest > _STALE:
         return "stale"
-    if len({p.post.author.id for p in cited}) == 1 and all(p.independent_authors == 1 for p in cited):
+    if cited[0].post.author.id and len({p.post.author.id for p in cited}) == 1 == cited[0].independent_authors:
         return "one_voice"
     return "breaking" if until - min(p.post.witnessed_at for p in cited) < _BREAKING else "plain"

@@ -17,7 +17,7 @@ from voxpop.questions import Question
 from voxpop.text import HANDLE, bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
 from voxpop.times import MICROS
 
-_SCORE = 0.8
+_SCORE = 1.0
 _RANK = {"authority": 2, "press": 1, "unknown": 0}
 _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
@@ -35,6 +35,19 @@ class Evidence:
     superseded: tuple[Claim, ...] = ()
     judged: tuple[Claim, ...] = ()
     disagree: bool = False
+
+
+def numbered(passages: Sequence[Passage], evidence: Evidence) -> tuple[tuple[Passage, ...], Evidence]:
+    """The same passages and claims under their final numbers: the chosen ones first, in their order, from 1."""
+    order = dict.fromkeys([c.number for c in evidence.chosen] + [p.number for p in passages])
+    new = {old: n for n, old in enumerate(order, 1)}
+    moved = sorted((replace(p, number=new[p.number]) for p in passages), key=lambda p: p.number)
+
+    def move(claims: Iterable[Claim]) -> tuple[Claim, ...]:
+        return tuple(replace(c, number=new[c.number], by=c.by and new[c.by]) for c in claims)
+
+    chosen, superseded, judged = map(move, (evidence.chosen, evidence.superseded, evidence.judged))
+    return tuple(moved), Evidence(chosen, superseded, judged, evidence.disagree)
 
 
 @lru_cache(maxsize=16)
@@ -62,7 +75,8 @@ def is_statement(sentence: str) -> bool:
     """Whether a sentence can support anything: a question, a bare tag or a shout of two words cannot."""
     plain = HANDLE.sub("", bare(sentence)).strip()
     cjk = not plain.isascii() and len(plain) >= 6
-    return not re.search(r"[?？]", plain) and (len(words(plain)) >= 3 or cjk)
+    asks = re.search(r"[?？]", plain) or sign("asking").search(fold(plain))
+    return not asks and (len(words(plain)) >= 3 or cjk)
 
 
 def answers(question: Question, sentence: str) -> bool:
@@ -147,7 +161,7 @@ def _manner(question: Question, sentence: str) -> float:
     feelings = len(sign("feeling").findall(flat))
     return (
         (0.3 if answers(question, sentence) else -0.6)
-        + (0.3 if question.asks == "who" and sign("identity").search(flat) else 0.0)
+        + (0.45 if question.asks == "who" and sign("identity").search(flat) else 0.0)
         - min(0.5, 0.2 * feelings)
         - (0.15 if sentence.isupper() else 0.0)
         - (0.1 if "!" in sentence else 0.0)

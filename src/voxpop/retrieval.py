@@ -79,20 +79,20 @@ async def retrieve(store: Store, planned: Plan, now: int, classify: Classify, li
     if not planned.query.words and not planned.query.handles:
         return []
     hits = await store.search(planned.query, now)
-    return numbered(planned.question, hits, classify, limit)
+    return best(planned.question, hits, classify, limit)
 
 
-def numbered(question: Question, hits: Iterable[Hit], classify: Classify, limit: int) -> list[Passage]:
+def best(question: Question, hits: Iterable[Hit], classify: Classify, limit: int) -> list[Passage]:
     """Order hits by how they cover the question and who speaks, and number them; pure."""
     passages = [
         Passage(0, h.post, h.score, h.duplicates, h.independent_authors, classify(h.post.author)) for h in hits
     ]
-    best = max((p.score for p in passages), default=1.0) or 1.0
-    passages.sort(key=lambda p: -_worth(question, p, best))
+    top = max((p.score for p in passages), default=1.0) or 1.0
+    passages.sort(key=lambda p: -_worth(question, p, top))
     return [replace(p, number=i) for i, p in enumerate(passages[:limit], 1)]
 
 
-def _worth(question: Question, passage: Passage, best: float) -> float:
+def _worth(question: Question, passage: Passage, top: float) -> float:
     post = passage.post
     claims = weigh(question, [replace(passage, number=1)], post.witnessed_at).judged
-    return passage.score / best + (claims[0].score if claims else -1.0)
+    return passage.score / top + (claims[0].score if claims else -1.0)

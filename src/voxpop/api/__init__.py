@@ -1,0 +1,1 @@
+"""The faces over HTTP: each parses its dialect into a request and renders the one stream of answer events."""

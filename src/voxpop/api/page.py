@@ -1,0 +1,70 @@
+"""The page's own dialect: answer events as named server-sent events, and the status that it shows; no decisions."""
+
+from typing import Any
+
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Passage, Searching, Text, Withheld
+from voxpop.times import iso
+
+
+def render(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
+    """An answer event as (name, data)."""
+    if isinstance(event, Searching):
+        return "searching", {"query": event.query}
+    if isinstance(event, Found):
+        return "found", {"posts": event.posts, "newest": moment(event.newest), "took_ms": event.took_ms}
+    if isinstance(event, Citation):
+        return "citation", card(event.passage)
+    if isinstance(event, Text):
+        return "text", {"text": event.text, "citations": list(event.citations), "kind": event.kind}
+    if isinstance(event, Withheld):
+        return "withheld", {"text": event.text, "reason": event.reason}
+    return "done", receipt(event)
+
+
+def card(passage: Passage) -> dict[str, Any]:
+    """What a reader wants to know of a cited post."""
+    post = passage.post
+    return {
+        "n": passage.number,
+        "id": post.id,
+        "author": {"handle": post.author.handle, "name": post.author.name},
+        "author_class": passage.author_class,
+        "network": post.network,
+        "url": post.url,
+        "created_at": moment(post.created_at),
+        "witnessed_at": moment(post.witnessed_at),
+        "text": post.text,
+        "lang": post.lang,
+        "duplicates": passage.duplicates,
+        "independent_authors": passage.independent_authors,
+    }
+
+
+def receipt(done: Done) -> dict[str, Any]:
+    """The end of an answer: engine, voice, usage, freshness, timings."""
+    return {
+        "reason": done.reason,
+        "answerable": done.answerable,
+        "engine": done.engine,
+        "voice": done.voice,
+        "usage": {
+            "prompt_tokens": done.usage.prompt_tokens,
+            "completion_tokens": done.usage.completion_tokens,
+        },
+        "freshness": {
+            "newest": moment(done.freshness.newest),
+            "oldest": moment(done.freshness.oldest),
+            "stream_lag_s": done.freshness.stream_lag_s,
+            "simulated": done.freshness.simulated,
+        },
+        "timings": {
+            "search_ms": done.timings.search_ms,
+            "first_sentence_ms": done.timings.first_sentence_ms,
+            "total_ms": done.timings.total_ms,
+        },
+    }
+
+
+def moment(at: int | None) -> str | None:
+    """RFC 3339, or None."""
+    return None if at is None else iso(at)

@@ -1,0 +1,331 @@
+"""The command line: parse and print, no decisions. Exit 2 for bad usage, 1 for a failure, one line that says why."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import orjson
+
+from voxpop import __version__, app, render
+from voxpop.config import Config, load
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.messages import Message, Request
+from voxpop.times import instant
+from voxpop.voices import choose
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
+    if as_json:
+        click.echo(
+            orjson.dumps({"error": {"message": error.what, "cure": error.cure, "code": error.code}}).decode()
+        )
+    else:
+        click.echo(f"voxpop: {error}", err=True)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async command; a VoxpopError is printed as one line (or as JSON with --json) and sets the exit code."""
+
+    @wraps(work)
+    def command(*args: Any, **kwargs: Any) -> None:
+        try:
+            asyncio.run(work(*args, **kwargs))
+        except VoxpopError as error:
+            _fail(error, bool(kwargs.get("as_json")))
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return command
+
+
+_data = click.option("--data", type=click.Path(path_type=Path), help="Data folder (posts, index, models).")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_as_of = click.option("--as-of", help="Answer as if it were then: ISO time, or such as -2h.")
+_engine = click.option("--engine", help="auto, quote, local, openai or echo.")
+_voice = click.option("--voice", help="A voice (see: voxpop voices).")
+_source = click.option(
+    "--source", "sources", multiple=True, help="auto, bluesky, simulated, replay:PATH?speed=max|N. May be repeated."
+)
+
+
+@click.group(context_settings=_HELP)
+@click.version_option(__version__, prog_name="voxpop")
+@click.option(
+    "--config",
+    "config_file",
+    envvar="VOXPOP_CONFIG",
+    type=click.Path(path_type=Path),
+    help="TOML file of settings (docs/configuration.md).",
+)
+@click.pass_context
+def cli(context: click.Context, config_file: Path | None) -> None:
+    """Ask what people are posting right now; every sentence is cited and checked.
+
+    Example: voxpop up
+    """
+    context.obj = config_file
+
+
+def _config(context: click.Context, **given: Any) -> Config:
+    """The config with what the command line gives laid over it."""
+    config = load(context.find_root().obj, os.environ)
+    places = {
+        "host": ("server", "host"),
+        "port": ("server", "port"),
+        "data": ("storage", "data"),
+        "sources": ("sources", "use"),
+        "engine": ("engine", "use"),
+        "voice": ("answers", "voice"),
+    }
+    for name, (section, key) in places.items():
+        value = given.get(name)
+        if value not in (None, ()):
+            typed = str(value) if isinstance(value, Path) else value
+            config = replace(config, **{section: replace(getattr(config, section), **{key: typed})})
+    return config
+
+
+@cli.command()
+@_source
+@click.option("--host", help="Address to listen on (loopback).")
+@click.option("--port", type=int, help="Port of the page and the API.")
+@_data
+@_engine
+@_voice
+@click.pass_context
+@_runs
+async def up(context: click.Context, **given: Any) -> None:
+    """Start the page and the API, and ingest until stopped.
+
+    Example: voxpop up --source bluesky --port 8080
+    """
+    config = _config(context, **given)
+    choose(app.load_voices(config), config.answers.voice)
+    await app.serve(config, lambda line: click.echo(line, err=True))
+
+
+@cli.command()
+@click.option(
+    "--source", "sources", multiple=True, required=True, help="Such as replay:posts.jsonl.zst. May be repeated."
+)
+@_data
+@_json
+@click.pass_context
+@_runs
+async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
+    """Ingest until the source ends; prints posts, what was dropped and why, rate and cursor.
+
+    Example: voxpop ingest --source replay:posts.jsonl.zst --data ./data
+    """
+    config = _config(context, **given)
+    began = time.monotonic()
+
+    def show(line: str) -> None:
+        if not as_json:
+            click.echo(line, err=True)
+
+    rows = await app.ingest_all(config, show)
+    took = time.monotonic() - began
+    for row in rows:
+        row |= {"took_s": round(took, 2), "posts_per_s": round(row["posts"] / max(took, 1e-9))}
+    if as_json:
+        click.echo(orjson.dumps({"sources": rows}).decode())
+        return
+    for row in rows:
+        dropped = ", ".join(f"{n} {why}" for why, n in row["dropped"].items()) or "none"
+        click.echo(
+            f"{row['source']}: {row['posts']} posts in {took:.1f} s ({row['posts_per_s']}/s): {row['added']} added, "
+            f"{row['edited']} edited, {row['unchanged']} already stored, {row['deleted']} deleted, "
+            f"{row['refused']} refused; dropped: {dropped}; cursor {row['cursor']}"
+        )
+
+
+@cli.command()
+@click.argument("query")
+@_as_of
+@click.option("--since", help="Only posts witnessed at or after this time.")
+@click.option("--until", help="Only posts witnessed at or before this time.")
+@click.option("--from", "handles", multiple=True, help="Only posts of this handle. May be repeated.")
+@click.option("--lang", help="Only posts in this language (ISO 639-1).")
+@click.option("--limit", type=click.IntRange(1, 200), default=10, show_default=True, help="How many posts.")
+@_data
+@_json
+@click.pass_context
+@_runs
+async def search(
+    context: click.Context, query: str, as_json: bool, limit: int, data: Path | None, **given: Any
+) -> None:
+    """Search the stored posts: words, "phrases", from:handle, -word, lang:fr, since:-2h, min_likes:10.
+
+    Example: voxpop search 'parliament "shots fired" -rumour' --as-of 2014-10-22T14:30:00Z
+    """
+    config = _config(context, data=data)
+    hits, took_ms, now = await app.search(config, query, limit=limit, **given)
+    if as_json:
+        click.echo(orjson.dumps(render.hits_json(hits, took_ms)).decode())
+        return
+    for hit in hits:
+        click.echo(render.hit_text(hit, now))
+    click.echo(f"{len(hits)} posts in {took_ms:.1f} ms", err=True)
+
+
+@cli.command()
+@click.argument("question")
+@_as_of
+@_voice
+@_engine
+@_data
+@_json
+@click.pass_context
+@_runs
+async def ask(context: click.Context, question: str, as_of: str | None, as_json: bool, **given: Any) -> None:
+    """Answer one question from the stored posts.
+
+    Example: voxpop ask "Where did the shooting happen?" --as-of 2014-10-22T14:30:00Z
+    """
+    config = _config(context, **given)
+    now = app.clock()
+    then = _instant("--as-of", as_of, now)
+    request = Request((Message("user", question),), voice=config.answers.voice, as_of=then)
+    answer, shown = render.Answer(), False
+    async with app.asking(config) as assistant:
+        async for event in assistant.answer(request):
+            answer.add(event)
+            if as_json:
+                continue
+            if line := render.progress(event, then or now):
+                click.secho(line, dim=True, err=True)
+            if isinstance(event, render.Text):
+                shown = True
+                _print_text(event)
+    if as_json:
+        click.echo(orjson.dumps(answer.json()).decode())
+        return
+    if shown and answer.cited:
+        click.echo("\n" + answer.sources(then or now))
+    click.secho("\n" + answer.footer(then or now), dim=True)
+
+
+def _print_text(text: render.Text) -> None:
+    if text.kind == "chat":
+        click.echo(text.text, nl=False)
+    elif text.kind == "sentence":
+        click.echo(render.marked(text))
+    else:
+        click.secho(text.text, italic=True)
+
+
+def _instant(name: str, value: str | None, now: int) -> int | None:
+    try:
+        return None if value is None else instant(value, now)
+    except ValueError as error:
+        cure = "Give an ISO 8601 time such as 2014-10-22T14:30:00Z, a date, or an age such as -2h."
+        raise UsageError(f"{name} cannot be '{value}'.", cure) from error
+
+
+@cli.command()
+@_source
+@_data
+@_json
+@click.pass_context
+@_runs
+async def sources(context: click.Context, as_json: bool, **given: Any) -> None:
+    """List the sources that can be used, and where each stands in the data folder.
+
+    Example: voxpop sources --json
+    """
+    rows = await app.list_sources(_config(context, **given))
+    if as_json:
+        click.echo(orjson.dumps({"sources": rows}).decode())
+        return
+    for row in rows:
+        click.echo(f"{row['source']:<12} {row['about']}")
+        if row["cursor"]:
+            click.echo(f"{'':<12} cursor {row['cursor']}")
+
+
+@cli.command()
+@_json
+@click.pass_context
+@_runs
+async def voices(context: click.Context, as_json: bool) -> None:
+    """List the voices.
+
+    Example: voxpop voices
+    """
+    config = _config(context)
+    rows = [
+        {"name": v.name, "title": v.title, "languages": sorted(v.lines), "instruction": v.instruction}
+        for v in app.load_voices(config).values()
+    ]
+    if as_json:
+        click.echo(orjson.dumps({"voices": rows}).decode())
+        return
+    for row in rows:
+        click.echo(f"{row['name']:<10} {', '.join(row['languages'])}: {str(row['instruction']).splitlines()[0]}")
+
+
+@cli.command()
+@_source
+@click.option("--port", type=int, help="The port that voxpop up would use.")
+@_data
+@_engine
+@_json
+@click.pass_context
+@_runs
+async def doctor(context: click.Context, as_json: bool, **given: Any) -> None:
+    """Check each link (network, source, disk, memory, model, port, index) and name the broken one with its cure.
+
+    Example: voxpop doctor
+    """
+    from voxpop.doctor import examine
+
+    findings = await examine(_config(context, **given))
+    if as_json:
+        click.echo(orjson.dumps({"checks": [f.json() for f in findings]}).decode())
+    else:
+        for finding in findings:
+            mark = {"ok": "ok  ", "warning": "warn", "broken": "FAIL"}[finding.state]
+            click.echo(f"{mark} {finding.link:<9} {finding.said}" + (f" {finding.cure}" if finding.cure else ""))
+    if any(f.state == "broken" for f in findings):
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--speed", type=float, default=600.0, show_default=True, help="Seconds of the night in one second.")
+@_voice
+@_json
+@click.pass_context
+@_runs
+async def demo(context: click.Context, speed: float, as_json: bool, **given: Any) -> None:
+    """Play an invented election night on this machine and ask it questions as it goes; needs no network.
+
+    Example: voxpop demo --voice fun
+    """
+    from voxpop.demo import play
+
+    await play(_config(context, **given), speed, as_json, click.echo)
+
+
+def main() -> None:
+    """The `voxpop` command."""
+    from voxpop.cli_models import models
+
+    cli.add_command(models)
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""One frozen config from defaults, one TOML file and `VOXPOP_` variables; an unknown key refuses to start."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+from voxpop.errors import UsageError
+
+
+def _setting(default: Any, doc: str) -> Any:
+    if isinstance(default, list | tuple):
+        return field(default_factory=lambda: tuple(default), metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    return tuple(tomllib.loads(resources.files("voxpop").joinpath("authorities.toml").read_text("utf-8"))[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str = _setting("127.0.0.1", "Address to listen on. Without accounts only loopback is accepted.")
+    port: int = _setting(8080, "Port of the page and the API.")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    data: str = _setting("", "Folder of posts, index and models. Empty: `voxpop` in the user's data folder.")
+    commit_s: float = _setting(0.5, "Seconds between the index's commits; posts are searchable before them.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    use: tuple[str, ...] = _setting(
+        ("auto",), "Sources to ingest: `auto`, `bluesky`, `simulated`, `replay:PATH?speed=max`."
+    )
+    bluesky_hosts: tuple[str, ...] = _setting(
+        (), "Jetstream addresses, tried in order. Empty: the public instances."
+    )
+    lookback_s: float = _setting(1800.0, "How far back a first connection starts, in seconds.")
+    zstd_dictionary: str = _setting(
+        "", "Path of Jetstream's zstd dictionary; with it the stream is asked for compressed."
+    )
+    probe_s: float = _setting(5.0, "How long `auto` waits for Bluesky before it plays the simulated stream.")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    use: str = _setting(
+        "auto", "`auto` (the best model on this machine, else quotes), `quote`, `local`, `openai`, `echo`."
+    )
+    model: str = _setting(
+        "", "Model for `local` (see `voxpop models`) or `openai`. Empty: the best that fits the memory."
+    )
+    url: str = _setting("http://127.0.0.1:8000/v1", "Base URL for `openai`.")
+    grammar_field: str = _setting("", "Body field by which that server takes a GBNF grammar, such as `grammar`.")
+    pull: bool = _setting(True, "Let `auto` download a model while it answers with quotes.")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    voice: str = _setting("regular", "The voice where a request names none.")
+    voices: str = _setting("", "Folder of your own voices (`*.md`). Empty: `voices` in the data folder.")
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    authority: tuple[str, ...] = _setting(
+        _listed("authority"), "Accounts (id or handle) whose results are declarations."
+    )
+    press: tuple[str, ...] = _setting(_listed("press"), "Accounts (id or handle) of known press.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that an operator can set, by section."""
+
+    server: Server = field(default_factory=Server)
+    storage: Storage = field(default_factory=Storage)
+    sources: Sources = field(default_factory=Sources)
+    engine: EngineChoice = field(default_factory=EngineChoice)
+    answers: Answers = field(default_factory=Answers)
+    authorities: Authorities = field(default_factory=Authorities)
+
+    @property
+    def data(self) -> Path:
+        """The data folder: as set, else `voxpop` where the platform keeps a user's data."""
+        if self.storage.data:
+            return Path(self.storage.data).expanduser()
+        base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+        return Path(base).expanduser() / "voxpop"
+
+
+def load(file: Path | None, environment: Mapping[str, str]) -> Config:
+    """Defaults, then the file, then `VOXPOP_SECTION_KEY` variables. Raises UsageError for what it does not know."""
+    config = Config()
+    if file:
+        try:
+            raw = tomllib.loads(file.read_text("utf-8"))
+        except OSError as error:
+            raise UsageError(f"Cannot read the config {file}: {error.strerror}.", "Check the path.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"The config {file} is not TOML: {error}.", "Mend that line.") from error
+        for section, values in raw.items():
+            if not isinstance(values, dict):
+                raise UsageError(f"'{section}' in {file} stands outside a section.", _nearest(f"{section}"))
+            for key, value in values.items():
+                config = _with(config, section, key, value)
+    for name, text in environment.items():
+        if name.startswith("VOXPOP_") and name not in _NOT_SETTINGS:
+            section, _, key = name.removeprefix("VOXPOP_").lower().partition("_")
+            config = _with(config, section, key, text)
+    return config
+
+
+def settings() -> list[tuple[str, str, Any, str]]:
+    """(name, environment variable, default, meaning) of every setting, for the table in the docs."""
+    return [
+        (
+            f"{s.name}.{f.name}",
+            f"VOXPOP_{s.name}_{f.name}".upper(),
+            getattr(getattr(Config(), s.name), f.name),
+            f.metadata["doc"],
+        )
+        for s in fields(Config)
+        for f in fields(_SECTIONS[s.name])
+    ]
+
+
+# Secrets and addresses of a test or a mirror: read where they are used, never kept in the config.
+_NOT_SETTINGS = {"VOXPOP_OPENAI_KEY", "VOXPOP_HUB", "VOXPOP_CHROMIUM", "VOXPOP_CONFIG"}
+_SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Config)}
+
+
+def _with(config: Config, section: str, key: str, value: Any) -> Config:
+    known = {f.name: f for f in fields(_SECTIONS[section])} if section in _SECTIONS else {}
+    if key not in known:
+        raise UsageError(
+            f"Unknown setting '{section}.{key}'.", _nearest(f"{section}.{key}"), code="unknown_setting"
+        )
+    typed = _typed(f"{section}.{key}", known[key].type, value)
+    return replace(config, **{section: replace(getattr(config, section), **{key: typed})})
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    try:
+        if get_origin(kind) is tuple:
+            items = value.split(",") if isinstance(value, str) else value
+            return tuple(str(i).strip() for i in items if str(i).strip())
+        if kind is bool:
+            return (
+                value
+                if isinstance(value, bool)
+                else {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+            )
+        if kind in (int, float) and not isinstance(value, bool):
+            return kind(value)
+        if kind is str and isinstance(value, str):
+            return value
+    except (TypeError, ValueError, KeyError, AttributeError):
+        pass
+    wanted = (
+        " or ".join(t.__name__ for t in get_args(kind))
+        if isinstance(kind, UnionType)
+        else getattr(kind, "__name__", "list")
+    )
+    raise UsageError(f"The setting '{name}' cannot be {value!r}.", f"Give a value of type {wanted}.")
+
+
+def _nearest(name: str) -> str:
+    names = [n for n, *_ in settings()]
+    close = get_close_matches(name, names, 1, 0.5) or get_close_matches(name.rpartition(".")[2], names, 1, 0.4)
+    return f"Did you mean '{close[0]}'?" if close else "See docs/configuration.md."

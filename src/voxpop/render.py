@@ -1,0 +1,126 @@
+"""What the command line prints of posts and answers, as text for people and as the documented JSON; no decisions."""
+
+from typing import Any
+
+from voxpop.api.page import card, moment, receipt
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Passage, Text, Withheld
+from voxpop.store import Hit
+from voxpop.times import MICROS, iso
+
+
+class Answer:
+    """One answer as it comes in, for `voxpop ask`."""
+
+    def __init__(self) -> None:
+        self.texts: list[Text] = []
+        self.cited: dict[int, Passage] = {}
+        self.withheld: list[Withheld] = []
+        self.done: Done | None = None
+
+    def add(self, event: AnswerEvent) -> None:
+        if isinstance(event, Text):
+            self.texts.append(event)
+        elif isinstance(event, Citation):
+            self.cited[event.passage.number] = event.passage
+        elif isinstance(event, Withheld):
+            self.withheld.append(event)
+        elif isinstance(event, Done):
+            self.done = event
+
+    def json(self) -> dict[str, Any]:
+        """The contract of `voxpop ask --json`."""
+        if self.done is None:
+            raise RuntimeError("the answer has not ended")
+        kinds = ("sentence", "notice", "chat")
+        whole = "".join(t.text if t.kind == "chat" else f"{marked(t)}\n" for t in self.texts if t.kind in kinds)
+        end = receipt(self.done)
+        keys = ("n", "id", "author", "url", "created_at", "witnessed_at", "text")
+        return {
+            "answer": whole.strip(),
+            "answerable": end["answerable"],
+            "sentences": [
+                {"text": t.text, "citations": list(t.citations)} for t in self.texts if t.kind == "sentence"
+            ],
+            "quip": next((t.text for t in self.texts if t.kind == "quip"), ""),
+            "citations": [{k: card(p)[k] for k in keys} for _, p in sorted(self.cited.items())],
+            "withheld": [{"text": w.text, "reason": w.reason} for w in self.withheld],
+            **{k: end[k] for k in ("freshness", "engine", "voice", "usage", "timings")},
+        }
+
+    def sources(self, now: int) -> str:
+        """The cited posts, a block each."""
+        return "\n".join(_source(p, now) for _, p in sorted(self.cited.items()))
+
+    def footer(self, now: int) -> str:
+        """One line: how fresh, how fast, by which engine; and how much was withheld."""
+        if self.done is None:
+            return ""
+        newest = self.done.freshness.newest
+        parts = [f"newest evidence {ago(now - newest)}" if newest is not None else "no evidence"]
+        if self.done.freshness.stream_lag_s is not None:
+            parts.append(f"stream lag {self.done.freshness.stream_lag_s:.1f} s")
+        parts += [f"{self.done.timings.total_ms:.0f} ms", f"engine {self.done.engine}"]
+        if self.withheld:
+            parts.append(f"{len(self.withheld)} withheld ({self.withheld[0].reason})")
+        return " · ".join(parts)
+
+
+def marked(text: Text) -> str:
+    """A sentence with its `[n]`."""
+    return text.text + "".join(f"{'' if i else ' '}[{n}]" for i, n in enumerate(text.citations))
+
+
+def progress(event: AnswerEvent, now: int) -> str:
+    """What to say while the answer is made; empty for most events."""
+    if isinstance(event, Found):
+        newest = f", newest {ago(now - event.newest)}" if event.newest is not None else ""
+        return f"{event.posts} posts{newest}, {event.took_ms:.0f} ms"
+    return ""
+
+
+def hits_json(hits: list[Hit], took_ms: float) -> dict[str, Any]:
+    """The contract of `voxpop search --json`."""
+    return {"posts": [_hit_json(h) for h in hits], "took_ms": round(took_ms, 2)}
+
+
+def hit_text(hit: Hit, now: int) -> str:
+    """One found post, for people."""
+    post = hit.post
+    copies = f" · {hit.duplicates} posts, {hit.independent_authors} authors" if hit.duplicates > 1 else ""
+    head = f"@{post.author.handle or post.author.name or '?'} · {ago(now - post.witnessed_at)} · {hit.score:.2f}{copies}"
+    return f"{head}\n  {' '.join(post.text.split())}\n  {post.url or post.id}"
+
+
+def ago(micros: int) -> str:
+    """An age for people: `3 s ago`, `12 min ago`, `5 h ago`, `9 days ago`."""
+    seconds = max(0, micros) // MICROS
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (unit != "days" and seconds >= size):
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _hit_json(hit: Hit) -> dict[str, Any]:
+    post = hit.post
+    return {
+        "id": post.id,
+        "network": post.network,
+        "author": {"handle": post.author.handle, "name": post.author.name},
+        "created_at": moment(post.created_at),
+        "witnessed_at": moment(post.witnessed_at),
+        "text": post.text,
+        "url": post.url,
+        "score": hit.score,
+        "duplicates": hit.duplicates,
+        "independent_authors": hit.independent_authors,
+    }
+
+
+def _source(passage: Passage, now: int) -> str:
+    post = passage.post
+    who = f"@{post.author.handle}" if post.author.handle else post.author.name or "unknown account"
+    copies = (
+        f", {passage.duplicates} posts by {passage.independent_authors} authors" if passage.duplicates > 1 else ""
+    )
+    when = f"{iso(post.witnessed_at)[:19]}Z ({ago(now - post.witnessed_at)})"
+    return f"[{passage.number}] {who} on {post.network}, {when}{copies}\n    {post.url or post.id}"
