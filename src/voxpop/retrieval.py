@@ -16,7 +16,7 @@ from voxpop.times import MICROS
 Kind = Literal["posts", "conversation", "general"]
 Classify = Callable[[Author], AuthorClass]
 
-_POOL = 60
+_POOL = 50
 _MINUTE = 60 * MICROS
 
 
@@ -47,10 +47,8 @@ def _query(question: Question, flat: str, request: Request, now: int) -> Query:
     end = min(t for t in (request.as_of, bounds.until, now) if t is not None)
     since = bounds.since if bounds.since is not None else _since(flat, end)
     phrases = tuple(c.word for c in question.concepts if is_cjk(c.word))[:1]
-    words = dict.fromkeys(c.word for c in question.concepts)
-    words |= dict.fromkeys(kin for c in question.concepts for kin in sorted(c.kin))
     return Query(
-        words=tuple(words),
+        words=tuple(c.word for c in question.concepts),
         phrases=phrases if len(question.concepts) == 1 else (),
         handles=bounds.handles,
         lang=bounds.lang,
@@ -78,8 +76,21 @@ async def retrieve(store: Store, planned: Plan, now: int, classify: Classify, li
     """The best passages for a plan, numbered from 1; `classify` tells the class of an account from its id."""
     if not planned.query.words and not planned.query.handles:
         return []
-    hits = await store.search(planned.query, now)
-    return best(planned.question, hits, classify, limit)
+    plain = await store.search(planned.query, now)
+    wider = await store.search(replace(planned.query, words=_kin(planned.question)), now)
+    # Summed over synonyms, BM25 rewards the post that repeats itself: the plain words keep half of the pool.
+    hits = {h.post.id: h for h in [*_scaled(wider), *_scaled(plain)]}
+    return best(planned.question, list(hits.values()), classify, limit)
+
+
+def _kin(question: Question) -> tuple[str, ...]:
+    known = ("identified", "named") if question.asks == "who" else ()
+    return tuple(dict.fromkeys([*(k for c in question.concepts for k in sorted(c.kin)), *known]))
+
+
+def _scaled(hits: list[Hit]) -> list[Hit]:
+    top = max((h.score for h in hits), default=1.0) or 1.0
+    return [replace(h, score=h.score / top) for h in hits]
 
 
 def best(question: Question, hits: Iterable[Hit], classify: Classify, limit: int) -> list[Passage]:
@@ -87,12 +98,11 @@ def best(question: Question, hits: Iterable[Hit], classify: Classify, limit: int
     passages = [
         Passage(0, h.post, h.score, h.duplicates, h.independent_authors, classify(h.post.author)) for h in hits
     ]
-    top = max((p.score for p in passages), default=1.0) or 1.0
-    passages.sort(key=lambda p: -_worth(question, p, top))
+    passages.sort(key=lambda p: -_worth(question, p))
     return [replace(p, number=i) for i, p in enumerate(passages[:limit], 1)]
 
 
-def _worth(question: Question, passage: Passage, top: float) -> float:
+def _worth(question: Question, passage: Passage) -> float:
     post = passage.post
     claims = weigh(question, [replace(passage, number=1)], post.witnessed_at).judged
-    return passage.score / top + (claims[0].score if claims else -1.0)
+    return passage.score + (claims[0].score if claims else -1.0)
