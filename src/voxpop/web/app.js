@@ -222,10 +222,10 @@ $("theme").addEventListener("click", () => {
 systemDark.addEventListener("change", showTheme);
 voice.addEventListener("change", () => remember("voice", voice.value));
 
-function offer({ voices = [], examples = [] }) {
+function offer({ voices = [], default_voice: usual = "", examples = [] }) {
   voice.replaceChildren(...voices.map(({ name, title }) => new Option(title || name, name)));
-  const favourite = remembered("voice");
-  if (voices.some(({ name }) => name === favourite)) voice.value = favourite;
+  const favourite = [remembered("voice"), usual].find((wanted) => voices.some(({ name }) => name === wanted));
+  if (favourite) voice.value = favourite;
   voice.closest("label").hidden = voices.length < 2;
   const items = examples.slice(0, 4).map((example) => {
     const button = document.createElement("button");

@@ -58,6 +58,8 @@ function foot(citation) {
   const line = make("footer");
   const { created_at: created, witnessed_at: witnessed, duplicates = 1, independent_authors: authors = 1 } = citation;
   const shown = isTime(witnessed) ? witnessed : created;
+  const listed = { authority: WORDS.authority, press: WORDS.press }[citation.author_class];
+  if (listed) line.append(make("span", "listed", listed));
   if (citation.network) line.append(make("span", "", networkName(citation)));
   if (isTime(shown)) {
     const titles = [];

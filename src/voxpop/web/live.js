@@ -2,7 +2,8 @@
 
 import { WORDS, count, say, setClock, span } from "./words.js";
 
-const HEALTHY = new Set(["ok", "up", "live", "ready", "connected", "running", "streaming", "replaying", "loaded", "idle"]);
+// A state is told in words; by its first one it is well, or about to be. Any other is shown as it stands.
+const WELL = /^(ok|live|ready|connect(ed|ing)|running|replaying|not started)\b/;
 const LATE_S = 15;
 const SILENT_MS = 5000;
 const FAILING_MS = 1500;
@@ -104,12 +105,12 @@ function show(live) {
 function troubles(live, late) {
   const found = simulation();
   for (const { name, state } of live.sources || []) {
-    if (HEALTHY.has(state)) continue;
+    if (WELL.test(state)) continue;
     found.push({ key: `source ${name}`, kind: "source", title: WORDS.sourceDown, line: WORDS.sourceLine(name, state) });
   }
   if (late) found.push({ key: "late", kind: "late", title: WORDS.late, line: WORDS.lateLine(span(live.lag_s)) });
   const { name, state } = live.engine || {};
-  if (state && !HEALTHY.has(state)) {
+  if (state && !WELL.test(state)) {
     found.push({ key: "engine", kind: "engine", title: WORDS.engineDown, line: WORDS.engineLine(name, state) });
   }
   return found;
