@@ -64,7 +64,7 @@ class ReplaySource:
         name: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         if speed != "max" and not 0 < speed < float("inf"):
             raise UsageError(f"Replay speed {speed!r} is not possible.", "Give 'max' or a number above 0.")
         if not self.path.is_file():
