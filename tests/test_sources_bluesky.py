@@ -462,6 +462,24 @@ async def test_memory_and_queue_are_bounded_and_the_oldest_ask_gives_way():
     assert len(handles._known) == 2
 
 
+async def test_posts_go_on_when_lookups_break(serve, monkeypatch: pytest.MonkeyPatch):
+    async def broken(*_: object) -> None:
+        raise RuntimeError("no sockets left")
+
+    monkeypatch.setattr(Handles, "run", broken)
+    server = await serve()
+    live = source(server, directories=Directories.at(server.http_url))
+    assert len(await take(live, 30)) == 30
+    assert live.dropped["handles: lookups stopped"] == 1
+
+
+async def test_a_fault_of_our_own_reaches_the_reader(serve, monkeypatch: pytest.MonkeyPatch):
+    live = source(await serve())
+    monkeypatch.setattr(live, "_take", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await take(live, 1)
+
+
 async def test_a_claimed_new_handle_ends_the_old_one_and_counts_once_confirmed(serve):
     rename = next(e for e in night() if e.handle)
     server = await serve(elapsed=rename.at + 30)

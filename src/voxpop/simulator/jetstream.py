@@ -8,8 +8,9 @@ After the night comes chatter without end, so that a stream never runs dry. Like
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -112,7 +113,7 @@ class Jetstream:
         self._shift = self.time_of(0) - EPOCH_US
         self._due, self._hours = [], 0
         self._over.clear()
-        self._schedule(sorted(night(self._seed) + reactions(self._seed), key=attrgetter("at")))
+        self._schedule(_whole_night(self._seed))
         self._server = await serve(
             self._subscriber, host, port, process_request=self._answer, compression=None, ping_interval=None
         )
@@ -143,15 +144,15 @@ class Jetstream:
 
     # -- the stream -----------------------------------------------------------------------------------------
 
-    def _schedule(self, events: list[WorldEvent]) -> None:
+    def _schedule(self, events: Iterable[WorldEvent]) -> None:
         last = self._due[-1].time_us if self._due else 0
-        for event in _without_silence(events):
+        for event in events:
             last = max(self.time_of(event.at), last + 1)
             self._due.append(_Due(last, event))
 
     def _at(self, index: int) -> _Due:
         while index >= len(self._due):
-            self._schedule(rest_of_time(self._seed, self._hours))
+            self._schedule(_without_silence(rest_of_time(self._seed, self._hours)))
             self._hours += 1
         return self._due[index]
 
@@ -257,6 +258,11 @@ class Jetstream:
         """What a domain says under `/.well-known/atproto-did`."""
         owners = [did for did in self._people if self._handle(did) == handle]
         return _reply(HTTPStatus.OK if owners else HTTPStatus.NOT_FOUND, "".join(owners[:1]).encode())
+
+
+@lru_cache(maxsize=2)
+def _whole_night(seed: int) -> tuple[WorldEvent, ...]:
+    return tuple(_without_silence(sorted(night(seed) + reactions(seed), key=attrgetter("at"))))
 
 
 def _without_silence(events: list[WorldEvent]) -> Iterator[WorldEvent]:

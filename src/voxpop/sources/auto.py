@@ -118,7 +118,7 @@ async def _opens(host: str, within_s: float) -> str:
     try:
         async with connect(host, open_timeout=within_s, close_timeout=0.1, compression=None):
             return host
-    except (OSError, TimeoutError, WebSocketException):
+    except (OSError, TimeoutError, WebSocketException, ValueError, ImportError):
         return ""
 
 
@@ -142,6 +142,7 @@ async def _simulated(spec: Spec, ways: Ways) -> BlueskySource:
     return BlueskySource(
         (url,),
         name="simulated",
+        network="simulated",
         simulated=True,
         lookback_s=ways.lookback_s,
         directories=Directories.at(f"http://{urlsplit(url).netloc}"),

@@ -30,16 +30,15 @@ _WAITING = 1000
 
 
 class Patience(NamedTuple):
-    """Seconds: to open, to hear nothing before the line counts as dead, to be well before failures are forgotten,
-    the first and the longest wait before a new try, how far to go back after a cut, and what counts as a gap."""
+    """How long to wait for what, in seconds."""
 
-    open_s: float = 10.0
-    idle_s: float = 30.0
-    healthy_s: float = 60.0
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 60.0
-    overlap_s: float = 5.0
-    gap_s: float = 120.0
+    open_s: float = 10.0  # for a host to answer
+    idle_s: float = 30.0  # for any event, before the line counts as dead
+    healthy_s: float = 60.0  # of reading, before earlier failures are forgotten
+    first_wait_s: float = 0.5  # at most, before the second try
+    longest_wait_s: float = 60.0  # at most, before any other
+    overlap_s: float = 5.0  # to go back after a cut
+    gap_s: float = 120.0  # between what was asked for and what came, before it counts as missing
 
 
 class BlueskySource:
@@ -117,7 +116,12 @@ class BlueskySource:
         async def found(author: Author) -> None:
             await queue.put(Renamed(author, str(self._cursor or "")))
 
-        await handles.run(found)
+        while True:
+            try:
+                await handles.run(found)
+            except Exception:  # posts go on without handles
+                self.dropped["handles: lookups stopped"] += 1
+                await asyncio.sleep(self._patience.longest_wait_s)
 
     # -- one connection after another -----------------------------------------------------------------------
 
@@ -156,13 +160,13 @@ class BlueskySource:
                 return await self._read(socket, host, asked, queue)
         except TimeoutError:
             return f"no answer within {patience.open_s:g} s"
-        except (OSError, WebSocketException) as error:
+        except (OSError, WebSocketException, ValueError, ImportError) as error:
             return _reason(error)
 
     async def _read(
         self, socket: ClientConnection, host: str, asked: int, queue: asyncio.Queue[Event | Exception]
     ) -> str:
-        idle_s, told = self._patience.idle_s, 0.0
+        idle_s = self._patience.idle_s
         while True:
             try:
                 async with asyncio.timeout(idle_s):
@@ -176,8 +180,7 @@ class BlueskySource:
                 self._note(event, now, asked)
                 await queue.put(event)
                 self._cursor = max(self._cursor, int(event.cursor))
-            if now - told >= 0.5:
-                told, self.state = now, self._connected(host)
+                self.state = self._connected(host)
 
     # -- one frame ------------------------------------------------------------------------------------------
 

@@ -93,7 +93,8 @@ class Handles:
     async def run(self, found: Callable[[Author], Awaitable[None]]) -> None:
         """Look up what is asked, batch by batch, until cancelled; `found` hears of every confirmed handle."""
         pause = self._pause_s
-        async with httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False) as client:
+        agent = {"User-Agent": "voxpop"}
+        async with httpx.AsyncClient(headers=agent, timeout=self._timeout_s, follow_redirects=False) as client:
             while True:
                 await self._wake.wait()
                 batch = [self._asked.popitem(last=False)[0] for _ in range(min(BATCH, len(self._asked)))]
