@@ -168,7 +168,7 @@ class _Change:
         self._con = con
         self._events = events
         self._new: dict[str, Stored] = {}
-        self._removed: dict[int, None] = {}
+        self._removed: list[int] = []
         self._added = self._edited = self._deleted = self._unchanged = self._refused = 0
         self.names: dict[str, Author] = {}
         self.forgotten: set[str] = set()
@@ -192,11 +192,9 @@ class _Change:
                 self._name(event.author)
             else:
                 self._count(event.id, event.engagement)
-        pairs = [(seq,) for seq in self._removed]
-        self._con.executemany("DELETE FROM posts WHERE seq = ?", pairs)
-        self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", pairs)
+        self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", [(seq,) for seq in self._removed])
         applied = Applied(self._added, self._edited, self._deleted, self._unchanged, self._refused)
-        return Batch(applied, list(self._new.values()), list(self._removed))
+        return Batch(applied, list(self._new.values()), self._removed)
 
     def _upsert(self, post: Post) -> None:
         if post.id in self._dead or post.witnessed_at <= self._gone.get(post.author.id, -1):
@@ -233,7 +231,8 @@ class _Change:
         pending = self._new.pop(id_, None)
         known = self._known.pop(id_, None)
         if known:
-            self._removed[known.seq] = None
+            self._con.execute("DELETE FROM posts WHERE seq = ?", (known.seq,))
+            self._removed.append(known.seq)
         return bool(pending or known)
 
     def _delete(self, event: Delete) -> None:
@@ -248,19 +247,20 @@ class _Change:
             (who, at),
         )
         self._gone[who] = max(at, self._gone.get(who, -1))
-        pending = [s.post for s in self._new.values() if s.post.author.id == who and s.post.witnessed_at <= at]
+        pending = [s.post for s in self._new.values() if s.post.author.id == who]
         for post in pending:
-            self._deleted += self._remove(post.id)
-        old = "SELECT id, seq FROM posts WHERE author_id = ? AND witnessed_at <= ?"
+            if post.witnessed_at <= at:
+                self._deleted += self._remove(post.id)
+        old = "DELETE FROM posts WHERE author_id = ? AND witnessed_at <= ? RETURNING id, seq"
         for id_, seq in self._con.execute(old, (who, at)).fetchall():
-            if seq not in self._removed:
-                self._known.pop(id_, None)
-                self._removed[seq] = None
-                self._deleted += 1
-        later = "SELECT 1 FROM posts WHERE author_id = ? AND witnessed_at > ?"
-        self._con.execute(f"DELETE FROM authors WHERE id = ? AND NOT EXISTS ({later})", (who, who, at))
-        self.names.pop(who, None)
-        self.forgotten.add(who)
+            self._known.pop(id_, None)
+            self._removed.append(seq)
+            self._deleted += 1
+        left = self._con.execute("SELECT 1 FROM posts WHERE author_id = ? LIMIT 1", (who,)).fetchone()
+        if not left and all(post.witnessed_at <= at for post in pending):
+            self._con.execute("DELETE FROM authors WHERE id = ?", (who,))
+            self.names.pop(who, None)
+            self.forgotten.add(who)
 
     def _name(self, author: Author) -> None:
         if author.handle or author.name:
@@ -360,7 +360,7 @@ def _chunked(con: sqlite3.Connection, sql: str, values: Iterable[Any]) -> Iterat
 
 
 def _extra(post: Post) -> bytes | None:
-    return orjson.dumps([post.media, post.links]) if post.media or post.links else None
+    return orjson.dumps([[list(m) for m in post.media], post.links]) if post.media or post.links else None
 
 
 def _row(stored: Stored) -> tuple[Any, ...]:

@@ -1,0 +1,417 @@
+"""The embedded store by example: order, copies, caps, bounds; and what it says when its folder is in trouble."""
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from multiprocessing.synchronize import Event as Signal
+from pathlib import Path
+
+import pytest
+
+from voxpop.errors import VoxpopError
+from voxpop.posts import AccountGone, Author, Counted, Delete, Engagement, Media, Post, Renamed, Upsert
+from voxpop.store import Query
+from voxpop.store import index as index_module
+from voxpop.store.local import LocalStore
+from voxpop.times import MICROS
+
+NOW = 1_800_000_000 * MICROS
+HOUR = 3600 * MICROS
+SECRET = "xylophone"
+
+
+def post(id_: str, text: str, *, who: str = "", at: int = NOW - HOUR, **more: object) -> Post:
+    return Post(f"at://{id_}", "x", Author(who or f"did:{id_}", who), text, at, at, **more)  # type: ignore[arg-type]
+
+
+def upserts(*posts: Post) -> list[Upsert]:
+    return [Upsert(p, str(n)) for n, p in enumerate(posts, 1)]
+
+
+def open_store(folder: Path, **how: object) -> LocalStore:
+    return LocalStore(folder, commit_s=3600, **how)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def filled(folder: Path, *posts: Post, committed: bool = False) -> AsyncIterator[LocalStore]:
+    async with open_store(folder) as store:
+        await store.apply("s", upserts(*posts))
+        if committed:
+            await store.commit()
+        yield store
+
+
+async def found(store: LocalStore, *words: str, **bounds: object) -> list[str]:
+    hits = await store.search(Query(words=words, **bounds), NOW)  # type: ignore[arg-type]
+    return [h.post.id.removeprefix("at://") for h in hits]
+
+
+def bytes_below(folder: Path, *parts: str) -> bytes:
+    return b"".join(p.read_bytes() for p in sorted(folder.joinpath(*parts).rglob("*")) if p.is_file())
+
+
+@pytest.mark.parametrize("committed", [False, True])
+class TestSearch:
+    async def test_newer_first_among_equals(self, tmp_path: Path, committed: bool) -> None:
+        texts = ("red fox runs", "old red barn", "the red car")
+        three = [post(str(n), texts[n], at=NOW - age * HOUR) for n, age in enumerate((30, 1, 10))]
+        async with filled(tmp_path, *three, committed=committed) as store:
+            assert await found(store, "red") == ["1", "2", "0"]
+            assert await found(store) == ["1", "2", "0"]
+
+    async def test_more_of_the_words_first(self, tmp_path: Path, committed: bool) -> None:
+        pair = post("one", "red house far away"), post("both", "red fox far away")
+        async with filled(tmp_path, *pair, committed=committed) as store:
+            assert await found(store, "red", "fox") == ["both", "one"]
+
+    async def test_order_of_very_old_posts_is_by_time_not_by_arrival(self, tmp_path: Path, committed: bool) -> None:
+        old = [post(str(n), f"red {w}", at=n * HOUR) for n, w in ((3, "fox"), (1, "barn"), (2, "car"))]
+        async with filled(tmp_path, *old, committed=committed) as store:
+            assert await found(store) == ["3", "2", "1"]
+
+    async def test_no_author_above_the_cap_unless_asked_for(self, tmp_path: Path, committed: bool) -> None:
+        kinds = ("fox", "barn", "car", "wine", "moon")
+        mine = [post(str(n), f"red {k} number {n}", who="anna") for n, k in enumerate(kinds)]
+        async with filled(tmp_path, *mine, post("other", "red planet"), committed=committed) as store:
+            assert len(await found(store, "red")) == 4
+            assert len(await found(store, "red", per_author=1)) == 2
+            assert len(await found(store, "red", handles=("@ANNA",))) == 5
+            assert await found(store, "red", handles=("nobody",)) == []
+
+    async def test_copies_are_one_hit_spoken_for_by_the_first(self, tmp_path: Path, committed: bool) -> None:
+        copies = (
+            post("late", "RT @cbc: Shots fired at the war memorial! https://t.co/x", who="bert", at=NOW - HOUR),
+            post("first", "Shots fired at the war memorial", who="anna", at=NOW - 2 * HOUR),
+            post("again", "shots fired at the war memorial", who="bert", at=NOW - HOUR // 2),
+            post("near", "Shots fired at the war memorial today", who="cleo", at=NOW - HOUR // 4),
+        )
+        async with filled(tmp_path, *copies, committed=committed) as store:
+            (hit,) = await store.search(Query(words=("memorial",)), NOW)
+            assert (hit.post.id, hit.duplicates) == ("at://first", 4)
+            assert hit.independent_authors == 3
+            then = await store.search(Query(words=("memorial",), until=NOW - HOUR), NOW)
+            assert [(h.duplicates, h.independent_authors) for h in then] == [(2, 2)]
+
+    async def test_as_of_sees_nothing_witnessed_later(self, tmp_path: Path, committed: bool) -> None:
+        then = replace(post("claimed", "red moon", at=NOW), created_at=1)
+        async with filled(tmp_path, then, post("past", "red sun", at=5), committed=committed) as store:
+            assert await found(store, "red", until=NOW - 1) == ["past"]
+            assert await found(store, until=NOW - 1) == ["past"]
+            assert await found(store, "red", until=4) == []
+            assert await found(store, until=0) == []
+            assert await found(store, "red", since=6) == ["claimed"]
+
+    async def test_words_of_many_kinds(self, tmp_path: Path, committed: bool) -> None:
+        several = (
+            post("jp", "東京タワーで火事"),
+            post("tag", "hold on #OttawaShooting"),
+            post("alt", "see this", media=(Media("image", "", "a burning tower"),)),
+            post("bold", "𝗕𝗥𝗘𝗔𝗞𝗜𝗡𝗚 from Élysée"),
+            post("hindi", "भारत जीत गया"),
+            post("long", "b" * 200 + " " + "é" * 4000),
+        )
+        async with filled(tmp_path, *several, committed=committed) as store:
+            for asked, id_ in (
+                ("東京", "jp"), ("火事", "jp"), ("ottawashooting", "tag"), ("#OttawaShooting", "tag"),
+                ("shooting", "tag"), ("burning", "alt"), ("breaking", "bold"), ("ELYSEE", "bold"),
+                ("जीत", "hindi"), ("b" * 200, "long"), ("é" * 4000, "long"),
+            ):  # fmt: skip
+                assert await found(store, asked) == [id_], asked
+            assert await found(store, "京東") == []
+            assert await found(store, "🔥", "!!!") == []
+            assert await found(store, phrases=("this a",)) == []
+
+    async def test_handles_follow_the_account(self, tmp_path: Path, committed: bool) -> None:
+        async with filled(tmp_path, post("p", "red fox", who="anna"), committed=committed) as store:
+            await store.apply("s", [Renamed(Author("anna", "annika", "Annika K."))])
+            assert await found(store, "red", handles=("anna",)) == []
+            assert await found(store, handles=("@Annika",)) == ["p"]
+            assert (await store.posts(["at://p"]))[0].author == Author("anna", "annika", "Annika K.")
+
+    async def test_likes_and_the_rare_among_many(self, tmp_path: Path, committed: bool) -> None:
+        crowd = [post(f"c{n}", f"red thing {n} {n * 7} {n * 13}") for n in range(900)]
+        rare = post("rare", "a red balloon over the old city", at=1, engagement=Engagement(500))
+        async with filled(tmp_path, rare, *crowd, committed=committed) as store:
+            assert await found(store, "red", min_likes=100) == ["rare"]
+            await store.apply("s", [Counted("at://c5", Engagement(900))])
+            assert set(await found(store, min_likes=100)) == {"rare", "c5"}
+            assert len(await found(store, "red", limit=300)) == 300
+            assert await found(store, "red", limit=0) == []
+
+
+class TestForgetting:
+    @pytest.mark.parametrize("committed", [False, True])
+    async def test_an_edited_or_deleted_text_is_on_no_page_and_no_log(
+        self, tmp_path: Path, committed: bool
+    ) -> None:
+        async with filled(
+            tmp_path,
+            *(post(str(n), f"my {SECRET} {n} " + "is here " * 40, who="w" if n > 1 else "") for n in range(20)),
+            committed=committed,
+        ) as store:
+            await store.apply("s", [Upsert(post("0", "nothing to see", at=NOW)), Delete("at://1", NOW)])
+            await store.apply("s", [AccountGone("w", NOW)])
+            assert await found(store, SECRET) == []
+            assert await found(store) == ["0"]
+            await store.commit()
+            assert await found(store, SECRET) == []
+        left = b"".join(p.read_bytes() for p in tmp_path.glob("posts.db*"))
+        assert SECRET.encode() not in left
+        assert b"nothing to see" in left
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("look at https://a.example/x", "look at https://a.example/y"),
+            ("they won.", "they won?"),
+            ("us", "US"),
+        ],
+    )
+    async def test_an_edit_that_only_changes_a_link_or_a_sign_counts(
+        self, tmp_path: Path, before: str, after: str
+    ) -> None:
+        async with filled(tmp_path, post("p", before)) as store:
+            assert (await store.apply("s", [Upsert(post("p", after, at=NOW))])).edited == 1
+            assert (await store.posts(["at://p"]))[0].text == after
+
+    async def test_a_picture_taken_away_is_an_edit(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("p", "look", media=(Media("image", "u", SECRET),))) as store:
+            await store.apply("s", [Upsert(post("p", "look", at=NOW))])
+            assert await found(store, SECRET) == []
+
+    async def test_a_name_is_known_again_when_its_account_comes_back(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("p", "red fox", who="anna")) as store:
+            await store.apply("s", [AccountGone("anna", NOW)])
+            await store.apply("s", [Upsert(post("q", "red car", who="anna", at=NOW + 1))])
+            assert await found(store, "red", handles=("anna",)) == ["q"]
+
+    async def test_an_older_witness_does_not_take_counts_back(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("p", "red", at=NOW, engagement=Engagement(9))) as store:
+            await store.apply("s", [Upsert(post("p", "red", at=NOW - 1, engagement=Engagement(2)))])
+            assert (await store.posts(["at://p"]))[0].engagement.likes == 9
+
+
+class TestFolder:
+    async def test_opened_again_all_is_there(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("a", "red fox")) as store:
+            await store.commit()
+            await store.apply("t", upserts(post("b", "red car")))
+        async with open_store(tmp_path) as store:
+            assert set(await found(store, "red")) == {"a", "b"}
+            assert await store.cursors() == {"s": "1", "t": "1"}
+            assert await store.totals() == {
+                "posts": 2, "tombstones": 0, "unindex": 0, "newest": NOW - HOUR, "seq": 2, "indexed": 2, "tail": 0
+            }  # fmt: skip
+            assert (await store.check(), store.rebuilt) == ([], "")
+
+    async def test_commits_come_by_time(self, tmp_path: Path) -> None:
+        async with LocalStore(tmp_path, commit_s=0.01) as store:
+            await store.apply("s", upserts(post("a", "red fox")))
+            for _ in range(500):
+                if (await store.totals())["indexed"] == 1:
+                    break
+                await asyncio.sleep(0.01)
+            assert (await store.totals())["tail"] == 0
+            assert await found(store, "red") == ["a"]
+
+    async def test_partitions_are_cut_and_lose_posts_alike(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(index_module, "_FULL", 2)
+        async with open_store(tmp_path) as store:
+            for n in range(6):
+                await store.apply("s", upserts(post(str(n), f"red thing {n} of {n * 7}")))
+                await store.commit()
+            assert len(list((tmp_path / "index").iterdir())) == 3
+            await store.apply("s", [Delete("at://0", NOW), Upsert(post("3", "blue moon", at=NOW))])
+            await store.commit()
+            assert set(await found(store, "red")) == {"1", "2", "4", "5"}
+            assert await store.check() == []
+        async with open_store(tmp_path) as store:
+            assert set(await found(store, "red")) == {"1", "2", "4", "5"}
+            assert (await store.check(), store.rebuilt) == ([], "")
+
+    async def test_a_reader_beside_the_writer_sees_what_is_stored(self, tmp_path: Path) -> None:
+        three = post("a", "red fox"), post("b", "red car"), post("c", "red hat")
+        async with filled(tmp_path, *three[:2], committed=True) as store:
+            await store.apply("s", upserts(three[2]))
+            async with open_store(tmp_path, readonly=True) as reader:
+                assert set(await found(reader, "red")) == {"a", "b", "c"}
+                await store.apply("s", [Delete("at://b", NOW)])
+                assert set(await found(reader, "red")) == {"a", "c"}
+                with pytest.raises(VoxpopError, match="read only"):
+                    await reader.apply("s", [])
+            assert set(await found(store, "red")) == {"a", "c"}
+
+    async def test_a_reader_needs_a_store(self, tmp_path: Path) -> None:
+        with pytest.raises(VoxpopError, match=r"holds no posts. Fill it first"):
+            await open_store(tmp_path / "none", readonly=True).__aenter__()
+        assert not (tmp_path / "none").exists()
+
+
+def _hurt(folder: Path, how: str) -> None:  # noqa: C901
+    index = folder / "index"
+    partitions = sorted(index.iterdir())
+    if how == "deleted":
+        shutil.rmtree(index)
+    elif how == "half written":
+        (partitions[0] / "meta.json").write_text('{"segments": [')
+    elif how == "emptied":
+        for file in partitions[0].iterdir():
+            file.unlink()
+    elif how == "segment lost":
+        for file in partitions[0].glob("*.term"):
+            file.unlink()
+    elif how == "segment cut short":
+        for file in partitions[0].glob("*.idx"):
+            file.write_bytes(file.read_bytes()[:10])
+    elif how == "partition lost":
+        shutil.rmtree(partitions[0])
+    elif how == "not ours":
+        (partitions[0] / "meta.json").write_text("{}")
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        "how",
+        ["deleted", "half written", "emptied", "segment lost", "segment cut short", "partition lost", "not ours"],
+    )
+    async def test_a_broken_index_is_rebuilt_and_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(index_module, "_FULL", 2)
+        async with open_store(tmp_path) as store:
+            for n in range(4):
+                await store.apply("s", upserts(post(str(n), f"red thing {n} of {n * 7}")))
+                await store.commit()
+        _hurt(tmp_path, how)
+        async with open_store(tmp_path) as store:
+            assert store.rebuilt
+            assert store.rebuilt in caplog.text
+            assert set(await found(store, "red")) == {"0", "1", "2", "3"}
+            assert await store.check() == []
+        async with open_store(tmp_path) as store:
+            assert store.rebuilt == ""
+
+    async def test_check_says_what_disagrees(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("a", "red"), post("b", "blue"), committed=True) as store:
+            con = sqlite3.connect(tmp_path / "posts.db")
+            with con:
+                con.execute("DELETE FROM posts WHERE seq = 1")
+                con.execute("UPDATE posts SET seq = 9 WHERE seq = 2")
+            con.close()
+            assert await store.check() == [
+                "the index lacks 1 posts, the first of them number 9",
+                "the index still holds 2 posts, the first of them number 1",
+            ]
+
+    async def test_an_index_ahead_of_the_truth_gives_way(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("a", "red fox"), committed=True) as store:
+            await store.commit()
+        shutil.copytree(tmp_path, tmp_path / "old")
+        async with open_store(tmp_path) as store:
+            await store.apply("s", upserts(post("b", "red car"), post("c", "red hat")))
+        for name in ("posts.db", "posts.db-wal", "posts.db-shm"):  # as a power cut may leave it
+            (tmp_path / name).unlink(missing_ok=True)
+        shutil.copy(tmp_path / "old" / "posts.db", tmp_path / "posts.db")
+        async with open_store(tmp_path) as store:
+            assert await found(store, "red") == ["a"]
+            await store.apply("s", upserts(post("b", "red car")))
+            assert set(await found(store, "red")) == {"a", "b"}
+            assert (await store.check(), store.rebuilt) == ([], "")
+
+    @pytest.mark.parametrize("where", [0, 4096])
+    async def test_a_damaged_database_says_so(self, tmp_path: Path, where: int) -> None:
+        async with filled(tmp_path, *(post(str(n), f"red {n}") for n in range(200))):
+            pass
+        path = tmp_path / "posts.db"
+        data = bytearray(path.read_bytes())
+        data[where : where + 8192] = b"\xff" * 8192
+        path.write_bytes(bytes(data))
+
+        async def use() -> None:
+            async with open_store(tmp_path) as store:
+                await found(store, "red")
+                await store.check()
+
+        with pytest.raises(VoxpopError, match=r"Move that folder away") as refused:
+            await use()
+        assert str(tmp_path) in refused.value.what
+
+    async def test_a_full_disk_says_so_and_keeps_what_it_took(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("a", "red fox")) as store:
+            con = store._writer._con  # type: ignore[union-attr]
+            pages = con.execute("PRAGMA page_count").fetchone()[0]
+            con.execute(f"PRAGMA max_page_count={pages + 2}")
+            with pytest.raises(VoxpopError, match=r"full.*Free space"):
+                await store.apply("s", upserts(*(post(f"b{n}", "big " * 5000) for n in range(9))))
+            assert (await store.cursor("s"), await found(store, "red", "big")) == ("1", ["a"])
+            con.execute("PRAGMA max_page_count=1000000")
+            await store.apply("s", upserts(post("c", "red car")))
+            assert set(await found(store, "red", "big")) == {"a", "c"}
+
+    async def test_an_index_that_cannot_be_written_loses_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with filled(tmp_path, post("a", "red fox"), committed=True) as store:
+            with monkeypatch.context() as patched:
+                patched.setattr(index_module.Partition, "_commit", _no_space)
+                await store.apply("s", [*upserts(post("b", "red car")), Delete("at://a", NOW)])
+                with pytest.raises(VoxpopError, match="no space"):
+                    await store.commit()
+                assert await found(store, "red") == ["b"]
+            await store.commit()
+            assert (await found(store, "red"), await store.check()) == (["b"], [])
+
+    async def test_a_folder_that_cannot_be_used_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+            with pytest.raises(VoxpopError, match=r"Choose a folder with --data"):
+                await open_store(folder).__aenter__()
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+    async def test_a_folder_that_may_not_be_written_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "shut").mkdir(mode=0o500)
+        with pytest.raises(VoxpopError, match=r"Choose a folder with --data"):
+            await open_store(tmp_path / "shut").__aenter__()
+
+    async def test_a_second_writer_is_refused(self, tmp_path: Path, second_writer: Path) -> None:
+        with pytest.raises(VoxpopError, match=r"locked.*Stop the voxpop that writes to it"):
+            await open_store(second_writer).__aenter__()
+        async with open_store(second_writer, readonly=True) as reader:
+            assert await found(reader, "red") == ["a"]
+        async with filled(tmp_path / "own", post("a", "red")):
+            with pytest.raises(VoxpopError, match="Stop the voxpop"):
+                await open_store(tmp_path / "own").__aenter__()
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(28, "no space left on device")
+
+
+def _write_elsewhere(folder: str, ready: Signal, done: Signal) -> None:
+    async def hold() -> None:
+        async with filled(Path(folder), post("a", "red fox")):
+            ready.set()
+            await asyncio.to_thread(done.wait, 30)
+
+    asyncio.run(hold())
+
+
+@pytest.fixture
+def second_writer(tmp_path: Path) -> Iterator[Path]:
+    """A folder that another process is writing to."""
+    spawn = multiprocessing.get_context("spawn")
+    ready, done = spawn.Event(), spawn.Event()
+    process = spawn.Process(target=_write_elsewhere, args=(str(tmp_path / "other"), ready, done))
+    process.start()
+    assert ready.wait(30)
+    yield tmp_path / "other"
+    done.set()
+    process.join(30)
+    assert process.exitcode == 0
