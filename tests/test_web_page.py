@@ -117,7 +117,7 @@ def bridge() -> list[Frame]:
         ),
         text("The Lantern Bridge is open to trams again.", 1),
         citation(2, text="Cars still wait until six.", created_at=at(90000)),
-        text("Cars still wait until six.", 1, 2),
+        text("@author2.example says: “Cars still wait until six.”", 1, 2),
         text("A bridge: the only thing in this town that commits.", kind="quip"),
         text("One post is older than a day.", kind="notice"),
         ("withheld", {"text": "The mayor resigned.", "reason": "no cited post says so"}),
@@ -302,7 +302,7 @@ def test_an_answer_comes_with_steps_chips_sources_and_its_receipt(page: Any) -> 
         re.compile("Searched “lantern bridge”.*14 posts.*newest [3-9].s ago")
     )
     expect(turn.locator(".sentence")).to_have_text(
-        ["The Lantern Bridge is open to trams again.1", "Cars still wait until six.12"]
+        ["The Lantern Bridge is open to trams again.1", "@author2.example says: “Cars still wait until six.”12"]
     )
     expect(turn.locator(".quip")).to_have_text("A bridge: the only thing in this town that commits.")
     expect(turn.locator(".notice")).to_contain_text("One post is older than a day.")
@@ -350,6 +350,7 @@ def test_a_chip_opens_its_card_by_click_and_by_hover(page: Any) -> None:
     card = page.locator("#card")
     turn.locator(".chip").last.click()
     expect(card).to_contain_text("Author 2")
+    expect(card.locator("mark")).to_have_text("Cars still wait until six")
     expect(turn.locator(".sentence.lit")).to_contain_text("Cars still wait")
     page.locator(".question").click()
     expect(card).to_be_hidden()
@@ -382,7 +383,10 @@ def test_a_follow_up_sends_the_conversation_and_new_begins_anew(page: Any, serve
     page.locator("#voice").select_option("fun")
     expect(ask(page, "chat please")).to_have_attribute("data-state", "done")
     expect(page.locator(".turn").last.locator(".chat")).to_have_text("Hello there. How are you?")
-    said = "The Lantern Bridge is open to trams again. Cars still wait until six. One post is older than a day."
+    said = (
+        "The Lantern Bridge is open to trams again. "
+        "@author2.example says: “Cars still wait until six.” One post is older than a day."
+    )
     assert server.bodies[1] == {
         "messages": [
             {"role": "user", "content": "bridge open?"},
@@ -535,7 +539,7 @@ def test_copy_takes_the_citations_as_links(new_page: Any) -> None:
     turn.get_by_role("button", name="Copy").click()
     expect(turn.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert "Cars still wait until six. [1](https://posts.example/1) [2](https://posts.example/2)" in copied
+    assert "Cars still wait until six.” [1](https://posts.example/1) [2](https://posts.example/2)" in copied
 
 
 def test_sentences_are_announced_whole(page: Any) -> None:

@@ -80,13 +80,15 @@ function foot(citation) {
 
 function markedText(text, sentence) {
   const body = make("p", "said");
-  const wanted = sentence.trim().replace(/^["“«\s]+|["”».!?…\s]+$/g, "");
-  const start = wanted.length > 7 ? text.toLowerCase().indexOf(wanted.toLowerCase()) : -1;
-  if (start < 0) {
+  const quoted = [...sentence.matchAll(/[“"«]\s*([^”"»]+)/g)].map(([, words]) => words);
+  const spoken = [sentence, ...quoted].map((words) => words.trim().replace(/[.!?…”"»\s]+$/, ""));
+  const found = spoken.find((words) => words.length > 7 && text.includes(words));
+  if (!found) {
     body.textContent = text;
     return body;
   }
-  const end = start + wanted.length;
+  const start = text.indexOf(found);
+  const end = start + found.length;
   body.append(text.slice(0, start), make("mark", "", text.slice(start, end)), text.slice(end));
   return body;
 }
