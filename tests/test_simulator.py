@@ -150,7 +150,7 @@ def test_the_simulator_imports_nothing_of_voxpop_but_itself():
 # -- the wire -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not WIRE.is_file(), reason="the recorded lines (../shared/data/wire) are not here")
+@pytest.mark.skipif(not WIRE.is_file(), reason="the recorded lines are not here")
 def test_lines_have_the_shape_of_recorded_ones():
     recorded = [json.loads(text) for text in WIRE.read_text().splitlines()]
     envelope = {

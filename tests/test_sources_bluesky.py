@@ -224,7 +224,7 @@ def test_no_record_can_raise(text: object, embed: object, facets: object, reply:
         hash(event.post)
 
 
-@pytest.mark.skipif(not WIRE.is_file(), reason="the recorded lines (../shared/data/wire) are not here")
+@pytest.mark.skipif(not WIRE.is_file(), reason="the recorded lines are not here")
 def test_no_recorded_line_is_bad():
     lines = WIRE.read_bytes().splitlines()
     events = [read_line(line, int(time.time() * 1e6)) for line in lines]
@@ -462,6 +462,18 @@ async def test_memory_and_queue_are_bounded_and_the_oldest_ask_gives_way():
     assert len(handles._known) == 2
 
 
+@pytest.mark.parametrize(("claim", "said"), [("new.example", ["handle.invalid"]), ("old.example", []), ("", [])])
+async def test_an_identity_event_makes_the_handle_unknown_until_it_is_asked_again(claim: str, said: list[str]):
+    live = BlueskySource()
+    live._handles = handles = Handles()
+    handles._remember(Author(ANA, "old.example", "Ana"))
+    line = orjson.dumps({"did": ANA, "time_us": NOW, "kind": "identity", "identity": {"handle": claim}})
+    events = live._take(line, NOW)
+    assert [e.author for e in events if isinstance(e, Renamed)] == [Author(ANA, handle, "Ana") for handle in said]
+    assert list(handles._asked) == [ANA]
+    assert handles.known(ANA) == Author(ANA)
+
+
 async def test_posts_go_on_when_lookups_break(serve, monkeypatch: pytest.MonkeyPatch):
     async def broken(*_: object) -> None:
         raise RuntimeError("no sockets left")
@@ -470,7 +482,7 @@ async def test_posts_go_on_when_lookups_break(serve, monkeypatch: pytest.MonkeyP
     server = await serve()
     live = source(server, directories=Directories.at(server.http_url))
     assert len(await take(live, 30)) == 30
-    assert live.dropped["handles: lookups stopped"] == 1
+    assert live.dropped["handles: lookups stopped"] >= 1
 
 
 async def test_a_fault_of_our_own_reaches_the_reader(serve, monkeypatch: pytest.MonkeyPatch):

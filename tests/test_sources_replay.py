@@ -192,7 +192,7 @@ def test_no_bytes_can_raise(line: bytes):
     assert isinstance(event, str | Upsert)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the recorded posts (../shared/data/posts) are not here")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the recorded posts are not here")
 async def test_recorded_posts_all_parse():
     source = ReplaySource(DATA / "ottawashooting_2014-10-22.jsonl.zst")
     events = await collect(source)
