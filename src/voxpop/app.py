@@ -1,62 +1,53 @@
 """Build the running program from a config: the only module that knows every concrete class."""
 
 import asyncio
-import os
+import ipaddress
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from importlib import util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
 from voxpop import voices as tones
-from voxpop.assistant import Assistant, Stream
+from voxpop.assistant import Assistant
 from voxpop.config import Config
-from voxpop.engines import Engine
-from voxpop.engines.echo import EchoEngine
-from voxpop.engines.openai import OpenAIEngine
+from voxpop.engine_choice import Engines
 from voxpop.engines.quote import QuoteEngine
-from voxpop.errors import UsageError
+from voxpop.errors import UsageError, VoxpopError
 from voxpop.ingest import Progress, ingest
 from voxpop.messages import AuthorClass
 from voxpop.posts import Author
+from voxpop.service import Say, Service
+from voxpop.service import clock as clock
+from voxpop.simulator.jetstream import Jetstream
+from voxpop.simulator.world import authorities
 from voxpop.sources import Source
+from voxpop.sources.auto import Simulator, Ways, open_source, parse_spec
+from voxpop.sources.bluesky import DEFAULT_HOSTS
+from voxpop.store import Hit
 from voxpop.store.local import LocalStore
+from voxpop.store.query import parse
+from voxpop.times import instant
 from voxpop.voices import Voice
 
-Say = Callable[[str], None]
-_EXAMPLES = {
-    False: [
-        "What is happening right now?",
-        "What are people saying about the weather?",
-        "Quelles nouvelles ce soir ?",
-    ],
-    True: [
-        "Who won the election?",
-        "How many ballots have been counted?",
-        "Was there a fire at a polling station?",
-    ],
-}
+_NIGHT_SO_FAR_S = 7200.0
+_QUIET_S = 1.5
 
 
-def clock() -> int:
-    """Now, in microseconds of UTC."""
-    return time.time_ns() // 1000
+def classifier(config: Config, *, invented: bool = False) -> Callable[[Author], AuthorClass]:
+    """The class of an account by its id or handle, from the configured lists; a display name never counts.
 
-
-def classifier(config: Config, more: tuple[tuple[str, AuthorClass], ...] = ()) -> Callable[[Author], AuthorClass]:
-    """The class of an account by its id or handle, from the configured lists; a display name never counts."""
+    `invented` adds the authorities and the press of the simulated night, by account id.
+    """
     known: dict[str, AuthorClass] = {name.lower(): "press" for name in config.authorities.press}
     known |= {name.lower(): "authority" for name in config.authorities.authority}
-    known |= {name.lower(): kind for name, kind in more}
+    if invented:
+        known |= {a.did: "authority" if a.role == "authority" else "press" for a in authorities()}
 
     def classify(author: Author) -> AuthorClass:
-        return known.get(author.id.lower()) or known.get(author.handle.lower() or "-", "unknown")
+        return known.get(author.id.lower()) or known.get(author.handle.lower(), "unknown")
 
     return classify
 
@@ -67,150 +58,193 @@ def load_voices(config: Config) -> dict[str, Voice]:
     return tones.load(own)
 
 
+def open_store(config: Config, *, readonly: bool = False, folder: Path | None = None) -> LocalStore:
+    """The store of the data folder, to be entered."""
+    return LocalStore(folder or config.data, commit_s=config.storage.commit_s, readonly=readonly)
+
+
+def check_source(spec: str) -> None:
+    """Raise UsageError for a source that cannot be, VoxpopError for a file that is not there."""
+    parsed = parse_spec(spec)
+    if parsed.kind == "replay" and not Path(parsed.target).is_file():
+        raise VoxpopError(f"The recording {parsed.target} is not there.", "Check the path after 'replay:'.")
+
+
+def ways(config: Config, simulator: Simulator | None = None) -> Ways:
+    """What the config says of reaching sources."""
+    return Ways(
+        hosts=config.sources.bluesky_hosts or DEFAULT_HOSTS,
+        lookback_s=config.sources.lookback_s,
+        dictionary=config.sources.zstd_dictionary,
+        probe_s=config.sources.probe_s,
+        simulator=simulator,
+    )
+
+
 @asynccontextmanager
-async def open_store(
-    config: Config, *, readonly: bool = False, folder: Path | None = None
-) -> AsyncIterator[LocalStore]:
-    """The store of the data folder."""
-    async with LocalStore(folder or config.data, commit_s=config.storage.commit_s, readonly=readonly) as store:
-        yield store
+async def opened(config: Config, *, elapsed_s: float = _NIGHT_SO_FAR_S) -> AsyncIterator[list[Source]]:
+    """The configured sources; a simulated night runs as long as they are open."""
+    servers: list[Jetstream] = []
+
+    async def simulate(seed: int, speed: float) -> str:
+        servers.append(Jetstream(seed=seed))
+        return await servers[-1].start(elapsed=elapsed_s, speed=speed)
+
+    try:
+        sources = [await open_source(spec, ways(config, simulate)) for spec in config.sources.use]
+        if len({s.name for s in sources}) < len(sources):
+            raise UsageError("The same source is named twice.", "Name each source once.")
+        yield sources
+    finally:
+        for server in servers:
+            await server.stop()
 
 
-class Service:
-    """The running program: one store, one assistant, any number of sources side by side.
+async def ingest_all(config: Config, say: Say) -> list[dict[str, Any]]:
+    """Ingest every configured source to its end; what each brought, as `voxpop ingest --json` prints it."""
+    async with opened(config) as sources, open_store(config) as store:
+        progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
 
-    Each source has its own task, counters and lag; one that fails is said in its state and does not stop the others.
-    """
+        async def report() -> None:
+            while True:
+                await asyncio.sleep(1)
+                say("; ".join(f"{p.name}: {p.posts} posts" for p in progress.values()))
 
-    def __init__(self, config: Config, store: LocalStore, opened: "list[OpenSource]", say: Say) -> None:
-        self.config = config
-        self.store = store
-        self.sources = [o.source for o in opened]
-        self.voices = load_voices(config)
-        self.default_voice = config.answers.voice
-        self.started = int(time.time())
-        self.engines = Engines(config, say)
-        more = tuple(pair for o in opened for pair in o.authorities)
-        self.assistant = Assistant(
-            store, self.engines.now, self.voices, classify=classifier(config, more), clock=clock, stream=self.stream
-        )
-        self.progress = {s.name: Progress(s.name, s.network, s.simulated) for s in self.sources}
-        self.failures: dict[str, str] = {}
-        self.registry = CollectorRegistry()
-        self.registry.register(_Meters(self))
-        self._began = time.monotonic()
-        self._say = say
-
-    @property
-    def simulated(self) -> bool:
-        return any(s.simulated for s in self.sources)
-
-    def stream(self) -> Stream:
-        """The lag of the source that is furthest ahead, and whether the stream is made up."""
-        lags = [lag for p in self.progress.values() if (lag := p.lag_s(clock())) is not None]
-        return Stream(min(lags, default=None), self.simulated)
-
-    async def run(self) -> None:
-        """Ingest from every source until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.engines.prepare())
-            for source in self.sources:
-                group.create_task(self._ingest(source))
-
-    async def _ingest(self, source: Source) -> None:
-        progress = self.progress[source.name]
+        reporting = asyncio.create_task(report())
         try:
-            await ingest(source, self.store, progress, time.monotonic)
-            self._say(f"{source.name}: the source has ended after {progress.posts} posts")
-        except VoxpopError as error:
-            self.failures[source.name] = str(error)
-            self._say(f"{source.name}: stopped. {error}")
-
-    async def status(self) -> dict[str, Any]:
-        """The page's header: totals, rate, lag, sources, engine."""
-        totals = await self.store.totals()
-        second, running = int(time.monotonic()), time.monotonic() - self._began
-        rate = sum(p.posts_per_minute(second, running) for p in self.progress.values())
-        lag = self.stream().lag_s
-        info = self.engines.now().describe()
-        return {
-            "simulated": self.simulated,
-            "posts": totals["posts"],
-            "posts_per_minute": round(rate, 1),
-            "lag_s": None if lag is None else round(lag, 2),
-            "sources": [
-                {"name": s.name, "state": self.failures.get(s.name, s.state), "simulated": s.simulated}
-                for s in self.sources
-            ],
-            "engine": {"name": info.name, "model": info.model, "state": self.engines.state},
-            "examples": _EXAMPLES[self.simulated],
-        }
-
-    async def unready(self) -> str:
-        """Why no question can be answered yet."""
-        if (await self.store.totals())["posts"]:
-            return ""
-        states = "; ".join(f"{s.name}: {self.failures.get(s.name, s.state)}" for s in self.sources)
-        return f"no posts yet ({states})"
+            async with asyncio.TaskGroup() as group:
+                for source in sources:
+                    group.create_task(ingest(source, store, progress[source.name], time.monotonic))
+        except* VoxpopError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            reporting.cancel()
+            with suppress(asyncio.CancelledError):
+                await reporting
+    return [_row(s, progress[s.name]) for s in sources]
 
 
-class _Meters:
-    """Prometheus metrics, read from the live counters at each scrape."""
+def _row(source: Source, progress: Progress) -> dict[str, Any]:
+    counts = ("posts", "added", "edited", "deleted", "unchanged", "refused", "cursor")
+    return {
+        "source": source.name,
+        **{c: getattr(progress, c) for c in counts},
+        "dropped": dict(source.dropped),
+    }
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
 
-    def collect(self) -> Iterator[Metric]:
-        posts = CounterMetricFamily("voxpop_posts", "Posts received.", labels=["source"])
-        dropped = CounterMetricFamily("voxpop_dropped", "Input dropped.", labels=["source", "reason"])
-        lag = GaugeMetricFamily("voxpop_lag_seconds", "Age of the newest post.", labels=["source"])
-        for source in self._service.sources:
-            progress = self._service.progress[source.name]
-            posts.add_metric([source.name], progress.posts)
-            for reason, count in source.dropped.items():
-                dropped.add_metric([source.name, reason], count)
-            if (age := progress.lag_s(clock())) is not None:
-                lag.add_metric([source.name], age)
-        asked = self._service.assistant.tally
-        answers = CounterMetricFamily("voxpop_answers", "Answers given.", value=asked["answers"])
-        shown = CounterMetricFamily(
-            "voxpop_sentences", "Sentences shown after verification.", value=asked["sentences"]
+async def ingest_until_quiet(source: Source, store: LocalStore) -> int:
+    """Ingest until the source has been quiet for a moment; how many posts came."""
+    progress = Progress(source.name, source.network, source.simulated)
+    running = asyncio.create_task(ingest(source, store, progress, time.monotonic))
+    before = 0
+    while not running.done() and (not progress.events or progress.events != before):
+        before = progress.events
+        await asyncio.wait([running], timeout=_QUIET_S)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return progress.posts
+
+
+async def search(config: Config, text: str, *, limit: int, **bounds: Any) -> tuple[list[Hit], float, int]:
+    """Search the data folder: hits, milliseconds, and the moment that counts as now."""
+    now = clock()
+    query = parse(text, now)
+    given = {name: _moment(name, bounds.get(name), now) for name in ("since", "until", "as_of")}
+    ends = [t for t in (query.until, given["until"], given["as_of"]) if t is not None]
+    handles = (*query.handles, *bounds.get("handles", ()))
+    query = replace(
+        query,
+        limit=limit,
+        until=min(ends, default=None),
+        since=given["since"] if given["since"] is not None else query.since,
+        handles=handles,
+        lang=bounds.get("lang") or query.lang,
+    )
+    async with open_store(config, readonly=True) as store:
+        began = time.perf_counter()
+        hits = await store.search(query, now)
+        return hits, (time.perf_counter() - began) * 1000, query.until or now
+
+
+def _moment(name: str, value: str | None, now: int) -> int | None:
+    try:
+        return None if value is None else instant(value, now)
+    except ValueError as error:
+        cure = "Give an ISO 8601 time such as 2014-10-22T14:30:00Z, a date, or an age such as -2h."
+        raise UsageError(f"--{name.replace('_', '-')} cannot be '{value}'.", cure) from error
+
+
+@asynccontextmanager
+async def asking(config: Config) -> AsyncIterator[Assistant]:
+    """An assistant over the data folder as it is now, with the engine loaded."""
+    engines = Engines(config, lambda _: None)
+    async with open_store(config, readonly=True) as store:
+        await engines.load_now()
+        yield assistant(config, store, engines)
+
+
+def assistant(config: Config, store: LocalStore, engines: Engines | None = None) -> Assistant:
+    """An assistant over a store, outside `voxpop up`; by default it quotes."""
+    engine = engines.now if engines else QuoteEngine
+    return Assistant(store, engine, load_voices(config), classify=classifier(config, invented=True), clock=clock)
+
+
+async def list_sources(config: Config) -> list[dict[str, Any]]:
+    """The kinds of source, and the cursor of each source that the data folder knows."""
+    kinds = {
+        "auto": "Bluesky if it answers, else the simulated stream",
+        "bluesky": "Bluesky's Jetstream, live, no key",
+        "simulated": "an invented election night, for trying things out",
+        "replay": "recorded posts: replay:PATH?speed=max",
+    }
+    rows = [
+        {"source": k, "about": about, "configured": k in config.sources.use, "cursor": None}
+        for k, about in kinds.items()
+    ]
+    if (config.data / "posts.db").exists():
+        async with open_store(config, readonly=True) as store:
+            for name, cursor in (await store.cursors()).items():
+                rows.append({"source": name, "about": "stored", "configured": True, "cursor": cursor})
+    return rows
+
+
+async def serve(config: Config, say: Say) -> None:
+    """Run the page and the API and ingest, until interrupted."""
+    from voxpop.api.serving import run
+
+    _refuse_open_door(config.server.host)
+    say(f"voxpop: data in {config.data}")
+    say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
+    async with AsyncExitStack() as stack:
+        sources = await stack.enter_async_context(opened(config))
+        invented = any(s.simulated for s in sources)
+        folder = config.data
+        if invented:
+            # Invented posts never mix with real ones, nor with those of an earlier night.
+            folder = config.data / "simulated"
+            shutil.rmtree(folder, ignore_errors=True)
+            say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
+        store = await stack.enter_async_context(open_store(config, folder=folder))
+        engines = Engines(config, say)
+        service = Service(
+            store,
+            sources,
+            load_voices(config),
+            default_voice=config.answers.voice,
+            classify=classifier(config, invented=invented),
+            engine=engines.now,
+            engine_state=lambda: engines.state,
+            say=say,
         )
-        withheld = CounterMetricFamily(
-            "voxpop_withheld", "Sentences withheld by verification.", value=asked["withheld"]
-        )
-        yield from (posts, dropped, lag, answers, shown, withheld)
+        await run(service, engines, config.server.host, config.server.port, say)
 
 
-class Engines:
-    """Which engine answers now: `quote` from the start, and a model when one is ready, without a restart."""
-
-    def __init__(self, config: Config, say: Say) -> None:
-        self._config = config
-        self._say = say
-        self._engine: Engine = _simple_engine(config) or QuoteEngine()
-        self.state = "ready"
-
-    def now(self) -> Engine:
-        return self._engine
-
-    async def prepare(self) -> None:
-        """Bring the configured model up in the background; what goes wrong is said, and quotes go on."""
-        if self._config.engine.use not in ("auto", "local"):
-            return
-        try:
-            await self._take_model()
-        except VoxpopError as error:
-            self.state = f"quotes only: {error}"
-            self._say(f"engine: {self.state}")
-
-    async def _take_model(self) -> None:
-        name = await self._model()
-        if name is None:
-            self.state = "ready"
-            return
-        self.state = f"loading {name}"
-        self._say(f"engine: loading {name}, answering with quotes meanwhile")
-        self._engine = await asyncio.to_thread(local_engine, self._config, name)
-        self.state = "ready"
-        self._say(f"engine: {name} answers from now on")
+def _refuse_open_door(host: str) -> None:
+    local = host == "localhost"
+    with suppress(ValueError):
+        local = local or ipaddress.ip_address(host).is_loopback
+    if not local:
+        cure = "Use 127.0.0.1, and let a proxy that asks for a password reach it from outside."
+        raise UsageError(f"Will not listen on {host}: there are no accounts, so anybody could use it.", cure)

@@ -1,4 +1,4 @@
-"""The command line: parse and print, no decisions. Exit 2 for bad usage, 1 for a failure, one line that says why."""
+"""The command line: parse and print, no decisions. Exit 2 for bad usage, 1 for a failure, with one line why."""
 
 import asyncio
 import os
@@ -304,26 +304,22 @@ async def doctor(context: click.Context, as_json: bool, **given: Any) -> None:
 
 
 @cli.command()
-@click.option("--speed", type=float, default=600.0, show_default=True, help="Seconds of the night in one second.")
 @_voice
 @_json
 @click.pass_context
 @_runs
-async def demo(context: click.Context, speed: float, as_json: bool, **given: Any) -> None:
+async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
     """Play an invented election night on this machine and ask it questions as it goes; needs no network.
 
     Example: voxpop demo --voice fun
     """
     from voxpop.demo import play
 
-    await play(_config(context, **given), speed, as_json, click.echo)
+    await play(_config(context, **given), as_json, click.echo)
 
 
 def main() -> None:
     """The `voxpop` command."""
-    from voxpop.cli_models import models
-
-    cli.add_command(models)
     cli()
 
 

@@ -82,7 +82,7 @@ def is_statement(sentence: str) -> bool:
 def answers(question: Question, sentence: str) -> bool:
     """Whether a sentence holds the kind of thing that is asked for: a number, a place, a name, a time, a reason."""
     flat = fold(sentence)
-    if question.about_result and (sign("supposed").search(flat) or not _tells(question, sentence)):
+    if question.about_result and (sign("supposed").search(flat) or not _tells(sentence)):
         return False
     if question.asks == "how_many":
         return _counts(question, sentence)
@@ -98,11 +98,8 @@ def answers(question: Question, sentence: str) -> bool:
     return True
 
 
-def _tells(question: Question, sentence: str) -> bool:
-    said = frozenset(words(sentence))
-    return any(
-        c.kin & said and not c.kin & family("fight") for c in question.concepts if c.word not in question.names
-    )
+def _tells(sentence: str) -> bool:
+    return bool(family("won") & frozenset(words(sentence)))
 
 
 def _counts(question: Question, sentence: str) -> bool:
@@ -125,8 +122,8 @@ def _place() -> re.Pattern[str]:
 def _named(sentence: str, first_counts: bool) -> set[str]:
     body = re.sub(r"^[A-Z\s]{4,}\W+|^[^:]{3,25}:\s+", "", sentence)
     found = {part for name in names(body) for part in words(name)} - {fold(w) for w in _SHOUT.findall(body)}
-    opening = re.match(r"\W*([A-ZÀ-Þ][\w’'-]+)(?=\s+(\w))", body)
-    if opening and (first_counts or opening[2].isupper()):
+    opening = re.match(r"\W*([A-ZÀ-Þ][\w’'-]+)\s+((?:[\w’'-]+\s*){1,3})", body)
+    if opening and (opening[2][0].isupper() or (first_counts and _tells(opening[2]))):
         found.add(fold(opening[1]))
     return {w for w in found if len(w) > 1}
 

@@ -1,0 +1,128 @@
+"""`voxpop doctor`: try each link from the network to the index and name the broken one with its cure; mends nothing."""
+
+import asyncio
+import os
+import shutil
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from voxpop import app
+from voxpop.config import Config
+from voxpop.errors import VoxpopError
+from voxpop.render import ago
+from voxpop.sources.bluesky import DEFAULT_HOSTS
+
+State = Literal["ok", "warning", "broken"]
+_LOW_DISK = 2 << 30
+_LOW_MEMORY = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one link is like; `cure` says what to do where it is not ok."""
+
+    link: str
+    state: State
+    said: str
+    cure: str = ""
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def examine(config: Config) -> list[Finding]:
+    """Every link, in the order in which a post travels."""
+    return [
+        await _network(config),
+        *_sources(config),
+        _disk(config.data),
+        _memory(),
+        *_models(config),
+        _port(config.server.host, config.server.port),
+        await _index(config),
+    ]
+
+
+async def _network(config: Config) -> Finding:
+    hosts = config.sources.bluesky_hosts or DEFAULT_HOSTS
+    for host in hosts:
+        parts = urlsplit(host)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        try:
+            async with asyncio.timeout(config.sources.probe_s):
+                _, writer = await asyncio.open_connection(parts.hostname, port)
+            writer.close()
+            return Finding("network", "ok", f"{parts.hostname}:{port} answers.")
+        except (OSError, TimeoutError):
+            continue
+    tried = ", ".join(str(urlsplit(h).hostname) for h in hosts)
+    cure = "Check the connection or a proxy; until then 'voxpop up' plays the simulated stream."
+    return Finding("network", "warning", f"No Jetstream host answers ({tried}).", cure)
+
+
+def _sources(config: Config) -> list[Finding]:
+    findings = []
+    for spec in config.sources.use:
+        try:
+            app.check_source(spec)
+            findings.append(Finding("source", "ok", f"'{spec}' can be opened."))
+        except VoxpopError as error:
+            findings.append(Finding("source", "broken", error.what, error.cure))
+    return findings
+
+
+def _disk(folder: Path) -> Finding:
+    place = next(p for p in [folder, *folder.absolute().parents] if p.exists())
+    free = shutil.disk_usage(place).free
+    if not os.access(place, os.W_OK):
+        return Finding("disk", "broken", f"{place} cannot be written.", "Choose another folder with --data.")
+    said = f"{free / 2**30:.1f} GiB free at {place}."
+    if free < _LOW_DISK:
+        return Finding("disk", "warning", said, "Free some space: a model needs 1 to 5 GiB.")
+    return Finding("disk", "ok", said)
+
+
+def _memory() -> Finding:
+    free = app.available_memory()
+    said = f"{free / 2**30:.1f} GiB available."
+    if free < _LOW_MEMORY:
+        return Finding("memory", "warning", said, "Close other programs, or use --engine quote.")
+    return Finding("memory", "ok", said)
+
+
+def _models(config: Config) -> list[Finding]:
+    try:
+        state, said, cure = app.model_state(config)
+    except VoxpopError as error:
+        return [Finding("model", "broken", error.what, error.cure)]
+    return [Finding("model", state, said, cure)]
+
+
+def _port(host: str, port: int) -> Finding:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        cure = "Stop what uses it (perhaps another voxpop), or choose --port."
+        return Finding("port", "broken", f"{host}:{port} cannot be used: {error.strerror}.", cure)
+    return Finding("port", "ok", f"{host}:{port} is free.")
+
+
+async def _index(config: Config) -> Finding:
+    if not (config.data / "posts.db").exists():
+        return Finding("index", "ok", f"No posts yet in {config.data}.")
+    try:
+        async with app.open_store(config, readonly=True) as store:
+            totals, wrong = await store.totals(), await store.check()
+    except VoxpopError as error:
+        return Finding("index", "broken", error.what, error.cure)
+    if wrong:
+        return Finding(
+            "index", "warning", f"{'; '.join(wrong)}.", "Start voxpop once: it mends the index from the truth."
+        )
+    newest = f", newest {ago(app.clock() - totals['newest'])}" if totals["newest"] else ""
+    return Finding("index", "ok", f"{totals['posts']} posts{newest}; truth and index agree.")
