@@ -1,10 +1,24 @@
 """Words as the index holds them, and the sentences, numbers and names that verification reads."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxpop.text import dates, fingerprint, fold, indexed, language, names, numbers, quotations, sentences, words
+from voxpop.text import (
+    bare,
+    dates,
+    fingerprint,
+    fold,
+    indexed,
+    language,
+    names,
+    numbers,
+    quotations,
+    sentences,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +86,24 @@ def test_sentences_keep_abbreviations_and_decimals_whole() -> None:
 
 def test_numbers_have_one_spelling() -> None:
     assert numbers("12,000 and 12 000 and 3,5 and three, 1st") == {"12000", "3.5", "3", "1"}
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["x" + " " * 9, "\n ", "#a ", "#", "“", "«", "„", "a-", "x.", "東", " •", "1,", "1 ", "@a.", "(a) ", '"aa'],
+)
+def test_no_text_takes_long_to_read(piece: str) -> None:
+    from voxpop import text as module
+
+    hostile = "x" + piece * (30_000 // len(piece)) + (" " * 20_000 if piece[0] == "x" else "") + "x"
+    start = time.process_time()
+    for read in (words, sentences, numbers, dates, quotations, names, fingerprint, module.bare, module.keywords):
+        read(hostile)
+    assert time.process_time() - start < 1.0
+
+
+def test_bare_takes_trailing_tags_links_and_marks_away() -> None:
+    assert bare("RT @cbc: Shots  fired.#ottawa #cdnpoli https://t.co/x #a#b") == "Shots fired."
 
 
 def test_dates_names_and_quotations() -> None:

@@ -10,7 +10,9 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-URL = re.compile(r"(?:https?://|www\.)[^\s<>\"”»）]+|\b[\w-]+\.(?:com|org|net|example)/\S*", re.IGNORECASE)
+URL = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"”»）]+|(?<![\w-])[\w-]{1,63}\.(?:com|org|net|example)/\S*", re.IGNORECASE
+)
 HANDLE = re.compile(r"(?<![\w@])@[\w.-]*\w")
 _WORD = re.compile(r"[^\W_]{1,64}")
 _CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯]")
@@ -18,7 +20,7 @@ _CJK_RUN = re.compile(r"[ァ-ヿ]+|[㐀-䶿一-鿿豈-﫿々]+|[가-힯]+")
 _HIRAGANA = re.compile(r"[\u3041-\u309f]+")
 _CAMEL = re.compile(r"#([A-Z][a-z]+(?:[A-Z][a-z]+|\d+)+)")
 _CAMEL_PART = re.compile(r"[A-Z][a-z]+|\d+")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’»)]*\s+|(?<=[。！？])|\s*\n+\s*|\s+(?=•)")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’»)]*\s+|(?<=[。！？])|(?<!\s)\s*\n\s*|(?<!\s)\s+(?=•)")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:mr|mrs|ms|dr|st|sgt|cpl|gen|gov|sen|rep|lt|col|capt|prof|vs|jr|sr|inc|approx|ave|(?-i:[A-Z])|"
     r"(?:[a-z]\.)+[a-z]|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mme|av|env|sra?|dra?)\.$",
@@ -28,7 +30,9 @@ _NUMBER = re.compile(
     r"(?<![\w.,])[+-]?\d+(?:[.,:’']\d+|[ \u00a0\u202f]\d{3}(?!\d))*(?:st|nd|rd|th|e|er|ère|º|ª|k|m|bn)?(?!\w)",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"“([^”]{3,})”|«\s*([^»]{3,}?)\s*»|„([^“]{3,})“|\"([^\"]{3,})\"|「([^」]{2,})」")
+_QUOTED = re.compile(r"“([^“”]{3,})”|«([^«»]{3,})»|„([^„“]{3,})“|\"([^\"]{3,})\"|「([^「」]{2,})」")
+_FORWARDED = re.compile(r"^(?:RT|MT|via)\s+(?:@\w+:?\s*)?")
+_TAGS = re.compile(r"(?:#\w+)+")
 _NAME = re.compile(r"[#@]?[^\W\d_][\w’'-]*")
 _STYLED = [
     *range(0xC0, 0x250), *range(0x1E00, 0x1F00), *range(0xFB00, 0xFB07), *range(0xFF10, 0xFF5B),
@@ -44,7 +48,7 @@ _BREAK = " | "
 
 _INFLECTION = re.compile(r"(?:ing|ed|es|er|s|e)$")
 _LETTER_RUN = re.compile(r"[^\W\d_]+")
-_ARTICLES = {"un", "uno", "null"}
+_ARTICLES = {"one", "un", "uno", "eins", "null"}
 _MODAL = {"may", "march", "mars"}
 LANGUAGES = ("en", "fr", "es", "de", "pt", "it", "nl", "ja", "zh", "ko", "ar", "ru")
 
@@ -106,9 +110,13 @@ def sentences(text: str) -> list[str]:
 
 def bare(text: str) -> str:
     """A sentence without the links, retweet marks and trailing hashtags that carry no words of it."""
-    text = re.sub(r"^(?:RT|MT|via)\s+(?:@\w+:?\s*)?", "", URL.sub("", text).strip())
-    text = re.sub(r"(?:\s*#\w+)+\s*$", "", text)
-    return re.sub(r"\s+", " ", text).strip(" \t-–—|•:")
+    parts = _FORWARDED.sub("", URL.sub("", text).strip()).split()
+    while parts and _TAGS.fullmatch(parts[-1], parts[-1].find("#")):
+        parts[-1] = parts[-1].partition("#")[0]
+        if parts[-1]:
+            break
+        parts.pop()
+    return " ".join(parts).strip(" \t-–—|•:")
 
 
 def numbers(text: str) -> set[str]:
@@ -137,7 +145,7 @@ def dates(text: str) -> set[str]:
 
 def quotations(text: str) -> list[str]:
     """Passages that a text puts between quotation marks."""
-    return [next(g for g in groups if g) for groups in _QUOTED.findall(text)]
+    return [next(g for g in groups if g).strip() for groups in _QUOTED.findall(text)]
 
 
 def names(text: str) -> set[str]:
