@@ -201,7 +201,7 @@ class Index:
             path = self._folder / f"{entries[0].seq:012d}"
             path.mkdir(parents=True, exist_ok=True)
             self.partitions = [*self.partitions, Partition(path, self._schema)]
-        if not self.partitions:
+        if not self.partitions or not (entries or removed):
             return
         *older, active = self.partitions
         for partition in older:

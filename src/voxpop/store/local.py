@@ -48,7 +48,9 @@ class LocalStore:
         self._writer: Writer | None = None
         self._index: Index | None = None
         self._tail = HotTail()
+        self._turn = threading.Lock()  # held to change the tail, `_removed` or what the writer holds
         self._writing = ThreadPoolExecutor(1, "voxpop-write")
+        self._indexing = ThreadPoolExecutor(1, "voxpop-index")
         self._reading = ThreadPoolExecutor(2, "voxpop-read")
         self._local = threading.local()
         self._readers: list[Reader] = []
@@ -71,15 +73,19 @@ class LocalStore:
             with suppress(asyncio.CancelledError):
                 await self._ticker
         try:
-            await self._on(self._writing, self._close)
+            await self._on(self._indexing, self._commit)
         finally:
-            self._writing.shutdown()
-            self._reading.shutdown()
+            await self._on(self._writing, self._close)
+            for pool in (self._writing, self._indexing, self._reading):
+                pool.shutdown()
 
     # the Store protocol
 
     async def apply(self, source: str, events: Sequence[Event]) -> Applied:
-        return await self._on(self._writing, lambda: self._apply(source, events))
+        applied = await self._on(self._writing, lambda: self._apply(source, events))
+        if len(self._tail) >= _TAIL_FULL:
+            await self.commit()
+        return applied
 
     async def cursor(self, source: str) -> str | None:
         return await self._read(lambda reader: reader.cursor(source))
@@ -102,14 +108,14 @@ class LocalStore:
 
     async def check(self) -> list[str]:
         """What is wrong between the file, the truth and the index; empty when they agree."""
-        await self._on(self._writing, self._commit)
+        await self.commit()
         return await self._read(self._disagreements)
 
     async def commit(self) -> None:
         """Bring the index up to the truth now."""
-        await self._on(self._writing, self._commit)
+        await self._on(self._indexing, self._commit)
 
-    # on the writing thread
+    # on the writing thread; commits of the index on one of their own, so that `apply` never waits for them
 
     def _open(self) -> None:
         if self._readonly and not self._path.exists():
@@ -149,36 +155,39 @@ class LocalStore:
         return index
 
     def _close(self) -> None:
-        try:
-            if self._index:
-                self._commit()
-                self._index.close()
-        finally:
-            if self._writer:
-                self._writer.close()
-            for reader in self._readers:
-                reader.close()
+        if self._index:
+            self._index.close()
+        if self._writer:
+            self._writer.close()
+        for reader in self._readers:
+            reader.close()
 
     def _apply(self, source: str, events: Sequence[Event]) -> Applied:
         if not self._writer:
             raise VoxpopError(
                 f"The store in {self.folder} was opened to read only.", "Open it with readonly=False."
             )
-        batch = self._writer.apply(source, events)
-        self._removed += batch.removed
-        self._tail.add([_entry(s) for s in batch.added])
-        if len(self._tail) >= _TAIL_FULL:
-            self._commit()
+        with self._turn:
+            batch = self._writer.apply(source, events)
+            self._removed += batch.removed
+            self._tail.add([_entry(s) for s in batch.added])
         return batch.applied
 
     def _commit(self) -> None:
-        taken, removed = self._tail.take(), self._removed
-        if not self._writer or not (taken or removed):
+        if not (self._writer and self._index):
             return
-        self.index.write([entry for part in taken for entry in part.entries], removed)
-        self._tail.drop(taken)
-        self._removed = []
-        self._writer.forget_unindexed(removed)
+        with self._turn:
+            taken, removed = self._tail.take(), self._removed
+            self._removed = []
+        try:
+            self._index.write([entry for part in taken for entry in part.entries], removed)
+        except BaseException:
+            with self._turn:
+                self._removed = removed + self._removed
+            raise
+        with self._turn:
+            self._tail.drop(taken)
+            self._writer.forget_unindexed(removed)
 
     async def _tick(self) -> None:
         last = ""

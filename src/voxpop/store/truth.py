@@ -147,9 +147,10 @@ class Writer:
 
     def forget_unindexed(self, seqs: Iterable[int]) -> None:
         """The index no longer holds these: they need not be taken out again after a crash."""
-        self._con.execute("BEGIN IMMEDIATE")
-        self._con.executemany("DELETE FROM unindex WHERE seq = ?", [(s,) for s in seqs])
-        self._con.execute("COMMIT")
+        if pairs := [(seq,) for seq in seqs]:
+            with self._con:
+                self._con.execute("BEGIN IMMEDIATE")
+                self._con.executemany("DELETE FROM unindex WHERE seq = ?", pairs)
 
     def _name(self, names: dict[str, Author], forgotten: set[str]) -> None:
         for id_ in forgotten:
