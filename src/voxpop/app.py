@@ -19,8 +19,7 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.ingest import Progress, ingest
 from voxpop.messages import AuthorClass
 from voxpop.posts import Author
-from voxpop.service import Say, Service
-from voxpop.service import clock as clock
+from voxpop.service import Say, Service, clock
 from voxpop.simulator.jetstream import Jetstream
 from voxpop.simulator.world import authorities
 from voxpop.sources import Source

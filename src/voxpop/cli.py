@@ -16,7 +16,8 @@ import orjson
 from voxpop import __version__, app, render
 from voxpop.config import Config, load
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import Message, Request
+from voxpop.messages import Message, Request, Text
+from voxpop.service import clock
 from voxpop.times import instant
 from voxpop.voices import choose
 
@@ -34,7 +35,7 @@ def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
 
 
 def _runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async command; a VoxpopError is printed as one line (or as JSON with --json) and sets the exit code."""
+    """Run an async command; a VoxpopError is printed as one line (JSON with --json) and sets the exit code."""
 
     @wraps(work)
     def command(*args: Any, **kwargs: Any) -> None:
@@ -146,8 +147,8 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
     for row in rows:
         dropped = ", ".join(f"{n} {why}" for why, n in row["dropped"].items()) or "none"
         click.echo(
-            f"{row['source']}: {row['posts']} posts in {took:.1f} s ({row['posts_per_s']}/s): {row['added']} added, "
-            f"{row['edited']} edited, {row['unchanged']} already stored, {row['deleted']} deleted, "
+            f"{row['source']}: {row['posts']} posts in {took:.1f} s ({row['posts_per_s']}/s): "
+            f"{row['added']} added, {row['edited']} edited, {row['unchanged']} already stored, {row['deleted']} deleted, "
             f"{row['refused']} refused; dropped: {dropped}; cursor {row['cursor']}"
         )
 
@@ -196,7 +197,7 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
     Example: voxpop ask "Where did the shooting happen?" --as-of 2014-10-22T14:30:00Z
     """
     config = _config(context, **given)
-    now = app.clock()
+    now = clock()
     then = _instant("--as-of", as_of, now)
     request = Request((Message("user", question),), voice=config.answers.voice, as_of=then)
     answer, shown = render.Answer(), False
@@ -207,7 +208,7 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
                 continue
             if line := render.progress(event, then or now):
                 click.secho(line, dim=True, err=True)
-            if isinstance(event, render.Text):
+            if isinstance(event, Text):
                 shown = True
                 _print_text(event)
     if as_json:
@@ -218,7 +219,7 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
     click.secho("\n" + answer.footer(then or now), dim=True)
 
 
-def _print_text(text: render.Text) -> None:
+def _print_text(text: Text) -> None:
     if text.kind == "chat":
         click.echo(text.text, nl=False)
     elif text.kind == "sentence":

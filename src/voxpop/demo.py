@@ -10,6 +10,7 @@ from voxpop import app, render
 from voxpop.assistant import Assistant
 from voxpop.config import Config
 from voxpop.messages import Message, Request
+from voxpop.service import clock
 from voxpop.simulator.world import END
 from voxpop.times import MICROS, iso
 
@@ -34,7 +35,7 @@ async def play(config: Config, as_json: bool, say: Callable[[str], None]) -> Non
             sources=replace(config.sources, use=("simulated",), lookback_s=END + 120.0),
         )
         async with app.opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
-            began = app.clock() - (END + 60) * MICROS
+            began = clock() - (END + 60) * MICROS
             posts = await app.ingest_until_quiet(source, store)
             if not as_json:
                 say(f"An invented election night: {posts} posts in six languages over six hours.\n")

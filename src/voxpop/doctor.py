@@ -1,4 +1,4 @@
-"""`voxpop doctor`: try each link from the network to the index and name the broken one with its cure; mends nothing."""
+"""`voxpop doctor`: try each link from the network to the index, name the broken one and its cure; mend nothing."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from voxpop import app
 from voxpop.config import Config
 from voxpop.errors import VoxpopError
 from voxpop.render import ago
+from voxpop.service import clock
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 
 State = Literal["ok", "warning", "broken"]
@@ -124,5 +125,5 @@ async def _index(config: Config) -> Finding:
         return Finding(
             "index", "warning", f"{'; '.join(wrong)}.", "Start voxpop once: it mends the index from the truth."
         )
-    newest = f", newest {ago(app.clock() - totals['newest'])}" if totals["newest"] else ""
+    newest = f", newest {ago(clock() - totals['newest'])}" if totals["newest"] else ""
     return Finding("index", "ok", f"{totals['posts']} posts{newest}; truth and index agree.")

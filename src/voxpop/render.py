@@ -1,4 +1,4 @@
-"""What the command line prints of posts and answers, as text for people and as the documented JSON; no decisions."""
+"""What the command line prints of posts and answers: text for people, or the documented JSON; no decisions."""
 
 from typing import Any
 
@@ -87,7 +87,8 @@ def hit_text(hit: Hit, now: int) -> str:
     """One found post, for people."""
     post = hit.post
     copies = f" · {hit.duplicates} posts, {hit.independent_authors} authors" if hit.duplicates > 1 else ""
-    head = f"@{post.author.handle or post.author.name or '?'} · {ago(now - post.witnessed_at)} · {hit.score:.2f}{copies}"
+    who = f"@{post.author.handle or post.author.name or '?'}"
+    head = f"{who} · {ago(now - post.witnessed_at)} · {hit.score:.2f}{copies}"
     return f"{head}\n  {' '.join(post.text.split())}\n  {post.url or post.id}"
 
 

@@ -36,6 +36,7 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
 }
 _LIVE_S = 1.0
 
@@ -106,7 +107,8 @@ class Faces:
 
     async def status(self, request: HttpRequest) -> Response:
         voices = [{"name": v.name, "title": v.title} for v in self.running.voices.values()]
-        return JSONResponse({**await self.running.status(), "voices": voices})
+        named = {"voices": voices, "default_voice": self.running.default_voice}
+        return JSONResponse({**await self.running.status(), **named})
 
     async def live(self, request: HttpRequest) -> Response:
         async def ticks() -> AsyncIterator[dict[str, str]]:
@@ -150,8 +152,9 @@ class _Headers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
+                given = {k for k, _ in message["headers"]}
                 extra = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                message["headers"] = [*message["headers"], *extra]
+                message["headers"] = [*message["headers"], *((k, v) for k, v in extra if k not in given)]
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
@@ -215,7 +218,7 @@ async def _named(events: AsyncIterator[AnswerEvent]) -> AsyncIterator[dict[str, 
 @asynccontextmanager
 async def _watched(request: HttpRequest, task: "asyncio.Task[Any]") -> AsyncIterator[None]:
     async def watch() -> None:
-        while not await request.is_disconnected():
+        while not await request.is_disconnected():  # noqa: ASYNC110  the client's going is only seen by asking
             await asyncio.sleep(0.2)
         task.cancel()
 
