@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +12,15 @@ from typing import Any
 
 from voxpop import voices as tones
 from voxpop.assistant import Assistant
+from voxpop.authorities import Authorities
 from voxpop.config import Config
 from voxpop.engine_choice import Engines
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.ingest import Progress, ingest
-from voxpop.messages import AuthorClass
-from voxpop.posts import Author
 from voxpop.service import Say, Service, clock
+from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
-from voxpop.simulator.world import authorities
 from voxpop.sources import Source
 from voxpop.sources.auto import Simulator, Ways, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
@@ -35,20 +34,13 @@ _NIGHT_SO_FAR_S = 7200.0
 _QUIET_S = 1.5
 
 
-def classifier(config: Config, *, invented: bool = False) -> Callable[[Author], AuthorClass]:
-    """The class of an account by its id or handle, from the configured lists; a display name never counts.
-
-    `invented` adds the authorities and the press of the simulated night, by account id.
-    """
-    known: dict[str, AuthorClass] = {name.lower(): "press" for name in config.authorities.press}
-    known |= {name.lower(): "authority" for name in config.authorities.authority}
+def authorities(config: Config, *, invented: bool = False) -> Authorities:
+    """The configured lists; `invented` adds those of the simulated night, by account id."""
+    official, press = list(config.authorities.authority), list(config.authorities.press)
     if invented:
-        known |= {a.did: "authority" if a.role == "authority" else "press" for a in authorities()}
-
-    def classify(author: Author) -> AuthorClass:
-        return known.get(author.id.lower()) or known.get(author.handle.lower(), "unknown")
-
-    return classify
+        official += [a.did for a in world.authorities("authority")]
+        press += [a.did for a in world.authorities("press")]
+    return Authorities.of(official, press)
 
 
 def load_voices(config: Config) -> dict[str, Voice]:
@@ -187,7 +179,9 @@ async def asking(config: Config) -> AsyncIterator[Assistant]:
 def assistant(config: Config, store: LocalStore, engines: Engines | None = None) -> Assistant:
     """An assistant over a store, outside `voxpop up`; by default it quotes."""
     engine = engines.now if engines else QuoteEngine
-    return Assistant(store, engine, load_voices(config), classify=classifier(config, invented=True), clock=clock)
+    return Assistant(
+        store, engine, load_voices(config), authorities=authorities(config, invented=True), clock=clock
+    )
 
 
 async def list_sources(config: Config) -> list[dict[str, Any]]:
@@ -232,7 +226,7 @@ async def serve(config: Config, say: Say) -> None:
             sources,
             load_voices(config),
             default_voice=config.answers.voice,
-            classify=classifier(config, invented=invented),
+            authorities=authorities(config, invented=invented),
             engine=engines.now,
             engine_state=lambda: engines.state,
             say=say,

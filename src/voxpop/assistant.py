@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from voxpop import prompt as prompts
+from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.engines.quote import quotation
 from voxpop.evidence import Evidence, numbered, weigh
@@ -26,7 +27,7 @@ from voxpop.messages import (
     Usage,
     Withheld,
 )
-from voxpop.retrieval import Classify, Plan, plan, retrieve
+from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
 from voxpop.times import MICROS
 from voxpop.verification import Draft, Lines, adds_nothing, verify
@@ -93,14 +94,14 @@ class Assistant:
         engine: Callable[[], Engine],
         voices: Mapping[str, Voice],
         *,
-        classify: Classify,
+        authorities: Authorities,
         clock: Callable[[], int],
         stream: Callable[[], Stream] = Stream,
     ) -> None:
         self._store = store
         self._engine = engine
         self._voices = voices
-        self._classify = classify
+        self._authorities = authorities
         self._clock = clock
         self._stream = stream
         self.tally: Counter[str] = Counter()
@@ -134,7 +135,7 @@ class Assistant:
     ) -> AsyncIterator[AnswerEvent]:
         question, until = planned.question, planned.query.until or now
         yield Searching(" ".join(c.word for c in question.concepts))
-        found = await retrieve(self._store, planned, now, self._classify, request.bounds.limit)
+        found = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
         passages, evidence = numbered(found, weigh(question, found, until))
         answer.passages = {p.number: p for p in passages}
         answer.search_ms = answer.elapsed_ms()
@@ -241,7 +242,8 @@ def _situation(
 ) -> str:
     """What most needs saying about the evidence, in this order of weight."""
     cited = list(answer.cited.values())
-    if planned.question.about_result and passages and not any(p.author_class == "authority" for p in cited):
+    declared = any(p.author_class == "authority" for p in cited)
+    if planned.question.about_result and passages and not declared:
         return "not_declared"
     if not cited:
         return "not_said" if passages else "nothing_found"
@@ -252,6 +254,7 @@ def _situation(
         return "flood"
     if until - newest > _STALE:
         return "stale"
-    if cited[0].post.author.id and len({p.post.author.id for p in cited}) == 1 == cited[0].independent_authors:
+    voices = {p.post.author.id for p in cited}
+    if voices != {""} and len(voices) == 1 == cited[0].independent_authors and not declared:
         return "one_voice"
     return "breaking" if until - min(p.post.witnessed_at for p in cited) < _BREAKING else "plain"

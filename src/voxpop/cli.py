@@ -148,8 +148,8 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
         dropped = ", ".join(f"{n} {why}" for why, n in row["dropped"].items()) or "none"
         click.echo(
             f"{row['source']}: {row['posts']} posts in {took:.1f} s ({row['posts_per_s']}/s): "
-            f"{row['added']} added, {row['edited']} edited, {row['unchanged']} already stored, {row['deleted']} deleted, "
-            f"{row['refused']} refused; dropped: {dropped}; cursor {row['cursor']}"
+            f"{row['added']} added, {row['edited']} edited, {row['unchanged']} already stored, "
+            f"{row['deleted']} deleted, {row['refused']} refused; dropped: {dropped}; cursor {row['cursor']}"
         )
 
 

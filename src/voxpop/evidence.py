@@ -135,6 +135,8 @@ def _claims(question: Question, passage: Passage, now: int) -> Iterable[Claim]:
         return
     reach = question.coverage(whole)
     context = _weight(passage, now) + 0.3 * reach
+    if question.about_result and passage.author_class == "authority":
+        context += 0.6
     for sentence in sentences(post.text):
         if is_statement(sentence) and (text := bare(sentence)):
             score = context + 0.7 * question.coverage(frozenset(words(text))) + _manner(question, text)

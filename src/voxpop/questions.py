@@ -19,9 +19,8 @@ _FOLLOWS = re.compile(
     r"\b(?:it|they|them|he|she|him|her|his|their|that|this|those|these|there|il|elle|ils|elles|lui|leur|cela|ca|celui|"
     r"ello|ellos|er|sie|ele|ela)\b"
 )
-_RESULT = re.compile(
-    r"\b(?:who|qui|quien|wer|quem)\b.*\b(?:won|wins?|winning|winner|elected|gagne|gagnant|elu|elue|remporte\w*|gano|"
-    r"ganado|gewonnen|gewinnt|venceu|ganhou)\b|\b(?:winner|vainqueur|ganador|sieger|gewinner|vencedor)\b|勝っ|当選"
+_RESULTS = frozenset(
+    {"result", "results", "outcome", "resultat", "resultats", "resultado", "resultados", "ergebnis"}
 )
 
 
@@ -79,7 +78,11 @@ def read(text: str, earlier: tuple[str, ...] = ()) -> Question:
         found = list(dict.fromkeys([*found, *keywords(before, language(before))]))
         named |= _names(before)
     concepts = tuple(Concept(w, family(w), 2.0 if w in named or w.isdigit() else 1.0) for w in found)
-    return Question(text, lang, _asks(flat), concepts, frozenset(named), bool(_RESULT.search(flat)))
+    asks = _asks(flat)
+    about_result = asks in ("who", "whether", "what") and any(
+        c.word in family("won") | _RESULTS or "当選" in c.word for c in concepts
+    )
+    return Question(text, lang, asks, concepts, frozenset(named), about_result)
 
 
 def _names(text: str) -> set[str]:

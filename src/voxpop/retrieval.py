@@ -1,22 +1,22 @@
 """Plan a search from a conversation and bring back numbered passages; it ranks evidence and judges no truth."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from voxpop.authorities import Authorities
 from voxpop.evidence import weigh
-from voxpop.messages import AuthorClass, Passage, Request
-from voxpop.posts import Author
+from voxpop.messages import Passage, Request
 from voxpop.questions import Question, read
 from voxpop.store import Hit, Query, Store
 from voxpop.text import fold, is_cjk, lexicon, names
 from voxpop.times import MICROS
 
 Kind = Literal["posts", "conversation", "general"]
-Classify = Callable[[Author], AuthorClass]
 
 _POOL = 50
+_LISTED = 20
 _MINUTE = 60 * MICROS
 
 
@@ -72,15 +72,21 @@ def _since(flat: str, end: int) -> int | None:
     return None
 
 
-async def retrieve(store: Store, planned: Plan, now: int, classify: Classify, limit: int = 12) -> list[Passage]:
-    """The best passages for a plan, numbered from 1; `classify` tells the class of an account from its id."""
+async def retrieve(
+    store: Store, planned: Plan, now: int, authorities: Authorities, limit: int = 12
+) -> list[Passage]:
+    """The best passages for a plan, numbered from 1; the listed accounts are searched by themselves as well."""
     if not planned.query.words and not planned.query.handles:
         return []
     plain = await store.search(planned.query, now)
-    wider = await store.search(replace(planned.query, words=_kin(planned.question)), now)
-    # Summed over synonyms, BM25 rewards the post that repeats itself: the plain words keep half of the pool.
-    hits = {h.post.id: h for h in [*_scaled(wider), *_scaled(plain)]}
-    return best(planned.question, list(hits.values()), classify, limit)
+    # Summed over synonyms, BM25 rewards the post that repeats itself: the plain words keep half of the pool. In a
+    # flood of copies a declaration is one post among thousands: whose word counts is asked apart.
+    wider = replace(planned.query, words=_kin(planned.question))
+    found = [await store.search(wider, now), plain]
+    if authorities.accounts and not wider.handles:
+        found.append(await store.search(replace(wider, handles=authorities.accounts, limit=_LISTED), now))
+    hits = {h.post.id: h for hits in found for h in _scaled(hits)}
+    return best(planned.question, list(hits.values()), authorities, limit)
 
 
 def _kin(question: Question) -> tuple[str, ...]:
@@ -93,10 +99,11 @@ def _scaled(hits: list[Hit]) -> list[Hit]:
     return [replace(h, score=h.score / top) for h in hits]
 
 
-def best(question: Question, hits: Iterable[Hit], classify: Classify, limit: int) -> list[Passage]:
+def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limit: int) -> list[Passage]:
     """Order hits by how they cover the question and who speaks, and number them; pure."""
     passages = [
-        Passage(0, h.post, h.score, h.duplicates, h.independent_authors, classify(h.post.author)) for h in hits
+        Passage(0, h.post, h.score, h.duplicates, h.independent_authors, authorities.classify(h.post.author))
+        for h in hits
     ]
     passages.sort(key=lambda p: -_worth(question, p))
     return [replace(p, number=i) for i, p in enumerate(passages[:limit], 1)]

@@ -13,10 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from voxpop.assistant import Assistant, Stream
+from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.errors import VoxpopError
 from voxpop.ingest import Progress, ingest
-from voxpop.retrieval import Classify
 from voxpop.sources import Source
 from voxpop.store.local import LocalStore
 from voxpop.voices import Voice
@@ -55,7 +55,7 @@ class Service:
         voices: Mapping[str, Voice],
         *,
         default_voice: str,
-        classify: Classify,
+        authorities: Authorities,
         engine: Callable[[], Engine],
         engine_state: Callable[[], str],
         say: Say,
@@ -63,7 +63,7 @@ class Service:
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.started = int(time.time())
-        self.assistant = Assistant(store, engine, voices, classify=classify, clock=clock, stream=self.stream)
+        self.assistant = Assistant(store, engine, voices, authorities=authorities, clock=clock, stream=self.stream)
         self.progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
         self.registry = CollectorRegistry()
         self.registry.register(_Meters(self, sources))

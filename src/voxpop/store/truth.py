@@ -310,7 +310,7 @@ class Reader:
     def author_ids(self, handles: Iterable[str]) -> list[str]:
         asked = [h.lstrip("@") for h in handles]
         rows = _chunked(self._con, "SELECT id FROM authors WHERE handle COLLATE NOCASE IN ({})", asked)
-        return [r[0] for r in rows] + [h for h in asked if h.startswith("did:")]
+        return [r[0] for r in rows] + [h for h in asked if ":" in h]
 
     def latest(self, query: Query, author_ids: Sequence[str], limit: int) -> list[Stored]:
         """The newest posts within the bounds of a query; its words are not looked at."""
