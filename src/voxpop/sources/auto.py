@@ -22,6 +22,8 @@ from voxpop.sources.handles import PUBLIC, Directories
 from voxpop.sources.replay import ReplaySource
 
 Simulator = Callable[[int, float], Awaitable[str]]
+_SIMULATED_SPEED = 5.0
+_WHOLE_NIGHT_S = 24 * 3600.0
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "auto": (),
     "bluesky": (),
@@ -137,14 +139,14 @@ def _bluesky(ways: Ways, own: tuple[str, ...], first: str = "") -> BlueskySource
 async def _simulated(spec: Spec, ways: Ways) -> BlueskySource:
     if ways.simulator is None:
         raise VoxpopError("No simulator is at hand.", "Name another source, such as bluesky or replay:PATH.")
-    speed = _speed(spec.options, 1.0)
+    speed = _speed(spec.options, _SIMULATED_SPEED)
     url = await ways.simulator(_seed(spec.options), 1.0 if speed == "max" else speed)
     return BlueskySource(
         (url,),
         name="simulated",
         network="simulated",
         simulated=True,
-        lookback_s=ways.lookback_s,
+        lookback_s=max(ways.lookback_s, _WHOLE_NIGHT_S),
         directories=Directories.at(f"http://{urlsplit(url).netloc}"),
     )
 

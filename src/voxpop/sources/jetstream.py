@@ -134,7 +134,7 @@ def _post(record: object, did: str, rkey: str, at: int, reading: Reading) -> Pos
         text,
         _claimed(get("createdAt"), at),
         at,
-        f"https://bsky.app/profile/{did}/post/{rkey}",
+        f"https://bsky.app/profile/{did}/post/{rkey}" if reading.network == "bluesky" else "",
         _lang(get("langs")),
         parent,
         root,
