@@ -18,6 +18,7 @@ from voxpop.engine_choice import Engines
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.ingest import Progress, ingest
+from voxpop.prompt import instruction
 from voxpop.service import Say, Service, clock
 from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
@@ -28,7 +29,7 @@ from voxpop.store import Hit
 from voxpop.store.local import LocalStore
 from voxpop.store.query import parse
 from voxpop.times import instant
-from voxpop.voices import Voice
+from voxpop.voices import Voice, choose
 
 _NIGHT_SO_FAR_S = 7200.0
 _QUIET_S = 1.5
@@ -220,7 +221,7 @@ async def serve(config: Config, say: Say) -> None:
             shutil.rmtree(folder, ignore_errors=True)
             say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
         store = await stack.enter_async_context(open_store(config, folder=folder))
-        engines = Engines(config, say)
+        engines = Engines(config, say, [instruction(choose(load_voices(config), config.answers.voice))])
         service = Service(
             store,
             sources,

@@ -321,6 +321,9 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
 
 def main() -> None:
     """The `voxpop` command."""
+    from voxpop.cli_models import models
+
+    cli.add_command(models)
     cli()
 
 

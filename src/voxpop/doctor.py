@@ -5,12 +5,14 @@ import os
 import shutil
 import socket
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from voxpop import app
+from voxpop import app, models
 from voxpop.config import Config
+from voxpop.engine_choice import available_memory, models_folder
 from voxpop.errors import VoxpopError
 from voxpop.render import ago
 from voxpop.service import clock
@@ -41,7 +43,7 @@ async def examine(config: Config) -> list[Finding]:
         *_sources(config),
         _disk(config.data),
         _memory(),
-        *_models(config),
+        _model(config),
         _port(config.server.host, config.server.port),
         await _index(config),
     ]
@@ -87,19 +89,31 @@ def _disk(folder: Path) -> Finding:
 
 
 def _memory() -> Finding:
-    free = app.available_memory()
+    free = available_memory()
     said = f"{free / 2**30:.1f} GiB available."
     if free < _LOW_MEMORY:
         return Finding("memory", "warning", said, "Close other programs, or use --engine quote.")
     return Finding("memory", "ok", said)
 
 
-def _models(config: Config) -> list[Finding]:
-    try:
-        state, said, cure = app.model_state(config)
-    except VoxpopError as error:
-        return [Finding("model", "broken", error.what, error.cure)]
-    return [Finding("model", state, said, cure)]
+def _model(config: Config) -> Finding:
+    if config.engine.use not in ("auto", "local"):
+        return Finding("model", "ok", f"The engine '{config.engine.use}' needs no model here.")
+    if not find_spec("openvino"):
+        cure = "For a model: pip install 'voxpop[local]'"
+        state: State = "broken" if config.engine.use == "local" else "warning"
+        return Finding("model", state, "The local engine is not installed; answers are quotes.", cure)
+    folder = models_folder(config)
+    here = [m.name for m in models.installed(folder)]
+    if config.engine.model and config.engine.model not in here:
+        models.resolve(config.engine.model)
+        cure = f"Run 'voxpop models pull {config.engine.model}'."
+        return Finding("model", "broken", f"The model '{config.engine.model}' is not in {folder}.", cure)
+    if not here:
+        return Finding(
+            "model", "warning", f"No model in {folder}; answers are quotes.", "Run 'voxpop models pull'."
+        )
+    return Finding("model", "ok", f"{', '.join(here)} in {folder}.")
 
 
 def _port(host: str, port: int) -> Finding:

@@ -34,7 +34,7 @@ def build(
     spoken = _LANGUAGE.get(question.lang, question.lang)
     return Prompt(
         messages=(
-            Message("system", f"{_TASK}\n{voice.instruction}"),
+            Message("system", instruction(voice)),
             Message(
                 "user",
                 f"Posts:\n{rows}\n\nQuestion: {asked}\nAnswer in {spoken}, at most {_lines(evidence)} lines.",
@@ -48,6 +48,11 @@ def build(
         temperature=request.temperature,
         seed=request.seed,
     )
+
+
+def instruction(voice: Voice) -> str:
+    """The fixed beginning of every prompt in a voice, worth keeping computed."""
+    return f"{_TASK}\n{voice.instruction}"
 
 
 def chat(request: Request, voice: Voice) -> Prompt:
