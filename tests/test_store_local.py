@@ -15,7 +15,7 @@ import pytest
 
 from voxpop.errors import VoxpopError
 from voxpop.posts import AccountGone, Author, Counted, Delete, Engagement, Media, Post, Renamed, Upsert
-from voxpop.store import Query
+from voxpop.store import Applied, Query
 from voxpop.store import index as index_module
 from voxpop.store.local import LocalStore
 from voxpop.times import MICROS
@@ -144,7 +144,50 @@ class TestSearch:
             assert await found(store, "red", limit=0) == []
 
 
+class TestOnce:
+    """Invariant 1: a batch and its cursor are one, and are stored once."""
+
+    @pytest.mark.parametrize(
+        "bad",
+        [Upsert(post("b", "red car"), cursor=object()), Upsert(post("b", object()), "2")],  # type: ignore[arg-type]
+    )
+    async def test_a_batch_that_fails_leaves_nothing(self, tmp_path: Path, bad: Upsert) -> None:
+        async with filled(tmp_path, post("a", "red fox")) as store:
+            with pytest.raises((VoxpopError, TypeError)):
+                await store.apply("s", [Delete("at://a", NOW, "2"), Upsert(post("c", "red hat"), "2"), bad])
+            assert (await store.cursor("s"), await found(store, "red")) == ("1", ["a"])
+            await store.apply("s", upserts(post("d", "red sky")))
+            assert set(await found(store, "red")) == {"a", "d"}
+
+    async def test_the_same_batch_again_changes_nothing(self, tmp_path: Path) -> None:
+        batch = upserts(post("a", "red fox", at=5), post("b", "red car"), post("a", "red hat", at=9))
+        async with open_store(tmp_path) as store:
+            assert await store.apply("s", batch) == Applied(added=2, edited=1)
+            assert await store.apply("t", batch) == Applied(unchanged=3)
+            await store.commit()
+            assert await store.apply("s", batch) == Applied(unchanged=3)
+            assert set(await found(store, "red")) == {"a", "b"}
+            assert (await store.totals())["seq"] == 2
+
+    async def test_what_a_crash_leaves_opens_whole(self, tmp_path: Path) -> None:
+        async with filled(tmp_path / "a", post("a", "red fox"), post("b", "red car"), committed=True) as store:
+            await store.apply("s", [*upserts(post("c", "red hat")), Delete("at://b", NOW, "9")])
+            shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=shutil.ignore_patterns("*.lock", "lock"))
+        async with open_store(tmp_path / "b") as store:
+            assert set(await found(store, "red")) == {"a", "c"}
+            assert (await store.cursor("s"), await store.check(), store.rebuilt) == ("9", [], "")
+            assert (await store.totals())["tail"] == 0
+
+
 class TestForgetting:
+    async def test_what_was_deleted_stays_deleted(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, post("a", "red fox"), post("m", "red car", who="mia", at=5)) as store:
+            await store.apply("s", [Delete("at://a", NOW), Delete("at://unseen", NOW), AccountGone("mia", 7)])
+            late = [post("a", "red fox", at=NOW), post("unseen", "red"), post("n", "red", who="mia", at=7)]
+            assert (await store.apply("s", upserts(*late))).refused == 3
+            assert await found(store, "red") == []
+            assert await found(store) == []
+
     @pytest.mark.parametrize("committed", [False, True])
     async def test_an_edited_or_deleted_text_is_on_no_page_and_no_log(
         self, tmp_path: Path, committed: bool
@@ -163,6 +206,20 @@ class TestForgetting:
         left = b"".join(p.read_bytes() for p in tmp_path.glob("posts.db*"))
         assert SECRET.encode() not in left
         assert b"nothing to see" in left
+
+    async def test_the_purge_empties_the_log_while_the_store_is_open(self, tmp_path: Path) -> None:
+        async with LocalStore(tmp_path, commit_s=0.01, purge_s=0.02) as store:
+            await store.apply(
+                "s", upserts(*(post(str(n), f"my {SECRET} {n} " + "is here " * 40) for n in range(9)))
+            )
+            assert await found(store, SECRET)
+            await store.apply("s", [Delete(f"at://{n}", NOW) for n in range(9)])
+            for _ in range(500):
+                left = b"".join(p.read_bytes() for p in tmp_path.glob("posts.db*"))
+                if SECRET.encode() not in left:
+                    break
+                await asyncio.sleep(0.01)
+            assert SECRET.encode() not in left
 
     @pytest.mark.parametrize(
         ("before", "after"),

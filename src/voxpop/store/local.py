@@ -35,12 +35,16 @@ _MOST_CANDIDATES = 6400
 class LocalStore:
     """A store in one folder. Use as an async context manager, one writing process at a time.
 
-    `commit_s`: seconds between the index's commits; search does not wait for them. `readonly` opens the posts of
+    `commit_s`: seconds between the index's commits; search does not wait for them. `purge_s`: seconds after which
+    a removed text is in no page and no log of the database. `readonly` opens the posts of
     this moment beside a process that writes; it refuses `apply`. `rebuilt` says why the index was made anew.
     """
 
-    def __init__(self, folder: Path, *, commit_s: float = 0.5, readonly: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, commit_s: float = 0.5, purge_s: float = 60.0, readonly: bool = False
+    ) -> None:
         self.folder = folder
+        self._purge_s = purge_s
         self.rebuilt = ""
         self._path = folder / "posts.db"
         self._commit_s = commit_s
@@ -189,12 +193,21 @@ class LocalStore:
             self._tail.drop(taken)
             self._writer.forget_unindexed(removed)
 
+    def _purge(self) -> None:
+        if self._writer:
+            with self._turn:
+                self._writer.purge()
+
     async def _tick(self) -> None:
-        last = ""
+        last, waited = "", 0.0
         while True:
             await asyncio.sleep(self._commit_s)
+            waited += self._commit_s
             try:
                 await self.commit()
+                if waited >= self._purge_s:
+                    waited = 0.0
+                    await self._on(self._writing, self._purge)
             except (
                 VoxpopError
             ) as error:  # the tail keeps what the index could not take; apply raises when it is full

@@ -12,7 +12,7 @@ from voxpop.times import MICROS
 
 _FLOOR = 0.35
 _ALIKE = 0.8
-_COMPARED = 100
+_COMPARED = 3
 
 Copies = Callable[[Iterable[int], int], dict[int, tuple[int, int]]]
 
@@ -53,27 +53,27 @@ def rank(found: Sequence[tuple[Stored, float]], query: Query, now: int, copies: 
         ),
         key=lambda pair: (-pair[0], -pair[1].post.witnessed_at, -pair[1].seq),
     )
-    clusters = _collapse(scored)
+    clusters = _collapse(scored, _COMPARED * query.limit)
     capped = _cap(clusters, query)
     counts = copies({m for c in capped for m in c.marks}, until)
     return [_hit(c, counts) for c in capped]
 
 
-def _collapse(scored: Iterable[tuple[float, Stored]]) -> list[_Cluster]:
+def _collapse(scored: Iterable[tuple[float, Stored]], compared: int) -> list[_Cluster]:
+    """Copies together; only the first `compared` clusters take in what is merely near, the rest stand too low."""
     by_mark: dict[int, _Cluster] = {}
     by_shingle: dict[str, list[_Cluster]] = {}
     clusters: list[_Cluster] = []
     for score, stored in scored:
         cluster = by_mark.get(stored.fingerprint)
         if cluster is None:
-            mine = shingles(stored.post.text)
+            mine = shingles(stored.post.text) if len(clusters) < compared else frozenset[str]()
             cluster = _nearest(mine, by_shingle)
             if cluster is None:
                 cluster = _Cluster(stored, score, mine)
                 clusters.append(cluster)
-                if len(clusters) <= _COMPARED:
-                    for shingle in mine:
-                        by_shingle.setdefault(shingle, []).append(cluster)
+                for shingle in mine:
+                    by_shingle.setdefault(shingle, []).append(cluster)
         cluster.take(stored)
         by_mark[stored.fingerprint] = cluster
     return clusters

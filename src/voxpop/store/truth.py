@@ -104,10 +104,14 @@ class Writer:
         self._seq: int = row[0] if row else 0
         self._authors: dict[str, Author] = {}
 
+    def purge(self) -> None:
+        """Fold the write-ahead log into the file and empty it: no removed text stays in either."""
+        self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
-        """Fold the write-ahead log into the file and close."""
+        """Purge and close."""
         try:
-            self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.purge()
         finally:
             self._con.close()
             self._lock.close()
