@@ -1,64 +1,31 @@
 """The command line: parse and print, no decisions. Exit 2 for bad usage, 1 for a failure, with one line why."""
 
-import asyncio
-import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import orjson
 
 from voxpop import __version__, app, render
-from voxpop.config import Config, load
-from voxpop.errors import UsageError, VoxpopError
+from voxpop.cli_options import (
+    as_of_option,
+    config_of,
+    data_option,
+    engine_option,
+    json_option,
+    runs,
+    source_option,
+    voice_option,
+)
+from voxpop.errors import UsageError
 from voxpop.messages import Message, Request, Text
 from voxpop.service import clock
 from voxpop.times import instant
 from voxpop.voices import choose
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
-    if as_json:
-        click.echo(
-            orjson.dumps({"error": {"message": error.what, "cure": error.cure, "code": error.code}}).decode()
-        )
-    else:
-        click.echo(f"voxpop: {error}", err=True)
-    sys.exit(2 if isinstance(error, UsageError) else 1)
-
-
-def _runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async command; a VoxpopError is printed as one line (JSON with --json) and sets the exit code."""
-
-    @wraps(work)
-    def command(*args: Any, **kwargs: Any) -> None:
-        try:
-            asyncio.run(work(*args, **kwargs))
-        except VoxpopError as error:
-            _fail(error, bool(kwargs.get("as_json")))
-        except KeyboardInterrupt:
-            sys.exit(130)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    return command
-
-
-_data = click.option("--data", type=click.Path(path_type=Path), help="Data folder (posts, index, models).")
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_as_of = click.option("--as-of", help="Answer as if it were then: ISO time, or such as -2h.")
-_engine = click.option("--engine", help="auto, quote, local, openai or echo.")
-_voice = click.option("--voice", help="A voice (see: voxpop voices).")
-_source = click.option(
-    "--source", "sources", multiple=True, help="auto, bluesky, simulated, replay:PATH?speed=max|N. May be repeated."
-)
 
 
 @click.group(context_settings=_HELP)
@@ -79,40 +46,21 @@ def cli(context: click.Context, config_file: Path | None) -> None:
     context.obj = config_file
 
 
-def _config(context: click.Context, **given: Any) -> Config:
-    """The config with what the command line gives laid over it."""
-    config = load(context.find_root().obj, os.environ)
-    places = {
-        "host": ("server", "host"),
-        "port": ("server", "port"),
-        "data": ("storage", "data"),
-        "sources": ("sources", "use"),
-        "engine": ("engine", "use"),
-        "voice": ("answers", "voice"),
-    }
-    for name, (section, key) in places.items():
-        value = given.get(name)
-        if value not in (None, ()):
-            typed = str(value) if isinstance(value, Path) else value
-            config = replace(config, **{section: replace(getattr(config, section), **{key: typed})})
-    return config
-
-
 @cli.command()
-@_source
+@source_option
 @click.option("--host", help="Address to listen on (loopback).")
 @click.option("--port", type=int, help="Port of the page and the API.")
-@_data
-@_engine
-@_voice
+@data_option
+@engine_option
+@voice_option
 @click.pass_context
-@_runs
+@runs
 async def up(context: click.Context, **given: Any) -> None:
     """Start the page and the API, and ingest until stopped.
 
     Example: voxpop up --source bluesky --port 8080
     """
-    config = _config(context, **given)
+    config = config_of(context, **given)
     choose(app.load_voices(config), config.answers.voice)
     await app.serve(config, lambda line: click.echo(line, err=True))
 
@@ -121,16 +69,16 @@ async def up(context: click.Context, **given: Any) -> None:
 @click.option(
     "--source", "sources", multiple=True, required=True, help="Such as replay:posts.jsonl.zst. May be repeated."
 )
-@_data
-@_json
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
     """Ingest until the source ends; prints posts, what was dropped and why, rate and cursor.
 
     Example: voxpop ingest --source replay:posts.jsonl.zst --data ./data
     """
-    config = _config(context, **given)
+    config = config_of(context, **given)
     began = time.monotonic()
 
     def show(line: str) -> None:
@@ -155,16 +103,16 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
 
 @cli.command()
 @click.argument("query")
-@_as_of
+@as_of_option
 @click.option("--since", help="Only posts witnessed at or after this time.")
 @click.option("--until", help="Only posts witnessed at or before this time.")
 @click.option("--from", "handles", multiple=True, help="Only posts of this handle. May be repeated.")
 @click.option("--lang", help="Only posts in this language (ISO 639-1).")
 @click.option("--limit", type=click.IntRange(1, 200), default=10, show_default=True, help="How many posts.")
-@_data
-@_json
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def search(
     context: click.Context, query: str, as_json: bool, limit: int, data: Path | None, **given: Any
 ) -> None:
@@ -172,7 +120,7 @@ async def search(
 
     Example: voxpop search 'parliament "shots fired" -rumour' --as-of 2014-10-22T14:30:00Z
     """
-    config = _config(context, data=data)
+    config = config_of(context, data=data)
     hits, took_ms, now = await app.search(config, query, limit=limit, **given)
     if as_json:
         click.echo(orjson.dumps(render.hits_json(hits, took_ms)).decode())
@@ -184,19 +132,19 @@ async def search(
 
 @cli.command()
 @click.argument("question")
-@_as_of
-@_voice
-@_engine
-@_data
-@_json
+@as_of_option
+@voice_option
+@engine_option
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def ask(context: click.Context, question: str, as_of: str | None, as_json: bool, **given: Any) -> None:
     """Answer one question from the stored posts.
 
     Example: voxpop ask "Where did the shooting happen?" --as-of 2014-10-22T14:30:00Z
     """
-    config = _config(context, **given)
+    config = config_of(context, **given)
     now = clock()
     then = _instant("--as-of", as_of, now)
     request = Request((Message("user", question),), voice=config.answers.voice, as_of=then)
@@ -237,17 +185,17 @@ def _instant(name: str, value: str | None, now: int) -> int | None:
 
 
 @cli.command()
-@_source
-@_data
-@_json
+@source_option
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def sources(context: click.Context, as_json: bool, **given: Any) -> None:
     """List the sources that can be used, and where each stands in the data folder.
 
     Example: voxpop sources --json
     """
-    rows = await app.list_sources(_config(context, **given))
+    rows = await app.list_sources(config_of(context, **given))
     if as_json:
         click.echo(orjson.dumps({"sources": rows}).decode())
         return
@@ -258,15 +206,15 @@ async def sources(context: click.Context, as_json: bool, **given: Any) -> None:
 
 
 @cli.command()
-@_json
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def voices(context: click.Context, as_json: bool) -> None:
     """List the voices.
 
     Example: voxpop voices
     """
-    config = _config(context)
+    config = config_of(context)
     rows = [
         {"name": v.name, "title": v.title, "languages": sorted(v.lines), "instruction": v.instruction}
         for v in app.load_voices(config).values()
@@ -279,13 +227,13 @@ async def voices(context: click.Context, as_json: bool) -> None:
 
 
 @cli.command()
-@_source
+@source_option
 @click.option("--port", type=int, help="The port that voxpop up would use.")
-@_data
-@_engine
-@_json
+@data_option
+@engine_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def doctor(context: click.Context, as_json: bool, **given: Any) -> None:
     """Check each link (network, source, disk, memory, model, port, index) and name the broken one with its cure.
 
@@ -293,7 +241,7 @@ async def doctor(context: click.Context, as_json: bool, **given: Any) -> None:
     """
     from voxpop.doctor import examine
 
-    findings = await examine(_config(context, **given))
+    findings = await examine(config_of(context, **given))
     if as_json:
         click.echo(orjson.dumps({"checks": [f.json() for f in findings]}).decode())
     else:
@@ -305,10 +253,10 @@ async def doctor(context: click.Context, as_json: bool, **given: Any) -> None:
 
 
 @cli.command()
-@_voice
-@_json
+@voice_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
     """Play an invented election night on this machine and ask it questions as it goes; needs no network.
 
@@ -316,7 +264,7 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
     """
     from voxpop.demo import play
 
-    await play(_config(context, **given), as_json, click.echo)
+    await play(config_of(context, **given), as_json, click.echo)
 
 
 def main() -> None:

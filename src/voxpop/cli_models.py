@@ -10,7 +10,7 @@ import click
 import orjson
 
 from voxpop import models as catalogue
-from voxpop.cli import _config, _data, _json, _runs
+from voxpop.cli_options import config_of, data_option, json_option, runs
 from voxpop.config import Config
 from voxpop.engine_choice import available_memory, hub_answers, models_folder, told
 
@@ -41,16 +41,16 @@ def _row(model: catalogue.Model, folder: Path) -> dict[str, Any]:
 
 
 @models.command("list")
-@_data
-@_json
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def list_models(context: click.Context, as_json: bool, data: Path | None) -> None:
     """List the catalogue: what is here, what fits this machine, from where it can be had.
 
     Example: voxpop models list --json
     """
-    folder, free = models_folder(_config(context, data=data)), available_memory()
+    folder, free = models_folder(config_of(context, data=data)), available_memory()
     rows = [_row(m, folder) for m in catalogue.catalogue()]
     if as_json:
         click.echo(orjson.dumps({"models": rows}).decode())
@@ -63,16 +63,16 @@ async def list_models(context: click.Context, as_json: bool, data: Path | None) 
 
 @models.command("show")
 @click.argument("name")
-@_data
-@_json
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def show(context: click.Context, name: str, as_json: bool, data: Path | None) -> None:
     """Show all that is known of one model.
 
     Example: voxpop models show smollm2-135m-instruct
     """
-    row = _row(catalogue.resolve(name), models_folder(_config(context, data=data)))
+    row = _row(catalogue.resolve(name), models_folder(config_of(context, data=data)))
     if as_json:
         click.echo(orjson.dumps(row).decode())
         return
@@ -88,16 +88,16 @@ def _best(config: Config) -> catalogue.Model:
 
 @models.command("pull")
 @click.argument("name", required=False)
-@_data
-@_json
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def pull(context: click.Context, name: str | None, as_json: bool, data: Path | None) -> None:
     """Download a model, resumed where it was cut and checked whole; without a name the best that fits.
 
     Example: voxpop models pull
     """
-    config = _config(context, data=data)
+    config = config_of(context, data=data)
     model = catalogue.resolve(name) if name else await asyncio.to_thread(_best, config)
     async with aclosing(catalogue.pull(model, models_folder(config))) as steps:  # type: ignore[type-var]
         async for step in steps:
@@ -113,17 +113,17 @@ async def pull(context: click.Context, name: str | None, as_json: bool, data: Pa
 
 @models.command("rm")
 @click.argument("name")
-@_data
-@_json
+@data_option
+@json_option
 @click.pass_context
-@_runs
+@runs
 async def remove(context: click.Context, name: str, as_json: bool, data: Path | None) -> None:
     """Delete a model and what was made of it.
 
     Example: voxpop models rm smollm2-135m-instruct
     """
     model = catalogue.resolve(name)
-    freed = await asyncio.to_thread(catalogue.remove, models_folder(_config(context, data=data)), model)
+    freed = await asyncio.to_thread(catalogue.remove, models_folder(config_of(context, data=data)), model)
     if as_json:
         click.echo(orjson.dumps({"removed": model.name, "bytes": freed}).decode())
         return

@@ -1,0 +1,72 @@
+"""What every command shares: its options, its config, and how it fails; it runs nothing of its own."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import orjson
+
+from voxpop.config import Config, load
+from voxpop.errors import UsageError, VoxpopError
+
+
+def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
+    if as_json:
+        click.echo(
+            orjson.dumps({"error": {"message": error.what, "cure": error.cure, "code": error.code}}).decode()
+        )
+    else:
+        click.echo(f"voxpop: {error}", err=True)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async command; a VoxpopError is printed as one line (JSON with --json) and sets the exit code."""
+
+    @wraps(work)
+    def command(*args: Any, **kwargs: Any) -> None:
+        try:
+            asyncio.run(work(*args, **kwargs))
+        except VoxpopError as error:
+            _fail(error, bool(kwargs.get("as_json")))
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return command
+
+
+data_option = click.option("--data", type=click.Path(path_type=Path), help="Data folder (posts, index, models).")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+as_of_option = click.option("--as-of", help="Answer as if it were then: ISO time, or such as -2h.")
+engine_option = click.option("--engine", help="auto, quote, local, openai or echo.")
+voice_option = click.option("--voice", help="A voice (see: voxpop voices).")
+source_option = click.option(
+    "--source", "sources", multiple=True, help="auto, bluesky, simulated, replay:PATH?speed=max|N. May be repeated."
+)
+
+
+def config_of(context: click.Context, **given: Any) -> Config:
+    """The config with what the command line gives laid over it."""
+    config = load(context.find_root().obj, os.environ)
+    places = {
+        "host": ("server", "host"),
+        "port": ("server", "port"),
+        "data": ("storage", "data"),
+        "sources": ("sources", "use"),
+        "engine": ("engine", "use"),
+        "voice": ("answers", "voice"),
+    }
+    for name, (section, key) in places.items():
+        value = given.get(name)
+        if value not in (None, ()):
+            typed = str(value) if isinstance(value, Path) else value
+            config = replace(config, **{section: replace(getattr(config, section), **{key: typed})})
+    return config

@@ -1,0 +1,127 @@
+"""Imports point one way: each module may import only what stands above it in this list."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "voxpop"
+ORDER = """
+errors times
+posts text
+messages questions voices
+authorities
+sources store engines models
+evidence
+ingest retrieval prompt verification
+assistant
+config
+service
+api
+render
+engine_choice
+app
+demo doctor cli_options
+cli_models
+cli
+docs
+""".strip().splitlines()
+RANK = {name: rank for rank, line in enumerate(ORDER) for name in line.split()}
+# The simulator knows nothing of voxpop but its own files; only what builds the program may start it.
+MAY_SIMULATE = {"app", "demo", "simulator"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name under voxpop."""
+    paths = (p for p in SOURCE.rglob("*.py") if p.name != "__init__.py" or p.parent != SOURCE)
+    return {".".join(p.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
+
+
+def imports(path: Path) -> set[str]:
+    """The voxpop modules that a file imports anywhere, also within its functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("voxpop.") for a in node.names if a.name.startswith("voxpop.")}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "voxpop":
+            inner = node.module.removeprefix("voxpop").lstrip(".")
+            for alias in node.names:
+                full = f"{inner}.{alias.name}".lstrip(".")
+                found.add(full if full in modules() else inner)
+    return found - {"", "__version__"}
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if top(m) != "simulator"])
+def test_imports_point_up(module: str) -> None:
+    for imported in imports(modules()[module]):
+        if top(imported) == "simulator":
+            assert top(module) in MAY_SIMULATE, f"{module} starts the simulator"
+        elif top(imported) != top(module):
+            assert top(module) in RANK, f"{module} has no place in the order: give it one"
+            assert RANK[top(imported)] < RANK[top(module)], f"{module} imports {imported}, which stands below it"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if top(m) == "simulator"])
+def test_the_simulator_stands_alone(module: str) -> None:
+    assert {top(i) for i in imports(modules()[module])} <= {"simulator"}
+
+
+def test_no_cycle_within_a_package() -> None:
+    graph = {
+        m: {i for i in imports(p) if i in modules() and top(i) == top(m) and i != m} for m, p in modules().items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"import cycle: {' -> '.join([*path, module])}"
+        if module not in done:
+            for imported in graph[module]:
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
+    for package in ("sources", "store", "engines"):
+        tree = ast.parse((SOURCE / package / "__init__.py").read_text("utf-8"))
+        protocols = [
+            c
+            for c in tree.body
+            if isinstance(c, ast.ClassDef) and any(getattr(b, "id", "") == "Protocol" for b in c.bases)
+        ]
+        assert protocols, f"{package} has no Protocol"
+        for protocol in protocols:
+            methods = [n for n in protocol.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+            assert len(methods) <= 4, f"{package}.{protocol.name} has {len(methods)} methods"
+
+
+@pytest.mark.parametrize("module", ["evidence", "prompt", "verification", "questions", "store.ranking"])
+def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:
+    tree = ast.parse((SOURCE / (module.replace(".", "/") + ".py")).read_text("utf-8"))
+    names = {n.names[0].name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import)}
+    names |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert not names & {"time", "random", "secrets", "os", "socket", "httpx", "asyncio", "datetime"}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_opens_with_one_sentence(module: str) -> None:
+    text = ast.get_docstring(ast.parse(modules()[module].read_text("utf-8"))) or ""
+    assert text, f"{module} does not say what it does"
+    assert text.splitlines()[0].endswith((".", ":")) or "\n" in text, module
+
+
+def test_modules_and_functions_stay_small() -> None:
+    for module, path in modules().items():
+        text = path.read_text("utf-8")
+        if "night_" not in module and module != "simulator.crowd":
+            assert len(text.splitlines()) <= 400, f"{module} has {len(text.splitlines())} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 45, f"{module}.{node.name} has {length} lines"
