@@ -28,6 +28,7 @@ from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.store import Hit
 from voxpop.store.local import LocalStore
 from voxpop.store.query import parse
+from voxpop.text import language
 from voxpop.times import instant
 from voxpop.voices import Voice, choose
 
@@ -209,6 +210,8 @@ async def serve(config: Config, say: Say) -> None:
     from voxpop.api.serving import run
 
     _refuse_open_door(config.server.host)
+    # The language identifier takes half a second to load: not at the first question.
+    await asyncio.to_thread(language, "load what tells languages apart")
     say(f"voxpop: data in {config.data}")
     say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
     async with AsyncExitStack() as stack:
