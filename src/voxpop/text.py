@@ -20,8 +20,12 @@ _CJK_RUN = re.compile(r"[ァ-ヿ]+|[㐀-䶿一-鿿豈-﫿々]+|[가-힯]+")
 _HIRAGANA = re.compile(r"[\u3041-\u309f]+")
 _CAMEL = re.compile(r"#([A-Z][a-z]+(?:[A-Z][a-z]+|\d+)+)")
 _CAMEL_PART = re.compile(r"[A-Z][a-z]+|\d+")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’»)]*\s+|(?<=[。！？])|(?<!\s)\s*\n\s*|(?<!\s)\s+(?=•)")
-_ABBREVIATION = re.compile(
+MARK = re.compile(r"[\[［【〔]\s*(\d{1,4}(?:\s*[,;、]\s*\d{1,4})*)\s*[\]］】〕]")
+_SENTENCE_END = re.compile(
+    r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’»)])|(?<=[.!?…][\"”’»)]{2}))\s+|"
+    r"(?<=[。！？])(?![」』）])|(?<=[。！？][」』）])|(?<!\s)\s*\n\s*|(?<!\s)\s+(?=•)"
+)
+ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:mr|mrs|ms|dr|st|sgt|cpl|gen|gov|sen|rep|lt|col|capt|prof|vs|jr|sr|inc|approx|ave|(?-i:[A-Z])|"
     r"(?:[a-z]\.)+[a-z]|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mme|av|env|sra?|dra?)\.$",
     re.IGNORECASE,
@@ -101,7 +105,7 @@ def sentences(text: str) -> list[str]:
     """Sentences and lines of a text, in order; abbreviations, decimals and initials do not end one."""
     out: list[str] = []
     for piece in _SENTENCE_END.split(text):
-        if out and _ABBREVIATION.search(out[-1]) and not out[-1].endswith("\n"):
+        if out and ABBREVIATION.search(out[-1]) and not out[-1].endswith("\n"):
             out[-1] = f"{out[-1]} {piece}"
         elif piece and piece.strip():
             out.append(piece.strip())
@@ -117,6 +121,11 @@ def bare(text: str) -> str:
             break
         parts.pop()
     return " ".join(parts).strip(" \t-–—|•:")
+
+
+def unmarked(text: str) -> str:
+    """A text in which nothing looks like a citation: `[3]` is `(3)`."""
+    return MARK.sub(r"(\1)", text)
 
 
 def numbers(text: str) -> set[str]:
