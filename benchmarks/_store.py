@@ -33,8 +33,13 @@ async def corpus(limit: int = 225_000) -> list[Upsert]:
         events = [e async for e in recorded if isinstance(e, Upsert)][:limit]
     else:
         events = generated(limit)
+    return set_aside(events)
+
+
+def set_aside(events: list[Upsert]) -> list[Upsert]:
+    """The corpus is no part of what is measured: keep the garbage collector from walking it amid a search."""
     gc.collect()
-    gc.freeze()  # the corpus itself is no part of what is measured: without this its collections stall searches
+    gc.freeze()
     return events
 
 
@@ -57,12 +62,16 @@ def generated(count: int) -> list[Upsert]:
 
 def fresh(events: Sequence[Upsert], rate: float, start: float) -> list[Upsert]:
     """The same posts under new ids, witnessed at `rate` a second from `start` (seconds since 1970)."""
-    return [
-        replace(
-            e, cursor=str(n), post=replace(e.post, id=f"fresh:{n}", witnessed_at=int((start + n / rate) * MICROS))
-        )
-        for n, e in enumerate(events)
-    ]
+    return set_aside(
+        [
+            replace(
+                e,
+                cursor=str(n),
+                post=replace(e.post, id=f"fresh:{n}", witnessed_at=int((start + n / rate) * MICROS)),
+            )
+            for n, e in enumerate(events)
+        ]
+    )
 
 
 class Paced:

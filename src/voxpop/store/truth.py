@@ -102,7 +102,7 @@ class Writer:
         self._con.executescript(_SCHEMA)
         row = self._con.execute("SELECT value FROM counters WHERE name = 'seq'").fetchone()
         self._seq: int = row[0] if row else 0
-        self._authors: dict[str, Author] = {}
+        self._named: dict[str, str] = {}  # what authors were last called; strings, so that no collection walks it
 
     def purge(self) -> None:
         """Fold the write-ahead log into the file and empty it: no removed text stays in either."""
@@ -136,7 +136,7 @@ class Writer:
             if self._con.in_transaction:
                 self._con.execute("ROLLBACK")
             self._seq = seq
-            self._authors.clear()
+            self._named.clear()
             raise
         return batch
 
@@ -158,11 +158,11 @@ class Writer:
 
     def _name(self, names: dict[str, Author], forgotten: set[str]) -> None:
         for id_ in forgotten:
-            self._authors.pop(id_, None)
-        fresh = [author for id_, author in names.items() if self._authors.get(id_) != author]
-        if len(self._authors) > _NAMES_KEPT:
-            self._authors.clear()
-        self._authors.update((author.id, author) for author in fresh)
+            self._named.pop(id_, None)
+        fresh = [a for a in names.values() if self._named.get(a.id) != f"{a.handle}\0{a.name}"]
+        if len(self._named) > _NAMES_KEPT:
+            self._named.clear()
+        self._named.update((a.id, f"{a.handle}\0{a.name}") for a in fresh)
         self._con.executemany(_NAME, fresh)
 
 
