@@ -17,7 +17,7 @@ from websockets.exceptions import WebSocketException
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.sources import Source
-from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource
+from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource, Patience
 from voxpop.sources.handles import PUBLIC, Directories
 from voxpop.sources.replay import ReplaySource
 
@@ -147,6 +147,7 @@ async def _simulated(spec: Spec, ways: Ways) -> BlueskySource:
         network="simulated",
         simulated=True,
         lookback_s=max(ways.lookback_s, _WHOLE_NIGHT_S),
+        patience=Patience(gap_s=float("inf")),  # nothing came before the night began
         directories=Directories.at(f"http://{urlsplit(url).netloc}"),
     )
 
