@@ -5,12 +5,13 @@ It refuses an architecture or tokenizer that it does not know; the template runs
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+import orjson
 from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
@@ -27,6 +28,13 @@ _SPLITS = {
     "qwen2": rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}",
     "llama-bpe": rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}",
 }
+_CARD_KEYS = tuple(
+    f"tokenizer.{key}"
+    for key in (
+        "chat_template",
+        *(f"ggml.{k}" for k in ("model", "pre", "tokens", "token_type", "merges", "bos_token_id", "eos_token_id")),
+    )
+)
 _BLOCK_ROWS = 4096
 _CONTROL, _USER_DEFINED = 3, 4
 
@@ -41,9 +49,29 @@ class Shape:
     heads: int
     kv_heads: int
     head_width: int
+    feed_forward: int
     context: int
     rope_base: float
     norm_epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a file says, without its weights: a GGUF takes seconds to read, its card a few hundredths."""
+
+    name: str
+    shape: Shape
+    values: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """A card that `write` wrote."""
+        row = orjson.loads(path.read_bytes())
+        return cls(row["name"], Shape(**row["shape"]), row["values"])
+
+    def write(self, path: Path) -> None:
+        """Keep it at `path`."""
+        path.write_bytes(orjson.dumps(asdict(self)))
 
 
 class GgufFile:
@@ -64,6 +92,11 @@ class GgufFile:
         """A metadata value, or `default`."""
         field = self._reader.fields.get(key)
         return default if field is None else field.contents()
+
+    def card(self) -> Card:
+        """Its card."""
+        found = {key: self.value(key) for key in _CARD_KEYS}
+        return Card(self.path.name, self.shape, {k: v for k, v in found.items() if v is not None})
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -111,6 +144,7 @@ class GgufFile:
             heads,
             int(number("attention.head_count_kv", heads)),
             int(number("attention.key_length", width // heads)),
+            int(number("feed_forward_length")),
             int(number("context_length")),
             float(number("rope.freq_base", 10_000.0)),
             float(number("attention.layer_norm_rms_epsilon")),
@@ -120,16 +154,17 @@ class GgufFile:
 class Vocabulary:
     """Text to tokens and back, byte for byte; a special token inside a message's text is only text."""
 
-    def __init__(self, file: GgufFile) -> None:
-        kind, split = file.value("tokenizer.ggml.model"), str(file.value("tokenizer.ggml.pre", "default"))
+    def __init__(self, card: Card) -> None:
+        said = card.values
+        kind, split = said.get("tokenizer.ggml.model"), str(said.get("tokenizer.ggml.pre", "default"))
         if kind != "gpt2" or (split not in _SPLITS and split != "smollm"):
             raise VoxpopError(
-                f"'{file.path.name}' has the tokenizer '{kind}/{split}'.",
+                f"'{card.name}' has the tokenizer '{kind}/{split}'.",
                 "Choose a model of 'voxpop models list', or serve it elsewhere and use --engine openai.",
             )
-        written: list[str] = file.value("tokenizer.ggml.tokens")
-        kinds: list[int] = file.value("tokenizer.ggml.token_type")
-        merges = [tuple(merge.split(" ", 1)) for merge in file.value("tokenizer.ggml.merges")]
+        written: list[str] = said["tokenizer.ggml.tokens"]
+        kinds: list[int] = said["tokenizer.ggml.token_type"]
+        merges = [tuple(merge.split(" ", 1)) for merge in said["tokenizer.ggml.merges"]]
         self._bpe = Tokenizer(models.BPE({token: i for i, token in enumerate(written)}, merges))
         self._bpe.pre_tokenizer = _split(split)
         self.special = {
@@ -141,7 +176,7 @@ class Vocabulary:
             token.encode() if k != 1 else bytes(plain[c] for c in token)
             for token, k in zip(written, kinds, strict=True)
         ]
-        self.end_tokens = self._ends(file)
+        self.end_tokens = self._ends(int(said["tokenizer.ggml.eos_token_id"]))
 
     def encode(self, text: str, *, specials: bool = False) -> list[int]:
         """Tokens of `text`; the names of special tokens are read as such only where `specials` says so."""
@@ -155,30 +190,30 @@ class Vocabulary:
             at = mark.end()
         return tokens + list(self._bpe.encode(text[at:]).ids)
 
-    def _ends(self, file: GgufFile) -> frozenset[int]:
+    def _ends(self, named_end: int) -> frozenset[int]:
         named = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
         ends = {self.special[name] for name in named if name in self.special}
-        return frozenset(ends | {int(file.value("tokenizer.ggml.eos_token_id"))})
+        return frozenset(ends | {named_end})
 
 
 class Template:
     """The chat template of a model, in a sandbox. Raises VoxpopError where the file has none or it fails."""
 
-    def __init__(self, file: GgufFile) -> None:
-        source = file.value("tokenizer.chat_template")
+    def __init__(self, card: Card) -> None:
+        source = card.values.get("tokenizer.chat_template")
         if not source:
-            raise VoxpopError(f"'{file.path.name}' has no chat template.", "Choose an instruct model.")
+            raise VoxpopError(f"'{card.name}' has no chat template.", "Choose an instruct model.")
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _refuse
         try:
             self._template = environment.from_string(source)
         except TemplateError as error:
             raise VoxpopError(f"The chat template cannot be read: {error}.", "Choose another model.") from error
-        tokens = file.value("tokenizer.ggml.tokens")
-        bos = file.value("tokenizer.ggml.bos_token_id")
+        tokens = card.values["tokenizer.ggml.tokens"]
+        bos = card.values.get("tokenizer.ggml.bos_token_id")
         self._marks = {
             "bos_token": tokens[bos] if bos is not None else "",
-            "eos_token": tokens[file.value("tokenizer.ggml.eos_token_id")],
+            "eos_token": tokens[card.values["tokenizer.ggml.eos_token_id"]],
         }
 
     def pieces(self, messages: Sequence[Message]) -> list[tuple[str, bool]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from voxpop.engines import EngineInfo
-from voxpop.engines.gguf_file import GgufFile, Shape, Template, Vocabulary
+from voxpop.engines.gguf_file import Card, Template, Vocabulary
 from voxpop.engines.openvino_graph import converted, group
 from voxpop.engines.openvino_session import Session
 from voxpop.engines.sampling import Chooser, Grammars, Guesser, Writer
@@ -31,9 +31,9 @@ class LocalEngine:
     """One model, one request at a time, the others in the order of their coming. `open` makes it."""
 
     def __init__(
-        self, name: str, shape: Shape, vocabulary: Vocabulary, template: Template, session: Session, context: int
+        self, name: str, vocabulary: Vocabulary, template: Template, session: Session, context: int
     ) -> None:
-        self._name, self._shape, self._context = name, shape, context
+        self._name, self._context = name, context
         self._vocabulary, self._template, self._session = vocabulary, template, session
         self._grammars = Grammars(vocabulary)
         self._worker = ThreadPoolExecutor(1, f"voxpop-{name}")
@@ -50,11 +50,10 @@ class LocalEngine:
             raise VoxpopError(
                 f"Model '{name}' is not on this machine.", f"Run 'voxpop models pull {name}'.", code="no_model"
             )
-        file = GgufFile(path)
-        vocabulary, template = Vocabulary(file), Template(file)
-        size = group(file.shape, file.size("blk.0.ffn_up.weight")[0])
-        session = Session(converted(path), threads=threads, group=size)
-        return cls(name, file.shape, vocabulary, template, session, min(context, file.shape.context))
+        folder = converted(path)
+        card = Card.read(folder / "card.json")
+        session = Session(folder / "model.xml", threads=threads, group=group(card.shape))
+        return cls(name, Vocabulary(card), Template(card), session, min(context, card.shape.context))
 
     def warm(self, instructions: Iterable[str]) -> None:
         """Compute these system messages now and keep their keys and values; returns when that is done."""

@@ -19,29 +19,29 @@ from openvino import opset6, opset13
 from openvino.op import Constant  # type: ignore[import-untyped]
 from openvino.op.util import Variable, VariableInfo  # type: ignore[import-untyped]
 
-from voxpop.engines.gguf_file import GgufFile, Shape
+from voxpop.engines.gguf_file import GgufFile, Shape, Template, Vocabulary
 from voxpop.errors import VoxpopError
 
 op: Any = opset13
-_FORMAT = 1
+_FORMAT = 2
 _GROUPS = (128, 64, 32)
 _END = 2**62
 
 
 def converted(source: Path) -> Path:
-    """The OpenVINO model (its .xml) made of `source`, made now if it is not beside it yet.
+    """The folder of the OpenVINO model made of `source` (model.xml, card.json), made now if it is not there yet.
 
     Takes about a byte a weight of disk and tens of seconds, once. Raises VoxpopError where the disk is too small.
     """
     folder = source.with_name(f"{source.stem}.openvino")
     if not _is_made(folder, source):
         _make(source, folder)
-    return folder / "model.xml"
+    return folder
 
 
-def group(shape: Shape, feed_forward: int) -> int:
+def group(shape: Shape) -> int:
     """Weights that share one scale: the largest group that divides every row."""
-    rows = (shape.width, shape.heads * shape.head_width, feed_forward)
+    rows = (shape.width, shape.heads * shape.head_width, shape.feed_forward)
     fits = [size for size in _GROUPS if all(row % size == 0 for row in rows)]
     if not fits:
         raise VoxpopError(f"Rows of {rows} weights do not fall into groups of 32.", "Choose another model.")
@@ -63,6 +63,8 @@ def _mark(source: Path, size: int) -> dict[str, int]:
 
 def _make(source: Path, folder: Path) -> None:
     file = GgufFile(source)
+    card = file.card()
+    Vocabulary(card), Template(card), group(file.shape)  # refuse now what would be refused after the long work
     need = _weights(file) * 9 // 8
     free = shutil.disk_usage(source.parent).free
     if free < 2 * need:
@@ -78,6 +80,7 @@ def _make(source: Path, folder: Path) -> None:
             done.mkdir()
             ov.save_model(graph.model(), done / "model.xml", compress_to_fp16=False)
             del graph
+        card.write(done / "card.json")
         size = (done / "model.bin").stat().st_size
         (done / "made.json").write_bytes(orjson.dumps(_mark(source, size)))
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +97,7 @@ class _Graph:
     def __init__(self, file: GgufFile, space: NDArray[np.uint8]) -> None:
         self.file, self.shape = file, file.shape
         self._space, self._used = space, 0
-        self._group = group(file.shape, file.size("blk.0.ffn_up.weight")[0])
+        self._group = group(file.shape)
         self._sinks: list[Any] = []
         self._variables: list[Any] = []
         self._shared: list[Any] = []

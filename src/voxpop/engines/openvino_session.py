@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 _CHUNK = 256
 _LEAST_REUSE = 8
-_KEPT_BEGINNINGS = 8
+_KEPT_BEGINNINGS = 24
 _UNSEEN = np.float32(-3e38)
 
 
