@@ -194,7 +194,7 @@ class _Graph:
 
     def _linear(self, x: Any, name: str, interleaved: int = 0) -> Any:
         rows, columns = self.file.size(name + ".weight")
-        size = columns if rows > 8 * columns else self._group
+        size = columns if name in ("output", "token_embd") else self._group
         tied = self._embedding if name == "token_embd" else None
         values, scales = tied or self._quantised(name + ".weight", size, interleaved)
         if size != columns:
