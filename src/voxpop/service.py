@@ -4,6 +4,7 @@ Each source has its own task, counters and lag. One that fails is said in its st
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,9 @@ from voxpop.store.local import LocalStore
 from voxpop.voices import Voice
 
 Say = Callable[[str], None]
+# Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
+_WELL = re.compile(r"(connected|connecting|replaying|ended|not started|ready|loading|downloading)\b")
+_STATUS_S = 0.5
 _EXAMPLES = {
     False: (
         "What is happening right now?",
@@ -71,6 +75,8 @@ class Service:
         self._engine, self._engine_state, self._say = engine, engine_state, say
         self._failures: dict[str, str] = {}
         self._began = time.monotonic()
+        self._last: tuple[float, dict[str, Any]] | None = None
+        self._asking = asyncio.Lock()
 
     @property
     def simulated(self) -> bool:
@@ -102,7 +108,13 @@ class Service:
         return self._failures.get(source.name, source.state)
 
     async def status(self) -> dict[str, Any]:
-        """The page's header: totals, rate, lag, sources, engine, examples."""
+        """The page's header: totals, rate, lag, sources, engine, examples; half a second old at most."""
+        async with self._asking:
+            if self._last is None or time.monotonic() - self._last[0] > _STATUS_S:
+                self._last = (time.monotonic(), await self._status())
+            return self._last[1]
+
+    async def _status(self) -> dict[str, Any]:
         totals = await self._store.totals()
         second, running = int(time.monotonic()), time.monotonic() - self._began
         rate = sum(p.posts_per_minute(second, running) for p in self.progress.values())
@@ -113,8 +125,11 @@ class Service:
             "posts": totals["posts"],
             "posts_per_minute": round(rate, 1),
             "lag_s": None if lag is None else round(lag, 2),
-            "sources": [{"name": s.name, "state": self.state(s), "simulated": s.simulated} for s in self._sources],
-            "engine": {"name": info.name, "model": info.model, "state": self._engine_state()},
+            "sources": [
+                {"name": s.name, "simulated": s.simulated, **_health(self.state(s), s.name not in self._failures)}
+                for s in self._sources
+            ],
+            "engine": {"name": info.name, "model": info.model, **_health(self._engine_state())},
             "examples": list(_EXAMPLES[self.simulated]),
         }
 
@@ -123,6 +138,10 @@ class Service:
         if (await self._store.totals())["posts"]:
             return ""
         return "no posts yet: " + "; ".join(f"{s.name} {self.state(s)}" for s in self._sources)
+
+
+def _health(state: str, going: bool = True) -> dict[str, Any]:
+    return {"state": state, "ok": going and bool(_WELL.match(state))}
 
 
 class _Meters(Collector):

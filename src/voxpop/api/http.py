@@ -1,50 +1,50 @@
-"""The HTTP face: routes, framing and headers over one assistant; it decides nothing about an answer.
-
-It answers only on the names of loopback (no other Host is served, so that no web page can rebind its way in) and
-takes only JSON bodies, bounded in size.
-"""
+"""The HTTP face: routes over one assistant; it decides nothing about an answer and keeps nothing of one."""
 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
 
 import orjson
 from prometheus_client import CollectorRegistry, generate_latest
-from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from voxpop.api import openai, page
-from voxpop.assistant import Assistant
+from voxpop.api.asked import Asked, parse
+from voxpop.api.bodies import read_json
+from voxpop.api.guard import Guard, refused
+from voxpop.api.streams import Frame, Places, stream, unless_gone
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import AnswerEvent
+from voxpop.messages import AnswerEvent, Request
 from voxpop.voices import Voice
 
-MAX_BODY = 1 << 20
-_POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
+STREAMS = 64
 _LIVE_S = 1.0
+
+
+class Answers(Protocol):
+    """What answers a request."""
+
+    def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
+        """The events of one answer; closing it stops the engine."""
+        ...
 
 
 class Running(Protocol):
     """What the faces ask of the running program."""
 
-    assistant: Assistant
+    @property
+    def assistant(self) -> Answers: ...
+
     voices: dict[str, Voice]
     default_voice: str
     registry: CollectorRegistry
@@ -59,11 +59,19 @@ class Running(Protocol):
         ...
 
 
+def stamp() -> tuple[str, int]:
+    """An id that was never given, and the second."""
+    return f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
+
+
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The handlers, bound to the running program."""
+    """The handlers, bound to the running program; answers and live headers are each bounded in number."""
 
     running: Running
+    stamp: Callable[[], tuple[str, int]] = stamp
+    answers: Places = field(default_factory=lambda: Places(STREAMS))
+    watchers: Places = field(default_factory=lambda: Places(STREAMS))
 
     async def home(self, request: HttpRequest) -> Response:
         return FileResponse(str(resources.files("voxpop").joinpath("web/index.html")))
@@ -76,34 +84,38 @@ class Faces:
         return JSONResponse({"status": why or "ready"}, 503 if why else 200)
 
     async def metrics(self, request: HttpRequest) -> Response:
-        return Response(
-            generate_latest(self.running.registry), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        text = generate_latest(self.running.registry)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self, request: HttpRequest) -> Response:
         return JSONResponse(openai.models(self.running.voices, self.running.started))
 
     async def model(self, request: HttpRequest) -> Response:
         rows = openai.models(self.running.voices, self.running.started)["data"]
-        name = request.path_params["name"]
-        row = next((r for r in rows if r["id"] == name), None)
-        return JSONResponse(row) if row else _failed(f"No model '{name}'.", "model_not_found", 404)
+        for row in rows:
+            if row["id"] == request.path_params["name"]:
+                return JSONResponse(row)
+        cure = f"Choose one of: {', '.join(r['id'] for r in rows)}."
+        raise UsageError(f"No model '{request.path_params['name'][:60]}'.", cure, code="model_not_found")
 
     async def completions(self, request: HttpRequest) -> Response:
-        asked = openai.parse(await _json(request), self.running.voices, self.running.default_voice)
-        id_, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
+        asked = await self._asked(request)
+        id_, created = self.stamp()
         events = self.running.assistant.answer(asked.request)
         if asked.stream:
-            return await _stream(_framed(openai.chunks(id_, created, asked, events), events))
-        transcript = openai.Transcript()
-        async for event in _while_connected(request, events):
-            transcript.add(event)
+            frames = _chunked(openai.chunks(id_, created, asked, events))
+            return await stream(request, frames, self.answers, lambda e: _data(openai.error(e)))
+        with self.answers.held():
+            transcript = await unless_gone(request, _whole(events))
         return JSONResponse(openai.completion(id_, created, asked, transcript))
 
     async def answer(self, request: HttpRequest) -> Response:
-        body = await _json(request)
-        asked = openai.parse(body, self.running.voices, self.running.default_voice)
-        return await _stream(_named(self.running.assistant.answer(asked.request)))
+        asked = await self._asked(request)
+        frames = _named(self.running.assistant.answer(asked.request))
+        return await stream(request, frames, self.answers, _failure)
+
+    async def _asked(self, request: HttpRequest) -> Asked:
+        return parse(await read_json(request), self.running.voices, self.running.default_voice)
 
     async def status(self, request: HttpRequest) -> Response:
         voices = [{"name": v.name, "title": v.title} for v in self.running.voices.values()]
@@ -111,18 +123,22 @@ class Faces:
         return JSONResponse({**await self.running.status(), **named})
 
     async def live(self, request: HttpRequest) -> Response:
-        async def ticks() -> AsyncIterator[dict[str, str]]:
-            while True:
-                status = {k: v for k, v in (await self.running.status()).items() if k != "examples"}
-                yield {"event": "live", "data": orjson.dumps(status).decode()}
-                await asyncio.sleep(_LIVE_S)
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        return await stream(request, self._ticks(), self.watchers, _failure)
 
-        return EventSourceResponse(ticks(), headers={"Cache-Control": "no-store"})
+    async def _ticks(self) -> AsyncIterator[Frame]:
+        while True:
+            status = {k: v for k, v in (await self.running.status()).items() if k != "examples"}
+            yield {"event": "live", **_data(status)}
+            await asyncio.sleep(_LIVE_S)
 
 
-def application(running: Running, lifespan: Callable[[Starlette], Any] | None = None) -> Starlette:
-    """The ASGI application."""
-    faces = Faces(running)
+def application(
+    running: Running, *, streams: int = STREAMS, stamp: Callable[[], tuple[str, int]] = stamp
+) -> Starlette:
+    """The ASGI application; `streams` bounds the answers under way, and the open pages."""
+    faces = Faces(running, stamp, Places(streams), Places(streams))
     routes = [
         Route("/", faces.home),
         Route("/healthz", faces.health),
@@ -136,126 +152,51 @@ def application(running: Running, lifespan: Callable[[Starlette], Any] | None = 
         Route("/api/live", faces.live),
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
     ]
-    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
-    handlers: dict[Any, Any] = {VoxpopError: _on_error, 404: _on_missing, 405: _on_missing}
-    app = Starlette(routes=routes, middleware=[hosts], exception_handlers=handlers, lifespan=lifespan)
-    app.add_middleware(_Headers)
+    app = Starlette(
+        routes=routes,
+        exception_handlers={VoxpopError: _on_error, HTTPException: _on_missing},  # type: ignore[dict-item]
+    )
+    app.add_middleware(Guard)
     return app
 
 
-class _Headers:
-    """Security headers on every response."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                given = {k for k, _ in message["headers"]}
-                extra = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                message["headers"] = [*message["headers"], *((k, v) for k, v in extra if k not in given)]
-            await send(message)
-
-        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+def _data(value: Mapping[str, Any]) -> Frame:
+    return {"data": orjson.dumps(value).decode()}
 
 
-async def _json(request: HttpRequest) -> Any:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip()
-    if kind != "application/json":
-        raise UsageError(
-            f"The body's type is '{kind}'.", "Send it as application/json.", code="unsupported_media_type"
-        )
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise UsageError(
-                f"The body is over {MAX_BODY} bytes.", "Send a shorter conversation.", code="too_large"
-            )
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"The body is not JSON: {error}.", "Send a JSON object.") from error
+def _failure(error: VoxpopError) -> Frame:
+    return {"event": "error", **_data({"message": error.what, "cure": error.cure, "code": error.code})}
 
 
-async def _stream(events: AsyncIterator[dict[str, str]]) -> Response:
-    """Server-sent events; an error before the first event is an HTTP error, a later one an event."""
-    first = await anext(events)
-
-    async def all_of_them() -> AsyncIterator[dict[str, str]]:
-        async with aclosing(events):  # type: ignore[type-var]
-            yield first
-            async for event in events:
-                yield event
-
-    return EventSourceResponse(all_of_them(), headers={"Cache-Control": "no-store"}, sep="\n")
-
-
-async def _framed(
-    chunks: AsyncIterator[dict[str, Any]], events: AsyncIterator[AnswerEvent]
-) -> AsyncIterator[dict[str, str]]:
-    try:
-        async with aclosing(events), aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield {"data": orjson.dumps(chunk).decode()}
-    except VoxpopError as error:
-        yield {"data": orjson.dumps(openai.error(str(error), error.code, "server_error")).decode()}
+async def _chunked(chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[Frame]:
+    async with aclosing(chunks):  # type: ignore[type-var]
+        async for chunk in chunks:
+            yield _data(chunk)
     yield {"data": "[DONE]"}
 
 
-async def _named(events: AsyncIterator[AnswerEvent]) -> AsyncIterator[dict[str, str]]:
-    try:
-        async with aclosing(events):  # type: ignore[type-var]
-            async for event in events:
-                name, data = page.render(event)
-                yield {"event": name, "data": orjson.dumps(data).decode()}
-    except VoxpopError as error:
-        data = {"message": error.what, "cure": error.cure}
-        yield {"event": "error", "data": orjson.dumps(data).decode()}
-
-
-@asynccontextmanager
-async def _watched(request: HttpRequest, task: "asyncio.Task[Any]") -> AsyncIterator[None]:
-    async def watch() -> None:
-        while not await request.is_disconnected():  # noqa: ASYNC110  the client's going is only seen by asking
-            await asyncio.sleep(0.2)
-        task.cancel()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-
-
-async def _while_connected(request: HttpRequest, events: AsyncIterator[AnswerEvent]) -> AsyncIterator[AnswerEvent]:
-    """The events of an answer, cancelled when the client goes away."""
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("an answer is awaited outside a task")
-    async with _watched(request, task), aclosing(events):  # type: ignore[type-var]
+async def _named(events: AsyncIterator[AnswerEvent]) -> AsyncIterator[Frame]:
+    async with aclosing(events):  # type: ignore[type-var]
         async for event in events:
-            yield event
+            name, data = page.render(event)
+            yield {"event": name, **_data(data)}
 
 
-_STATUS = {"model_not_found": 404, "too_large": 413, "unsupported_media_type": 415}
+async def _whole(events: AsyncIterator[AnswerEvent]) -> openai.Transcript:
+    transcript = openai.Transcript()
+    async with aclosing(events):  # type: ignore[type-var]
+        async for event in events:
+            transcript.add(event)
+    return transcript
 
 
-async def _on_error(_: HttpRequest, error: Exception) -> Response:
-    if not isinstance(error, VoxpopError):
-        raise error
-    if isinstance(error, UsageError):
-        return _failed(str(error), error.code, _STATUS.get(error.code, 400))
-    return JSONResponse(openai.error(str(error), error.code, "server_error"), 503)
+async def _on_error(_: HttpRequest, error: VoxpopError) -> Response:
+    return refused(error)
 
 
-async def _on_missing(request: HttpRequest, error: Any) -> Response:
-    what = f"{request.method} {request.url.path} is not served here."
-    return _failed(f"{what} See docs/api.md.", "not_found", error.status_code)
-
-
-def _failed(message: str, code: str, status: int) -> Response:
-    return JSONResponse(openai.error(message, code), status)
+async def _on_missing(request: HttpRequest, error: HTTPException) -> Response:
+    what = f"{request.method} {request.url.path[:200]} is not served here."
+    response = refused(UsageError(what, "See docs/api.md for what is.", code="not_found"))
+    response.status_code = error.status_code
+    response.headers.update(error.headers or {})
+    return response

@@ -2,8 +2,9 @@
 
 import { WORDS, count, say, setClock, span } from "./words.js";
 
-// A state is told in words; by its first one it is well, or about to be. Any other is shown as it stands.
+// A server that does not say whether a state is well tells it in words; by its first one it is, or is about to be.
 const WELL = /^(ok|live|ready|connect(ed|ing)|running|replaying|not started)\b/;
+const isWell = ({ ok, state = "" }) => ok ?? (!state || WELL.test(state));
 const LATE_S = 15;
 const SILENT_MS = 5000;
 const FAILING_MS = 1500;
@@ -104,13 +105,14 @@ function show(live) {
 
 function troubles(live, late) {
   const found = simulation();
-  for (const { name, state } of live.sources || []) {
-    if (WELL.test(state)) continue;
+  for (const source of live.sources || []) {
+    if (isWell(source)) continue;
+    const { name, state } = source;
     found.push({ key: `source ${name}`, kind: "source", title: WORDS.sourceDown, line: WORDS.sourceLine(name, state) });
   }
   if (late) found.push({ key: "late", kind: "late", title: WORDS.late, line: WORDS.lateLine(span(live.lag_s)) });
-  const { name, state } = live.engine || {};
-  if (state && !WELL.test(state)) {
+  if (!isWell(live.engine || {})) {
+    const { name, state } = live.engine;
     found.push({ key: "engine", kind: "engine", title: WORDS.engineDown, line: WORDS.engineLine(name, state) });
   }
   return found;

@@ -1,0 +1,181 @@
+"""Read a chat completions body into what is asked; a field that would change the answer's meaning is refused.
+
+Fields that OpenAI's clients send and that change nothing here are ignored: docs/api.md lists them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
+
+from voxpop.errors import UsageError
+from voxpop.messages import Message, Request, Role
+from voxpop.times import iso, micros
+from voxpop.voices import Voice
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_MOST_MESSAGES = 200
+_LONGEST = 100_000
+_MOST_TOKENS = 4096
+
+# (field, whether a value is harmless, what to do instead). An absent or null field is always harmless.
+_ONE_ANSWER = "Ask once for each answer that you want."
+_UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("n", lambda v: v == 1 and not isinstance(v, bool), _ONE_ANSWER),
+    ("tool_choice", lambda v: v in ("auto", "none"), "Leave it out: no tool is ever called."),
+    ("function_call", lambda v: v in ("auto", "none"), "Leave it out: no function is ever called."),
+    ("response_format", lambda v: v == {"type": "text"}, "Leave it out: an answer is text with citations."),
+    ("stop", lambda v: v in ([], ""), "Cut the answer at your end."),
+    ("logprobs", lambda v: v is False, "Leave it out: a quotation has no probability."),
+    ("top_logprobs", lambda v: v == 0, "Leave it out: a quotation has no probability."),
+    ("modalities", lambda v: v == ["text"], "Ask for text."),
+    ("audio", lambda v: False, "Ask for text."),
+    ("deferred", lambda v: v is False, "Ask, and wait or stream."),
+    ("search_parameters", lambda v: v == {}, "Leave it out: every question is searched for; use 'as_of'."),
+)
+
+
+class FieldError(UsageError):
+    """What one field of a body says cannot be done; `param` names the field, as OpenAI's error object does."""
+
+    def __init__(self, param: str, what: str, cure: str, *, code: str = "bad_usage") -> None:
+        super().__init__(what, cure, code=code)
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A parsed body: the request, and how to render its answer."""
+
+    request: Request
+    model: str
+    stream: bool
+    include_usage: bool
+
+
+def parse(body: Any, voices: Mapping[str, Voice], default_voice: str) -> Asked:
+    """A request from a chat completions body. Raises UsageError with OpenAI's error code."""
+    if not isinstance(body, dict):
+        raise UsageError("The body is not a JSON object.", "Send what OpenAI's chat completions take.")
+    for field, harmless, cure in _UNSUPPORTED:
+        if body.get(field) is not None and not harmless(body[field]):
+            _refuse(field, f"'{field}' cannot be {told(body[field])} here.", cure, code="unsupported")
+    spoken = _voice(body.get("model"), voices, default_voice)
+    request = Request(
+        messages=_messages(body.get("messages")),
+        voice=_own_voice(body.get("voice"), voices) or spoken,
+        as_of=_as_of(body.get("as_of")),
+        max_tokens=_tokens(body),
+        temperature=_number(body, "temperature", 0.0, 0.0, 2.0),
+        seed=_number(body, "seed", 0, -(2**63), 2**63 - 1),
+    )
+    options = body.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        _refuse("stream_options", f"'stream_options' cannot be {told(options)}.", "Give an object.")
+    usage = _flag(options or {}, "include_usage")
+    return Asked(request, body.get("model") or "voxpop", _flag(body, "stream"), usage)
+
+
+def told(value: Any) -> str:
+    """A value from a stranger for an error's text: short, whatever it is."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:40]}…")
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**64):
+        return repr(value)
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "such a number"
+
+
+def _refuse(param: str, what: str, cure: str, *, code: str = "bad_usage") -> NoReturn:
+    raise FieldError(param, what, cure, code=code)
+
+
+def _voice(model: Any, voices: Mapping[str, Voice], default: str) -> str:
+    if model in (None, "voxpop"):
+        return default
+    name = model.removeprefix("voxpop-") if isinstance(model, str) else ""
+    if name not in voices or name == model:
+        known = ", ".join(["voxpop", *(f"voxpop-{v}" for v in voices)])
+        _refuse("model", f"No model {told(model)}.", f"Choose one of: {known}.", code="model_not_found")
+    return name
+
+
+def _own_voice(name: Any, voices: Mapping[str, Voice]) -> str:
+    if name in (None, ""):
+        return ""
+    if not isinstance(name, str) or name not in voices:
+        cure = f"Choose one of: {', '.join(voices)}."
+        _refuse("voice", f"No voice {told(name)}.", cure, code="unknown_voice")
+    return name
+
+
+def _messages(raw: Any) -> tuple[Message, ...]:
+    if not isinstance(raw, list) or not raw or len(raw) > _MOST_MESSAGES:
+        what = f"'messages' must be a list of 1 to {_MOST_MESSAGES} messages."
+        _refuse("messages", what, "Send at least a user's.")
+    messages = tuple(_message(m, f"messages[{i}]") for i, m in enumerate(raw))
+    if messages[-1].role != "user":
+        what = f"The last message is the {messages[-1].role}'s."
+        _refuse("messages", what, "End with a user's message.")
+    return messages
+
+
+def _message(raw: Any, where: str) -> Message:
+    said = raw.get("role") if isinstance(raw, dict) else None
+    role = _ROLES.get(said) if isinstance(said, str) else None
+    if role is None:
+        roles = "system, developer, user or assistant"
+        _refuse(where, f"The message cannot be read: its role is {told(said)}.", f"Give a role: {roles}.")
+    content = raw.get("content")
+    if isinstance(content, list):
+        content = "\n".join(_part(p, where) for p in content)
+    if not isinstance(content, str) or not content.strip() or len(content) > _LONGEST:
+        what = f"A message's content must be text of 1 to {_LONGEST} characters."
+        _refuse(f"{where}.content", what, "Shorten or fill it.")
+    if not content.isascii() and content.encode("utf-8", "replace").decode() != content:
+        _refuse(f"{where}.content", "A message's content is not Unicode text.", "Leave out lone surrogates.")
+    return Message(cast("Role", role), content)
+
+
+def _part(raw: Any, where: str) -> str:
+    text = raw.get("text") if isinstance(raw, dict) and raw.get("type") == "text" else None
+    if not isinstance(text, str):
+        what = "Only parts of type 'text' are read."
+        _refuse(f"{where}.content", what, "Leave out pictures and files.", code="unsupported")
+    return text
+
+
+def _as_of(raw: Any) -> int | None:
+    if raw in (None, ""):
+        return None
+    try:
+        at = micros(raw)
+        iso(at)
+    except (TypeError, ValueError, OverflowError, OSError):
+        _refuse("as_of", f"'as_of' cannot be {told(raw)}.", "Give an ISO 8601 time such as 2026-11-03T22:40:00Z.")
+    return at
+
+
+def _tokens(body: Mapping[str, Any]) -> int:
+    """The smaller of what is asked and what is served: a bound may be kept well within."""
+    name = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
+    return min(int(_number(body, name, 320, 1, 2**63 - 1)), _MOST_TOKENS)
+
+
+def _number(body: Mapping[str, Any], name: str, default: Any, low: Any, high: Any) -> Any:
+    value = body.get(name)
+    if value is None:
+        return default
+    whole = isinstance(default, int)
+    kinds: Any = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        _refuse(name, f"'{name}' cannot be {told(value)}.", f"Give {kind} from {low} to {high}.")
+    return value if whole else float(value)
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        _refuse(name, f"'{name}' cannot be {told(value)}.", "Give true or false.")
+    return bool(value)

@@ -1,0 +1,116 @@
+"""Answers on their way to a client: bounded in number, stopped when it goes; a failure is told in their frames.
+
+Closing a stream closes the events that it renders, and so stops the engine.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from typing import Any, TypeVar
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from voxpop.errors import VoxpopError
+
+T = TypeVar("T")
+Frame = dict[str, str]
+_log = logging.getLogger(__name__)
+_BEAT_S = 15.0
+_UNREAD_S = 30.0
+
+
+class Places:
+    """So many at once, and no more: one over the bound is refused, none is kept waiting."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.taken = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A place for as long as this lasts. Raises VoxpopError where none is free."""
+        if self.taken >= self._most:
+            what = f"{self._most} streams are open already."
+            raise VoxpopError(what, "Ask again in a moment, or raise server.streams.", code="too_busy")
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """What `work` gives. It is cancelled, and ClientDisconnect raised, when the client goes away first."""
+    doing = asyncio.ensure_future(work)
+    going = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({doing, going}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise ClientDisconnect
+    finally:
+        for task in (doing, going):
+            task.cancel()
+        await asyncio.gather(doing, going, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def stream(
+    request: Request, events: AsyncIterator[Frame], places: Places, failed: Callable[[VoxpopError], Frame]
+) -> Response:
+    """Server-sent events. An error before the first event is raised; a later one is sent as `failed` frames it."""
+    async with AsyncExitStack() as kept:
+        kept.enter_context(places.held())
+        await kept.enter_async_context(aclosing(events))  # type: ignore[type-var]
+        first = await unless_gone(request, anext(events))
+        return _Stream(_to_the_end(first, events, failed), kept.pop_all())
+    raise AssertionError  # the stack swallows nothing
+
+
+async def _to_the_end(
+    first: Frame, events: AsyncIterator[Frame], failed: Callable[[VoxpopError], Frame]
+) -> AsyncIterator[Frame]:
+    yield first
+    try:
+        async for event in events:
+            yield event
+    except VoxpopError as error:
+        yield failed(error)
+    except Exception:
+        _log.exception("An answer broke off")
+        yield failed(broken())
+
+
+def broken() -> VoxpopError:
+    """What a client is told of a fault of ours; the log knows more."""
+    return VoxpopError("The server failed.", "Look into its log.", code="internal_error")
+
+
+class _Stream(EventSourceResponse):
+    """Holds what was opened for it until it has ended; a client that reads nothing for long is left."""
+
+    def __init__(self, frames: AsyncIterator[Frame], kept: AsyncExitStack) -> None:
+        super().__init__(
+            frames,
+            headers={"Cache-Control": "no-store"},
+            ping=_BEAT_S,
+            ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
+            sep="\n",
+            send_timeout=_UNREAD_S,
+        )
+        self._kept = kept
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async with self._kept:
+            try:
+                await super().__call__(scope, receive, send)
+            except SendTimeoutError as error:
+                raise ClientDisconnect from error

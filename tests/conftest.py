@@ -1,0 +1,181 @@
+"""The program as a person runs it, and its HTTP face alone in this process, for the tests of the faces."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+# The program's own modules are imported where they are used: tests of one module need no other to be whole.
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's, without settings of whoever runs the tests."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("VOXPOP_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+def voxpop(*arguments: str, timeout: float = 30, **extra: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "voxpop.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=environment(**extra),
+    )
+
+
+class Program:
+    """`voxpop` with a command that does not end by itself; what it says is in a file."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.log = log
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "voxpop.cli", *arguments]
+            self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment())
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text("utf-8")
+
+    def until(self, pattern: str, within_s: float = 20) -> "re.Match[str]":
+        """Wait until it has said something."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            if match := re.search(pattern, self.said):
+                return match
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"never said {pattern!r}, but: {self.said}")
+
+    def stop(self, number: int = signal.SIGINT, within_s: float = 10) -> int:
+        """Its exit code after a signal."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running `voxpop up`."""
+
+    program: Program
+    url: str
+    data: Path
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The real program on the simulated stream, with posts."""
+    folder = tmp_path_factory.mktemp("up")
+    program = Program(
+        folder / "log", "up", "--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(folder)
+    )
+    try:
+        url = program.until(r"open (http://127\.0\.0\.1:\d+)")[1]
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            end = time.monotonic() + 20
+            while client.get("/readyz").status_code != 200 and time.monotonic() < end:
+                time.sleep(0.05)
+            previous = -1
+            while (posts := client.get("/api/status").json()["posts"]) != previous or not posts:
+                previous = posts
+                time.sleep(0.6)
+        yield Up(program, url, folder)
+    finally:
+        program.stop()
+
+
+class Script:
+    """An assistant that says a list of events, and raises the errors among them."""
+
+    def __init__(self, events: Sequence[Any] = ()) -> None:
+        self.events = events
+        self.requests: list[Any] = []
+        self.closed = 0
+
+    async def answer(self, request: Any) -> AsyncIterator[Any]:
+        self.requests.append(request)
+        try:
+            for event in self.events:
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            self.closed += 1
+
+
+def _voices() -> Any:
+    from voxpop import voices
+
+    return voices.load()
+
+
+@dataclass
+class Running:
+    """What the faces need of a program, without one."""
+
+    assistant: Any = field(default_factory=Script)
+    voices: Any = field(default_factory=_voices)
+    default_voice: str = "regular"
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    started: int = 1_700_000_000
+    why_unready: str = ""
+
+    async def status(self) -> dict[str, Any]:
+        return {"posts": 3, "sources": [], "engine": {"name": "echo", "ok": True}, "examples": ["Who?"]}
+
+    async def unready(self) -> str:
+        return self.why_unready
+
+
+def talking(engine: Any) -> Running:
+    """The real assistant around an engine; a greeting reaches the engine without a store."""
+    from voxpop.assistant import Assistant
+    from voxpop.authorities import Authorities
+
+    lists = Authorities.of([], [])
+    store: Any = None
+    assistant = Assistant(store, lambda: engine, _voices(), authorities=lists, clock=lambda: time.time_ns() // 1000)
+    return Running(assistant)
+
+
+@pytest.fixture
+def served() -> Callable[..., AbstractAsyncContextManager[str]]:
+    """Serve a `Running` on loopback; gives the address."""
+    from voxpop.api.http import application
+    from voxpop.api.serving import listen, server_of
+
+    @asynccontextmanager
+    async def serve(running: Running, **options: Any) -> AsyncIterator[str]:
+        door: socket.socket = listen("127.0.0.1", 0)
+        server = server_of(application(running, **options))
+        task = asyncio.create_task(server.serve(sockets=[door]))
+        try:
+            yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+            door.close()
+
+    return serve
