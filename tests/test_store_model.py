@@ -51,11 +51,13 @@ handles = st.sampled_from(("", "anna", "Bert", "cleo"))
 counts = st.builds(Engagement, st.integers(0, 5), st.integers(0, 2), st.just(0))
 
 
-def _post(id_: str, who: str, handle: str, text: str, at: int, lang: str, likes: Engagement) -> Post:
-    return Post(id_, "x", Author(who, handle), text, 0, at, lang=lang, engagement=likes)
+def _post(n: int, handle: str, text: str, at: int, lang: str, likes: Engagement) -> Post:
+    return Post(f"at://post/{n}", "x", Author("abc"[n % 3], handle), text, 0, at, lang=lang, engagement=likes)
 
 
-posts = st.builds(_post, ids, people, handles, st.sampled_from(TEXTS), times, st.sampled_from(("", "fr")), counts)
+posts = st.builds(
+    _post, st.integers(0, 7), handles, st.sampled_from(TEXTS), times, st.sampled_from(("", "fr")), counts
+)
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Upsert, posts),
     st.builds(Upsert, posts),
@@ -200,6 +202,9 @@ def test_any_story_ends_as_the_model_says(script: list[list[Event] | str | int])
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches, batches)
 def test_the_same_batch_twice_changes_nothing(first: list[Event], second: list[Event]) -> None:
+    # What an account posted again after it was gone is taken at the second time, not at the first: left out here.
+    first, second = ([replace(e, at=12) if isinstance(e, AccountGone) else e for e in b] for b in (first, second))
+
     async def twice(folder: Path) -> None:
         async with LocalStore(folder, commit_s=3600) as store:
             await store.apply("s", first)
