@@ -1,6 +1,7 @@
 """Build the running program from a config: the only module that knows every concrete class."""
 
 import asyncio
+import gc
 import ipaddress
 import shutil
 import time
@@ -235,6 +236,7 @@ async def serve(config: Config, say: Say) -> None:
             engine_state=lambda: engines.state,
             say=say,
         )
+        gc.freeze()  # what is loaded by now stays: without this its collections stall searches
         await run(service, engines, config.server.host, config.server.port, say)
 
 
