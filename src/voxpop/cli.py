@@ -1,14 +1,17 @@
-"""The command line: parse and print, no decisions. Exit 2 for bad usage, 1 for a failure, with one line why."""
+"""The command line: parse and print, no decisions. Exit 2 for bad usage, 1 for a failure, with one line why.
+
+What a command needs is imported when it runs: `voxpop --help` waits for no index and no server.
+"""
 
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from voxpop import __version__, app, render
+from voxpop import __version__
 from voxpop.cli_options import (
     as_of_option,
     config_of,
@@ -20,12 +23,16 @@ from voxpop.cli_options import (
     voice_option,
 )
 from voxpop.errors import UsageError
-from voxpop.messages import Message, Request, Text
-from voxpop.service import clock
-from voxpop.times import instant
-from voxpop.voices import choose
+
+if TYPE_CHECKING:
+    from voxpop.messages import Text
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _readable(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Bytes that are no text, replaced: nothing else could be stored, searched or printed."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @click.group(context_settings=_HELP)
@@ -49,7 +56,7 @@ def cli(context: click.Context, config_file: Path | None) -> None:
 @cli.command()
 @source_option
 @click.option("--host", help="Address to listen on (loopback).")
-@click.option("--port", type=int, help="Port of the page and the API.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page and the API; 0 takes a free one.")
 @data_option
 @engine_option
 @voice_option
@@ -60,6 +67,9 @@ async def up(context: click.Context, **given: Any) -> None:
 
     Example: voxpop up --source bluesky --port 8080
     """
+    from voxpop import app
+    from voxpop.voices import choose
+
     config = config_of(context, **given)
     choose(app.load_voices(config), config.answers.voice)
     await app.serve(config, lambda line: click.echo(line, err=True))
@@ -78,6 +88,8 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
 
     Example: voxpop ingest --source replay:posts.jsonl.zst --data ./data
     """
+    from voxpop import app
+
     config = config_of(context, **given)
     began = time.monotonic()
 
@@ -102,7 +114,7 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
 
 
 @cli.command()
-@click.argument("query")
+@click.argument("query", callback=_readable)
 @as_of_option
 @click.option("--since", help="Only posts witnessed at or after this time.")
 @click.option("--until", help="Only posts witnessed at or before this time.")
@@ -120,6 +132,11 @@ async def search(
 
     Example: voxpop search 'parliament "shots fired" -rumour' --as-of 2014-10-22T14:30:00Z
     """
+    from voxpop import app, render
+    from voxpop.service import clock
+
+    for name in ("since", "until", "as_of"):
+        _instant(f"--{name.replace('_', '-')}", given[name], clock())
     config = config_of(context, data=data)
     hits, took_ms, now = await app.search(config, query, limit=limit, **given)
     if as_json:
@@ -131,7 +148,7 @@ async def search(
 
 
 @cli.command()
-@click.argument("question")
+@click.argument("question", callback=_readable)
 @as_of_option
 @voice_option
 @engine_option
@@ -144,6 +161,12 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
 
     Example: voxpop ask "Where did the shooting happen?" --as-of 2014-10-22T14:30:00Z
     """
+    from voxpop import app, render
+    from voxpop.messages import Message, Request, Text
+    from voxpop.service import clock
+
+    if not question.strip():
+        raise UsageError("The question is empty.", 'Ask something, such as: voxpop ask "What happened?"')
     config = config_of(context, **given)
     now = clock()
     then = _instant("--as-of", as_of, now)
@@ -167,19 +190,26 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
     click.secho("\n" + answer.footer(then or now), dim=True)
 
 
-def _print_text(text: Text) -> None:
+def _print_text(text: "Text") -> None:
+    from voxpop.render import marked, plain
+
     if text.kind == "chat":
-        click.echo(text.text, nl=False)
+        click.echo(plain(text.text), nl=False)
     elif text.kind == "sentence":
-        click.echo(render.marked(text))
+        click.echo(plain(marked(text)))
     else:
-        click.secho(text.text, italic=True)
+        click.secho(plain(text.text), italic=True)
 
 
 def _instant(name: str, value: str | None, now: int) -> int | None:
+    from voxpop.times import instant, iso
+
     try:
-        return None if value is None else instant(value, now)
-    except ValueError as error:
+        at = None if value is None else instant(value, now)
+        if at is not None:
+            iso(at)  # a time that cannot be written cannot be asked for
+        return at
+    except (ValueError, OverflowError, OSError) as error:
         cure = "Give an ISO 8601 time such as 2014-10-22T14:30:00Z, a date, or an age such as -2h."
         raise UsageError(f"{name} cannot be '{value}'.", cure) from error
 
@@ -195,6 +225,8 @@ async def sources(context: click.Context, as_json: bool, **given: Any) -> None:
 
     Example: voxpop sources --json
     """
+    from voxpop import app
+
     rows = await app.list_sources(config_of(context, **given))
     if as_json:
         click.echo(orjson.dumps({"sources": rows}).decode())
@@ -206,15 +238,18 @@ async def sources(context: click.Context, as_json: bool, **given: Any) -> None:
 
 
 @cli.command()
+@data_option
 @json_option
 @click.pass_context
 @runs
-async def voices(context: click.Context, as_json: bool) -> None:
+async def voices(context: click.Context, as_json: bool, data: Path | None) -> None:
     """List the voices.
 
     Example: voxpop voices
     """
-    config = config_of(context)
+    from voxpop import app
+
+    config = config_of(context, data=data)
     rows = [
         {"name": v.name, "title": v.title, "languages": sorted(v.lines), "instruction": v.instruction}
         for v in app.load_voices(config).values()
@@ -228,14 +263,14 @@ async def voices(context: click.Context, as_json: bool) -> None:
 
 @cli.command()
 @source_option
-@click.option("--port", type=int, help="The port that voxpop up would use.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port that voxpop up would use.")
 @data_option
 @engine_option
 @json_option
 @click.pass_context
 @runs
 async def doctor(context: click.Context, as_json: bool, **given: Any) -> None:
-    """Check each link (network, source, disk, memory, model, port, index) and name the broken one with its cure.
+    """Check each link from the network to the index; name what is broken, and its cure. Exit 1 where something is.
 
     Example: voxpop doctor
     """
@@ -267,12 +302,17 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
     await play(config_of(context, **given), as_json, click.echo)
 
 
-def main() -> None:
-    """The `voxpop` command."""
+def program() -> click.Group:
+    """The whole command line, the groups that live elsewhere included."""
     from voxpop.cli_models import models
 
     cli.add_command(models)
-    cli()
+    return cli
+
+
+def main() -> None:
+    """The `voxpop` command."""
+    program()()
 
 
 if __name__ == "__main__":

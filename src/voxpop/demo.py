@@ -13,6 +13,7 @@ from voxpop.messages import Message, Request
 from voxpop.service import clock
 from voxpop.simulator.world import END
 from voxpop.times import MICROS, iso
+from voxpop.voices import choose
 
 _OPENS_MIN = 17 * 60  # local time of the night's first minute
 _SCRIPT = (
@@ -28,6 +29,9 @@ _SCRIPT = (
 
 async def play(config: Config, as_json: bool, say: Callable[[str], None]) -> None:
     """Ingest the whole night from the simulated Jetstream, then ask at each moment what was known by then."""
+    own = config.answers.voices or str(config.data / "voices")
+    config = replace(config, answers=replace(config.answers, voices=own))
+    choose(app.load_voices(config), config.answers.voice)
     with tempfile.TemporaryDirectory(prefix="voxpop-demo-") as folder:
         config = replace(
             config,
@@ -57,5 +61,5 @@ async def _told(assistant: Assistant, request: Request, minutes: int, as_json: b
     if as_json:
         asked = {"local_time": local, "as_of": iso(at), "question": request.question}
         return orjson.dumps(asked | answer.json()).decode()
-    lines = [f"{local}  {request.question}", *(f"       {render.marked(t)}" for t in answer.texts)]
+    lines = [f"{local}  {request.question}", *(f"       {render.plain(render.marked(t))}" for t in answer.texts)]
     return "\n".join([*lines, f"       ({answer.footer(at)})", ""])

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 from voxpop import app, models
 from voxpop.config import Config
-from voxpop.engine_choice import available_memory, models_folder
+from voxpop.engine_choice import Engines, available_memory, models_folder
 from voxpop.errors import VoxpopError
 from voxpop.render import ago
 from voxpop.service import clock
 from voxpop.sources.bluesky import DEFAULT_HOSTS
+from voxpop.voices import choose
 
 State = Literal["ok", "warning", "broken"]
 _LOW_DISK = 2 << 30
@@ -43,6 +44,7 @@ async def examine(config: Config) -> list[Finding]:
         *_sources(config),
         _disk(config.data),
         _memory(),
+        _voices(config),
         _model(config),
         _port(config.server.host, config.server.port),
         await _index(config),
@@ -50,6 +52,9 @@ async def examine(config: Config) -> list[Finding]:
 
 
 async def _network(config: Config) -> Finding:
+    live = [s for s in config.sources.use if s == "auto" or s.partition(":")[0] == "bluesky"]
+    if not live:
+        return Finding("network", "ok", f"Not needed for {', '.join(config.sources.use)}.")
     hosts = config.sources.bluesky_hosts or DEFAULT_HOSTS
     for host in hosts:
         parts = urlsplit(host)
@@ -62,8 +67,12 @@ async def _network(config: Config) -> Finding:
         except (OSError, TimeoutError):
             continue
     tried = ", ".join(str(urlsplit(h).hostname) for h in hosts)
+    said = f"No Jetstream host answers ({tried})."
+    if live != ["auto"]:
+        cure = "Check the connection or a proxy, or use --source auto or --source simulated."
+        return Finding("network", "broken", said, cure)
     cure = "Check the connection or a proxy; until then 'voxpop up' plays the simulated stream."
-    return Finding("network", "warning", f"No Jetstream host answers ({tried}).", cure)
+    return Finding("network", "warning", said, cure)
 
 
 def _sources(config: Config) -> list[Finding]:
@@ -80,7 +89,9 @@ def _sources(config: Config) -> list[Finding]:
 def _disk(folder: Path) -> Finding:
     place = next(p for p in [folder, *folder.absolute().parents] if p.exists())
     free = shutil.disk_usage(place).free
-    if not os.access(place, os.W_OK):
+    if not place.is_dir():
+        return Finding("disk", "broken", f"{place} is not a folder.", "Choose another folder with --data.")
+    if not os.access(place, os.W_OK | os.X_OK):
         return Finding("disk", "broken", f"{place} cannot be written.", "Choose another folder with --data.")
     said = f"{free / 2**30:.1f} GiB free at {place}."
     if free < _LOW_DISK:
@@ -96,7 +107,24 @@ def _memory() -> Finding:
     return Finding("memory", "ok", said)
 
 
+def _voices(config: Config) -> Finding:
+    try:
+        known = app.load_voices(config)
+        choose(known, config.answers.voice)
+    except VoxpopError as error:
+        return Finding("voices", "broken", error.what, error.cure)
+    return Finding("voices", "ok", f"{', '.join(known)}.")
+
+
 def _model(config: Config) -> Finding:
+    try:
+        return _model_of(config)
+    except VoxpopError as error:
+        return Finding("model", "broken", error.what, error.cure)
+
+
+def _model_of(config: Config) -> Finding:
+    Engines(config, lambda _: None)
     if config.engine.use not in ("auto", "local"):
         return Finding("model", "ok", f"The engine '{config.engine.use}' needs no model here.")
     if not find_spec("openvino"):
@@ -121,9 +149,10 @@ def _port(host: str, port: int) -> Finding:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else "there is no such port"
         cure = "Stop what uses it (perhaps another voxpop), or choose --port."
-        return Finding("port", "broken", f"{host}:{port} cannot be used: {error.strerror}.", cure)
+        return Finding("port", "broken", f"{host}:{port} cannot be used: {why}.", cure)
     return Finding("port", "ok", f"{host}:{port} is free.")
 
 

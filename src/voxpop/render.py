@@ -1,11 +1,14 @@
 """What the command line prints of posts and answers: text for people, or the documented JSON; no decisions."""
 
 from typing import Any
+from unicodedata import category
 
 from voxpop.api.page import card, moment, receipt
 from voxpop.messages import AnswerEvent, Citation, Done, Found, Passage, Text, Withheld
 from voxpop.store import Hit
 from voxpop.times import MICROS, iso
+
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Answer:
@@ -49,7 +52,7 @@ class Answer:
 
     def sources(self, now: int) -> str:
         """The cited posts, a block each."""
-        return "\n".join(_source(p, now) for _, p in sorted(self.cited.items()))
+        return plain("\n".join(_source(p, now) for _, p in sorted(self.cited.items())))
 
     def footer(self, now: int) -> str:
         """One line: how fresh, how fast, by which engine; and how much was withheld."""
@@ -63,6 +66,11 @@ class Answer:
         if self.withheld:
             parts.append(f"{len(self.withheld)} withheld ({self.withheld[0].reason})")
         return " · ".join(parts)
+
+
+def plain(text: str) -> str:
+    """A stranger's text for a terminal: what would steer it or turn the writing round is left out."""
+    return "".join(c for c in text if c in "\n\t" or not (category(c) in ("Cc", "Cs") or c in _TURNING))
 
 
 def marked(text: Text) -> str:
@@ -89,7 +97,7 @@ def hit_text(hit: Hit, now: int) -> str:
     copies = f" · {hit.duplicates} posts, {hit.independent_authors} authors" if hit.duplicates > 1 else ""
     who = f"@{post.author.handle or post.author.name or '?'}"
     head = f"{who} · {ago(now - post.witnessed_at)} · {hit.score:.2f}{copies}"
-    return f"{head}\n  {' '.join(post.text.split())}\n  {post.url or post.id}"
+    return plain(f"{head}\n  {' '.join(post.text.split())}\n  {post.url or post.id}")
 
 
 def ago(micros: int) -> str:

@@ -1,0 +1,367 @@
+"""Every command as a person runs it: what it prints, its JSON to the last key, its errors and its exit codes."""
+
+import json
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Program, Up, voxpop
+
+ROWS = (
+    ("1", "ada", "2026-11-03T20:00:00Z", "The Lantern Bridge is closed tonight.", "https://posts.example/1"),
+    ("2", "bob", "2026-11-03T20:10:00Z", "Trams run again over the Lantern Bridge.", ""),
+    ("3", "eve", "2026-11-03T20:20:00Z", "\x1b[31mLantern Bridge\u202e, in red.", ""),
+)
+THEN = "2026-11-03T20:30:00Z"
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keys = ("id", "author", "created_at", "text", "url")
+    lines = [json.dumps(dict(zip(keys, row, strict=True)) | {"platform": "x"}) for row in ROWS]
+    path = tmp_path_factory.mktemp("recording") / "posts.jsonl"
+    path.write_text("\n".join([*lines, '{"id": "4"}', "not JSON"]) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("data"))
+    done = voxpop("ingest", "--source", f"replay:{recording}", "--data", folder, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    row = json.loads(done.stdout)["sources"][0]
+    assert row.pop("took_s") >= 0
+    assert row.pop("posts_per_s") > 0
+    assert row.pop("cursor").isdigit()
+    counts = {"added": 3, "edited": 0, "deleted": 0, "unchanged": 0, "refused": 0}
+    dropped = {"no text": 1, "not JSON": 1}
+    assert row == {"source": "replay:posts.jsonl", "posts": 3, "dropped": dropped, **counts}
+    return folder
+
+
+def said(*arguments: str) -> Any:
+    done = voxpop(*arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return json.loads(done.stdout)
+
+
+# ingest
+
+
+def test_ingesting_again_stores_nothing_twice(recording: Path, data: str) -> None:
+    done = voxpop("ingest", "--source", f"replay:{recording}", "--data", data)
+    assert done.returncode == 0
+    assert "replay:posts.jsonl: 0 posts" in done.stdout
+    assert len(said("search", "lantern bridge", "--data", data)["posts"]) == 3
+
+
+def test_an_interrupted_ingest_has_stored_what_it_read(tmp_path: Path) -> None:
+    row = (
+        '{"id":"%d","platform":"x","author":"a","created_at":"2026-11-03T20:%02d:%02dZ","text":"Tram number %d."}\n'
+    )
+    path = tmp_path / "slow.jsonl"
+    path.write_text("".join(row % (n, n // 60, n % 60, n) for n in range(600)), "utf-8")
+    program = Program(
+        tmp_path / "log", "ingest", "--source", f"replay:{path}?speed=20", "--data", str(tmp_path / "data")
+    )
+    program.until(r"[1-9]\d* posts")
+    assert program.stop(signal.SIGINT) == 130
+    assert "Traceback" not in program.said
+    told = int(re.findall(r"(\d+) posts", program.said)[-1])
+    checks = said("doctor", "--source", "simulated", "--port", "0", "--data", str(tmp_path / "data"))["checks"]
+    stored = int(re.match(r"(\d+) posts", next(c["said"] for c in checks if c["link"] == "index"))[1])  # type: ignore[index]
+    assert told <= stored < 600
+
+
+# search
+
+
+def test_search_prints_its_contract(data: str) -> None:
+    found = said("search", "lantern closed", "--as-of", THEN, "--data", data)
+    assert list(found) == ["posts", "took_ms"]
+    first = found["posts"][0]
+    assert isinstance(first.pop("score"), float)
+    assert first == {
+        "id": "x:1",
+        "network": "x",
+        "author": {"handle": "ada", "name": ""},
+        "created_at": "2026-11-03T20:00:00.000Z",
+        "witnessed_at": "2026-11-03T20:00:00.000Z",
+        "text": "The Lantern Bridge is closed tonight.",
+        "url": "https://posts.example/1",
+        "duplicates": 1,
+        "independent_authors": 1,
+    }
+
+
+def test_search_keeps_its_bounds(data: str) -> None:
+    def ids(*arguments: str) -> list[str]:
+        return sorted(p["id"] for p in said("search", "bridge", "--data", data, *arguments)["posts"])
+
+    assert ids("--as-of", "2026-11-03T20:10:00Z") == ["x:1", "x:2"]
+    assert ids("--since", "2026-11-03T20:05:00Z", "--until", "2026-11-03T20:15:00Z") == ["x:2"]
+    assert ids("--from", "ada", "--from", "bob") == ["x:1", "x:2"]
+    assert len(ids("--limit", "1")) == 1
+
+
+def test_a_post_cannot_steer_the_terminal(data: str) -> None:
+    done = voxpop("search", "bridge", "--data", data)
+    assert "[31mLantern Bridge, in red." in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\u202e" not in done.stdout
+    done = voxpop("ask", "Is the Lantern Bridge red?", "--engine", "quote", "--as-of", THEN, "--data", data)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\u202e" not in done.stdout
+
+
+# ask
+
+
+def test_ask_prints_its_contract(data: str) -> None:
+    question = ("ask", "Is the Lantern Bridge closed?", "--engine", "quote", "--data", data)
+    answer = said(*question, "--as-of", "2026-11-03T20:05:00Z", "--voice", "fun")
+    assert list(answer) == [
+        "answer",
+        "answerable",
+        "sentences",
+        "quip",
+        "citations",
+        "withheld",
+        "freshness",
+        "engine",
+        "voice",
+        "usage",
+        "timings",
+    ]
+    assert answer["answerable"] is True
+    assert answer["sentences"] == [{"text": "@ada says: “The Lantern Bridge is closed tonight.”", "citations": [1]}]
+    assert answer["sentences"][0]["text"] + " [1]" in answer["answer"]
+    assert answer["quip"]
+    assert answer["citations"] == [
+        {
+            "n": 1,
+            "id": "x:1",
+            "author": {"handle": "ada", "name": ""},
+            "url": "https://posts.example/1",
+            "created_at": "2026-11-03T20:00:00.000Z",
+            "witnessed_at": "2026-11-03T20:00:00.000Z",
+            "text": "The Lantern Bridge is closed tonight.",
+        }
+    ]
+    assert answer["withheld"] == []
+    at = "2026-11-03T20:00:00.000Z"
+    assert answer["freshness"] == {"newest": at, "oldest": at, "stream_lag_s": None, "simulated": False}
+    assert (answer["engine"], answer["voice"]) == ("quote", "fun")
+    assert set(answer["usage"]) == {"prompt_tokens", "completion_tokens"}
+    assert set(answer["timings"]) == {"search_ms", "first_sentence_ms", "total_ms"}
+    assert answer["timings"]["total_ms"] >= answer["timings"]["search_ms"] > 0
+
+
+def test_ask_of_what_nobody_said_is_not_answerable(data: str) -> None:
+    answer = said("ask", "Who won the regatta?", "--engine", "quote", "--data", data)
+    assert (answer["answerable"], answer["sentences"], answer["citations"]) == (False, [], [])
+    assert answer["answer"]
+
+
+def test_ask_for_people_shows_posts_and_their_age(data: str) -> None:
+    done = voxpop(
+        "ask",
+        "Is the Lantern Bridge closed?",
+        "--engine",
+        "quote",
+        "--data",
+        data,
+        "--as-of",
+        "2026-11-03T20:05:00Z",
+    )
+    assert "@ada says: “The Lantern Bridge is closed tonight.” [1]" in done.stdout
+    assert "[1] @ada on x, 2026-11-03T20:00:00Z (5 min ago)\n    https://posts.example/1" in done.stdout
+    assert "newest evidence 5 min ago" in done.stdout
+    assert "engine quote" in done.stdout
+
+
+def test_ask_while_the_program_runs_on_the_same_folder(up: Up) -> None:
+    answer = said(
+        "ask", "Did a ballot box burn in Dornick?", "--engine", "quote", "--data", str(up.data / "simulated")
+    )
+    assert answer["answerable"] is True
+    assert "Simulated stream" in answer["answer"]
+
+
+# sources, voices, models
+
+
+def test_sources_and_voices_are_listed(data: str, tmp_path: Path) -> None:
+    rows = {r["source"]: r for r in said("sources", "--data", data)["sources"]}
+    assert set(rows) == {"auto", "bluesky", "simulated", "replay", "replay:posts.jsonl"}
+    assert rows["replay:posts.jsonl"]["cursor"].isdigit()
+    assert rows["auto"]["configured"] is True
+    assert "cursor" in voxpop("sources", "--data", data).stdout
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices" / "pirate.md").write_text("---\ntitle: Pirate\n---\nSpeak like a pirate.\n", "utf-8")
+    names = [v["name"] for v in said("voices", "--data", str(tmp_path))["voices"]]
+    assert names == ["regular", "fun", "pirate"]
+    assert voxpop("voices").stdout.startswith("regular")
+    assert said("models", "list", "--data", data)["models"]
+
+
+# Failing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what", "cure"),
+    [
+        (("ingest", "--source", "replay:nope.jsonl"), 1, "nope.jsonl", "path"),
+        (("ingest", "--source", "nope"), 2, "nope", "Known: auto"),
+        (("ingest", "--source", "replay"), 2, "replay", "replay:PATH"),
+        (("search", "x"), 1, "holds no posts", "voxpop ingest"),
+        (("ask", "x"), 1, "holds no posts", "voxpop ingest"),
+        (("ask", "x", "--as-of", "soon"), 2, "--as-of cannot be 'soon'", "ISO 8601"),
+        (("search", "x", "--as-of", "soon"), 2, "--as-of cannot be 'soon'", "ISO 8601"),
+        (("search", "x", "--since", "-99999999999999w"), 2, "--since", "ISO 8601"),
+        (("ask", "x", "--engine", "gpt"), 2, "gpt", "Choose one of"),
+        (("ask", " "), 2, "empty", "Ask something"),
+        (("demo", "--voice", "opera"), 2, "opera", "Choose one of: regular, fun"),
+    ],
+)
+def test_a_failure_is_one_line_with_what_value_and_cure(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, what: str, cure: str
+) -> None:
+    folder = () if arguments[0] == "demo" else ("--data", str(tmp_path / "none"))
+    done = voxpop(*arguments, *folder, "--json")
+    assert done.returncode == code, done.stderr
+    error = json.loads(done.stdout)["error"]
+    assert set(error) == {"message", "cure", "code"}
+    assert what in error["message"]
+    assert cure in error["cure"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_for_people_too_a_failure_is_one_line(tmp_path: Path) -> None:
+    done = voxpop("search", "x", "--data", str(tmp_path / "none"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("voxpop: ")
+
+
+def test_a_setting_that_is_not_known_refuses_to_start(tmp_path: Path) -> None:
+    done = voxpop("voices", VOXPOP_SERVER_PROT="1")
+    assert done.returncode == 2
+    assert "Did you mean 'server.port'?" in done.stderr
+    file = tmp_path / "voxpop.toml"
+    file.write_text("[server]\nport = 'x'\n")
+    done = voxpop("--config", str(file), "voices", "--json")
+    assert done.returncode == 2
+    assert "server.port" in json.loads(done.stdout)["error"]["message"]
+
+
+# up
+
+
+def test_a_port_that_is_taken_and_a_host_that_is_open(recording: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        source = ("--source", f"replay:{recording}", "--engine", "quote", "--data", str(tmp_path))
+        done = voxpop("up", *source, "--port", port)
+    assert done.returncode == 1
+    assert f"Port {port} on 127.0.0.1 cannot be used" in done.stderr
+    assert "--port" in done.stderr
+    for host in ("0.0.0.0", "192.168.1.7", "::", "example.com"):
+        done = voxpop("up", *source, "--port", "0", "--host", host)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"Will not listen on {host}" in done.stderr
+    assert voxpop("up", "--port", "70000").returncode == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, number: int) -> None:
+    arguments = (
+        "up",
+        "--source",
+        f"replay:{recording}",
+        "--engine",
+        "quote",
+        "--port",
+        "0",
+        "--data",
+        str(tmp_path),
+    )
+    program = Program(tmp_path / "log", *arguments)
+    program.until("ended after 3 posts")
+    second = voxpop(*arguments)
+    assert second.returncode == 1
+    assert str(tmp_path) in second.stderr
+    assert "Traceback" not in second.stderr
+    began = time.monotonic()
+    assert program.stop(number) in (0, 130)
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in program.said
+    assert len(said("search", "bridge", "--data", str(tmp_path))["posts"]) == 3
+    checks = said("doctor", "--source", f"replay:{recording}", "--port", "0", "--data", str(tmp_path))["checks"]
+    index = next(c for c in checks if c["link"] == "index")
+    assert index["state"] == "ok"
+    assert "3 posts" in index["said"]
+
+
+def test_up_ends_while_a_page_is_open(recording: Path, tmp_path: Path) -> None:
+    program = Program(
+        tmp_path / "log", "up", "--source", f"replay:{recording}", "--engine", "quote", "--port", "0",
+        "--data", str(tmp_path),
+    )  # fmt: skip
+    port = int(program.until(r"open http://127\.0\.0\.1:(\d+)")[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as page:
+        page.sendall(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while b"event: live" not in page.recv(4096):
+            pass
+        assert program.stop(within_s=6) in (0, 130)
+    assert "Traceback" not in program.said
+
+
+# demo and help
+
+
+def test_the_demo_plays_the_night_without_a_network() -> None:
+    done = voxpop("demo", "--json", timeout=50)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a["local_time"] for a in answers] == sorted(a["local_time"] for a in answers)
+    assert all(a["freshness"]["simulated"] for a in answers)
+    last = answers[-1]
+    assert (last["question"], last["answerable"]) == ("Who won the election?", True)
+
+
+COMMANDS = ["up", "ingest", "search", "ask", "sources", "voices", "doctor", "demo", "models"]
+
+
+def test_every_help_holds_an_example() -> None:
+    import click
+
+    from voxpop.cli import program
+
+    def walk(command: click.Command, path: tuple[str, ...]) -> None:
+        assert "Example: voxpop" in (command.help or ""), path
+        if isinstance(command, click.Group):
+            for name, inner in command.commands.items():
+                walk(inner, (*path, name))
+
+    walk(program(), ())
+    assert set(program().commands) == set(COMMANDS)
+
+
+def test_help_comes_at_once() -> None:
+    best = 9.0
+    for _ in range(3):
+        began = time.monotonic()
+        done = voxpop("--help")
+        best = min(best, time.monotonic() - began)
+        assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+    assert best < 0.5
+    assert voxpop("--version").stdout.startswith("voxpop, version ")
