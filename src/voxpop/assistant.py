@@ -1,5 +1,6 @@
 """The line of one request: plan, retrieve, weigh, generate, verify each sentence, and only then show it."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,7 +11,8 @@ from voxpop import prompt as prompts
 from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.engines.quote import quotation
-from voxpop.evidence import Evidence, numbered, weigh
+from voxpop.errors import VoxpopError
+from voxpop.evidence import Evidence, declared, numbered, weigh
 from voxpop.messages import (
     AnswerEvent,
     Citation,
@@ -30,7 +32,7 @@ from voxpop.messages import (
 from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
 from voxpop.times import MICROS
-from voxpop.verification import Draft, Lines, adds_nothing, verify
+from voxpop.verification import Draft, Lines, Unmarked, adds_nothing, verify
 from voxpop.voices import Voice, choose
 
 _STALE = 24 * 3600 * MICROS
@@ -42,6 +44,10 @@ _NOTICES = {
         "fr": "Flux simulé : ces messages sont inventés.",
     },
     "model": {"en": "From the model, not from posts.", "fr": "Du modèle, pas des messages."},
+    "broken": {
+        "en": "The model stopped before the end; what follows is quoted from the posts.",
+        "fr": "Le modèle s'est arrêté avant la fin ; la suite est citée des messages.",
+    },
 }
 
 
@@ -79,13 +85,21 @@ class _Answer:
             self.first_ms = self.elapsed_ms()
         return [*events, Text(text, numbers)]
 
+    def chat(self, text: str) -> Text:
+        """The event that shows a piece of a model's own text."""
+        self.chatted = True
+        if self.first_ms is None:
+            self.first_ms = self.elapsed_ms()
+        return Text(text, kind="chat")
+
 
 class Assistant:
     """Answers requests from one store with one engine at a time.
 
     `engine` is asked anew for each request, so that a model can take over from `quote` when it has arrived;
     `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `tally`
-    counts answers, sentences shown and sentences withheld.
+    counts answers, sentences shown and withheld, and engines that broke off. An engine that gives nothing for
+    `patience_s` is given up.
     """
 
     def __init__(
@@ -97,6 +111,7 @@ class Assistant:
         authorities: Authorities,
         clock: Callable[[], int],
         stream: Callable[[], Stream] = Stream,
+        patience_s: float = 120.0,
     ) -> None:
         self._store = store
         self._engine = engine
@@ -104,6 +119,7 @@ class Assistant:
         self._authorities = authorities
         self._clock = clock
         self._stream = stream
+        self._patience_s = patience_s
         self.tally: Counter[str] = Counter()
 
     async def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
@@ -137,16 +153,15 @@ class Assistant:
         yield Searching(" ".join(c.word for c in question.concepts))
         found = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
         passages, evidence = numbered(found, weigh(question, found, until))
-        answer.passages = {p.number: p for p in passages}
+        prompt = prompts.build(request, question, passages, evidence, voice)
+        answer.passages = {p.number: p for p in prompt.passages}
         answer.search_ms = answer.elapsed_ms()
         yield Found(len(passages), max((p.post.witnessed_at for p in passages), default=None), answer.search_ms)
         answer.simulated = self._stream().simulated or any(p.post.network == "simulated" for p in passages)
         if answer.simulated:
             yield _notice("simulated", question.lang)
         if evidence.chosen:
-            written = self._sentences(
-                prompts.build(request, question, passages, evidence, voice), engine, evidence, answer
-            )
+            written = self._sentences(prompt, engine, evidence, answer)
             async with aclosing(written):  # type: ignore[type-var]
                 async for event in written:
                     yield event
@@ -156,40 +171,66 @@ class Assistant:
     async def _sentences(
         self, prompt: Prompt, engine: Engine, evidence: Evidence, answer: _Answer
     ) -> AsyncIterator[AnswerEvent]:
-        """Each draft verified; what fails is withheld and the quote of its post stands in its place."""
-        lines = Lines()
-        unused = {c.number: c for c in reversed(evidence.chosen)}
+        """Each draft verified; what fails is withheld and the quote of its post stands in its place.
+
+        An engine that breaks or stalls loses the rest of its answer: what passed stays, quotes follow.
+        """
+        lines, unused, broken = Lines(), list(evidence.chosen), False
+        try:
+            async with aclosing(self._written(prompt, engine, answer)) as texts:  # type: ignore[type-var]
+                async for text in texts:
+                    for draft in lines.feed(text):
+                        for event in _judge(draft, evidence, prompt.lang, unused, answer):
+                            yield event
+        except (VoxpopError, TimeoutError):
+            broken = True
+            yield self._broke(prompt.lang)
+        for draft in () if broken else lines.end():
+            for event in _judge(draft, evidence, prompt.lang, unused, answer):
+                yield event
+        for claim in unused if broken or not answer.sentences else ():
+            for event in answer.show(_quoted(claim, prompt.lang, answer), (claim.number,)):
+                yield event
+
+    async def _written(self, prompt: Prompt, engine: Engine, answer: _Answer) -> AsyncIterator[str]:
+        """The engine's text as it comes; TimeoutError where nothing comes for too long."""
         async with aclosing(engine.generate(prompt)) as deltas:  # type: ignore[type-var]
-            async for delta in deltas:
+            while True:
+                try:
+                    async with asyncio.timeout(self._patience_s):
+                        delta = await anext(deltas)
+                except StopAsyncIteration:
+                    return
                 answer.usage = delta.usage or answer.usage
-                for draft in lines.feed(delta.text):
-                    for event in _judge(draft, prompt, evidence, unused, answer):
-                        yield event
-        for draft in lines.end():
-            for event in _judge(draft, prompt, evidence, unused, answer):
-                yield event
-        if not answer.sentences and evidence.chosen:
-            claim = evidence.chosen[0]
-            for event in answer.show(_quoted(claim, prompt), (claim.number,)):
-                yield event
+                if delta.text:
+                    yield delta.text
+
+    def _broke(self, lang: str) -> Text:
+        self.tally["engine_failures"] += 1
+        return _notice("broken", lang)
 
     async def _from_model(
         self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: _Answer
     ) -> AsyncIterator[AnswerEvent]:
+        """What the model says by itself, labelled; it saw no post, so nothing in it may look like a citation."""
         lang = planned.question.lang
         if not engine.describe().converses:
             situation = "greeting" if planned.kind == "conversation" else "no_model"
             yield Text(voice.line(situation, lang, request.question), kind="notice")
             return
-        if planned.kind == "general":
-            yield _notice("model", lang)
-        async with aclosing(engine.generate(prompts.chat(request, voice))) as deltas:  # type: ignore[type-var]
-            async for delta in deltas:
-                answer.usage = delta.usage or answer.usage
-                if delta.text:
-                    answer.chatted = True
-                    answer.first_ms = answer.first_ms or answer.elapsed_ms()
-                    yield Text(delta.text, kind="chat")
+        yield _notice("model", lang)
+        plain = Unmarked()
+        try:
+            async with aclosing(self._written(prompts.chat(request, voice), engine, answer)) as texts:  # type: ignore[type-var]
+                async for text in texts:
+                    if shown := plain.feed(text):
+                        yield answer.chat(shown)
+        except (VoxpopError, TimeoutError):
+            if not answer.chatted:
+                raise
+            yield self._broke(lang)
+        if rest := plain.end():
+            yield answer.chat(rest)
 
     def _done(self, answer: _Answer, engine: Engine, voice: Voice) -> Done:
         seen = [p.post.witnessed_at for p in answer.cited.values()]
@@ -205,23 +246,20 @@ class Assistant:
         )
 
 
-def _judge(
-    draft: Draft, prompt: Prompt, evidence: Evidence, unused: dict[int, Claim], answer: _Answer
-) -> list[AnswerEvent]:
+def _judge(draft: Draft, evidence: Evidence, lang: str, unused: list[Claim], answer: _Answer) -> list[AnswerEvent]:
     verdict = verify(draft, answer.passages, evidence)
     if verdict.shown:
-        if draft.text in answer.sentences:
-            return []
-        for number in draft.citations:
-            unused.pop(number, None)
-        return answer.show(draft.text, draft.citations)
+        unused[:] = [c for c in unused if c.number not in draft.citations]
+        return [] if draft.text in answer.sentences else answer.show(draft.text, draft.citations)
     events: list[AnswerEvent] = [Withheld(draft.text, verdict.reason)]
-    claim = next((unused.pop(n) for n in draft.citations if n in unused), None)
-    return [*events, *answer.show(_quoted(claim, prompt), (claim.number,))] if claim else events
+    if claim := next((c for c in unused if c.number in draft.citations), None):
+        unused.remove(claim)
+        events += answer.show(_quoted(claim, lang, answer), (claim.number,))
+    return events
 
 
-def _quoted(claim: Claim, prompt: Prompt) -> str:
-    return quotation(claim, next(p for p in prompt.passages if p.number == claim.number), prompt.lang)
+def _quoted(claim: Claim, lang: str, answer: _Answer) -> str:
+    return quotation(claim, answer.passages[claim.number], lang)
 
 
 def _notice(kind: str, lang: str) -> Text:
@@ -242,8 +280,10 @@ def _situation(
 ) -> str:
     """What most needs saying about the evidence, in this order of weight."""
     cited = list(answer.cited.values())
-    declared = any(p.author_class == "authority" for p in cited)
-    if planned.question.about_result and passages and not declared:
+    shown = [c for c in evidence.chosen if c.number in answer.cited]
+    official = any(p.author_class == "authority" for p in cited)
+    called = any(declared(c.text) and answer.cited[c.number].author_class == "authority" for c in shown)
+    if planned.question.about_result and passages and not called:
         return "not_declared"
     if not cited:
         return "not_said" if passages else "nothing_found"
@@ -255,6 +295,6 @@ def _situation(
     if until - newest > _STALE:
         return "stale"
     voices = {p.post.author.id for p in cited}
-    if voices != {""} and len(voices) == 1 == cited[0].independent_authors and not declared:
+    if voices != {""} and len(voices) == 1 == cited[0].independent_authors and not official:
         return "one_voice"
     return "breaking" if until - min(p.post.witnessed_at for p in cited) < _BREAKING else "plain"

@@ -2,18 +2,19 @@
 
 A later post of the same author, or of a listed authority, replaces an earlier one on the same matter. Who is not a
 listed authority or press account is only quoted as saying so; nobody but an authority is taken at their word on who
-won.
+won, and a lone unlisted voice that calls it is not heard at all.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from math import log2, log10
 
 from voxpop.messages import Claim, Passage, Standing
-from voxpop.questions import Question
+from voxpop.posts import Post
+from voxpop.questions import SCORE, Question, declares
 from voxpop.text import HANDLE, bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
 from voxpop.times import MICROS
 
@@ -21,7 +22,10 @@ _SCORE = 1.0
 _RANK = {"authority": 2, "press": 1, "unknown": 0}
 _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
+_WEAKER = 0.4
+_MISSES, _LACKS = -2.0, -0.6
 _SHOUT = re.compile(r"\b[A-ZÀ-Þ]{5,}\b")
+_CLOCK = re.compile(r"\b\d{1,2}(?::\d{2}| ?[hH](?:\d{2})?| ?[ap]\.?m)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +63,65 @@ def sign(kind: str) -> re.Pattern[str]:
     return re.compile("|".join([pattern, *cjk]))
 
 
+def settles(text: str) -> bool:
+    """Whether a text tells a result as settled: who won, who died, a verdict; a denial settles nothing."""
+    return bool(_settling() & frozenset(words(text))) and not sign("negation").search(fold(text))
+
+
+def declared(text: str) -> bool:
+    """Whether a text says that somebody won or was declared, and does not deny it."""
+    return declares(frozenset(words(text))) and not sign("negation").search(fold(text))
+
+
+@lru_cache(maxsize=1)
+def _settling() -> frozenset[str]:
+    told = (family(word) for word in ("won", "lost", "dead", "verdict"))
+    return frozenset(words(lexicon("settling")["words"])).union(*told)
+
+
+def unsure(sentence: str) -> bool:
+    """Whether a sentence only supposes, expects or projects."""
+    flat = fold(sentence)
+    return any(sign(kind).search(flat) for kind in ("hedge", "projected"))
+
+
+def opposed(one: str, other: str) -> str:
+    """A word of `one` whose opposite, and not itself, `other` holds; empty where there is none."""
+    mine, theirs = frozenset(words(one)), frozenset(words(other))
+    for left, right in _opposites():
+        for here, there in ((left, right), (right, left)):
+            if mine & here and theirs & there and not theirs & here and not mine & there:
+                return min(mine & here)
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _opposites() -> list[tuple[frozenset[str], frozenset[str]]]:
+    pairs = (line.split("|") for lines in lexicon("opposites").values() for line in lines)
+    return [(frozenset(words(left)), frozenset(words(right))) for left, right in pairs]
+
+
 def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int = 3) -> Evidence:
     """Evidence for `question` in `passages` at `now` (microseconds): at most `limit` chosen sentences."""
-    judged = [claim for p in passages for claim in _claims(question, p, now)]
-    judged = _supersede(judged, {p.number: p for p in passages})
-    judged.sort(key=lambda c: (-c.score, c.number))
+    posts = {p.post.id: p.post for p in passages}
+    judged = [claim for p in passages for claim in _claims(question, p, posts, now)]
+    judged = _supersede(question, judged, {p.number: p for p in passages})
+    judged.sort(key=lambda c: (-c.score, c.number, c.text))
     fit = [c for c in judged if c.score >= _SCORE]
     standing = [c for c in fit if c.standing != "superseded"]
+    if question.about_result:
+        standing = _without_lone_calls(standing, {p.number: p for p in passages})
     chosen = _varied(standing, passages, limit)
     replaced = tuple(c for c in fit if c.standing == "superseded")
     return Evidence(chosen, replaced, tuple(judged), question.asks == "how_many" and _differ(chosen, question))
+
+
+def _without_lone_calls(claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
+    """Unlisted accounts that call a result count only where no listed one speaks, and only when two do."""
+    listed = any(passages[c.number].author_class != "unknown" for c in claims)
+    calls = [c for c in claims if passages[c.number].author_class == "unknown" and declared(c.text)]
+    callers = {passages[c.number].post.author.id or str(c.number) for c in calls}
+    return [c for c in claims if c not in calls] if listed or len(callers) < 2 else claims
 
 
 def is_statement(sentence: str) -> bool:
@@ -82,7 +135,7 @@ def is_statement(sentence: str) -> bool:
 def answers(question: Question, sentence: str) -> bool:
     """Whether a sentence holds the kind of thing that is asked for: a number, a place, a name, a time, a reason."""
     flat = fold(sentence)
-    if question.about_result and (sign("supposed").search(flat) or not _tells(sentence)):
+    if question.about_result and (unsure(sentence) or sign("supposed").search(flat) or not _tells(sentence)):
         return False
     if question.asks == "how_many":
         return _counts(question, sentence)
@@ -99,17 +152,19 @@ def answers(question: Question, sentence: str) -> bool:
 
 
 def _tells(sentence: str) -> bool:
-    return bool(family("won") & frozenset(words(sentence)))
+    return declares(frozenset(words(sentence)))
 
 
 def _counts(question: Question, sentence: str) -> bool:
-    # "30 shots were fired" does not count gunmen: the number must stand near what is counted.
-    said = words(sentence)
-    kin = frozenset().union(*(c.kin for c in question.concepts if c.word not in question.names))
-    things = [i for i, w in enumerate(said) if w in kin]
+    # "30 shots were fired" counts no gunmen: the number must stand near what is counted. A time counts nothing.
+    timeless = _CLOCK.sub(" ", sentence)
+    said = words(timeless)
+    things = [i for i, w in enumerate(said) if w in question.counted]
     counts = [i for i, w in enumerate(said) if numbers(w)]
-    fresh = numbers(sentence) - numbers(question.text)
-    return bool(fresh) and (not kin or any(abs(i - j) <= _NEAR for i in things for j in counts))
+    fresh = numbers(timeless) - numbers(question.text)
+    if SCORE.search(timeless) and question.asks_score:
+        return True
+    return bool(fresh) and (not question.counted or any(abs(i - j) <= _NEAR for i in things for j in counts))
 
 
 @lru_cache(maxsize=1)
@@ -128,19 +183,35 @@ def _named(sentence: str, first_counts: bool) -> set[str]:
     return {w for w in found if len(w) > 1}
 
 
-def _claims(question: Question, passage: Passage, now: int) -> Iterable[Claim]:
+def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now: int) -> Iterable[Claim]:
     post = passage.post
-    whole = frozenset(words(post.text)) | frozenset(w for m in post.media for w in words(m.alt))
+    owner = frozenset(words(f"{post.author.name} {post.author.handle}")) & question.names
+    whole = question.terms(_context(post, posts)) | owner
     if not question.met_by(whole):
         return
-    reach = question.coverage(whole)
-    context = _weight(passage, now) + 0.3 * reach
+    context = _weight(passage, now) + 0.3 * question.coverage(whole)
     if question.about_result and passage.author_class == "authority":
         context += 0.6
-    for sentence in sentences(post.text):
-        if is_statement(sentence) and (text := bare(sentence)):
-            score = context + 0.7 * question.coverage(frozenset(words(text))) + _manner(question, text)
-            yield Claim(passage.number, text, _standing(question, passage), round(score, 4))
+    for text in _spoken(question, post.text):
+        score = context + 0.7 * question.coverage(question.terms(text) | owner) + _manner(question, text)
+        yield Claim(passage.number, text, _standing(question, passage), round(score, 4))
+
+
+def _context(post: Post, posts: Mapping[str, Post]) -> str:
+    """A post's text and pictures, and the text of those that it answers or quotes: it speaks of what they do."""
+    before = [posts[ref].text for ref in (post.reply_to, post.quote_of) if ref in posts]
+    return "\n".join([post.text, *(m.alt for m in post.media), *before])
+
+
+def _spoken(question: Question, text: str) -> Iterable[str]:
+    """The statements of a post; a heading that answers only with the sentence after it comes with that sentence."""
+    said = [bare(s) for s in sentences(text)]
+    for i, sentence in enumerate(said):
+        if not is_statement(sentence):
+            continue
+        pair = " ".join(said[i : i + 2])
+        alone = answers(question, sentence) or i + 1 == len(said) or answers(question, said[i + 1])
+        yield sentence if alone or not (is_statement(pair) and answers(question, pair)) else pair
 
 
 def _weight(passage: Passage, now: int) -> float:
@@ -155,11 +226,15 @@ def _weight(passage: Passage, now: int) -> float:
     )
 
 
+def _strict(question: Question) -> bool:
+    return question.about_result or question.asks == "how_many"
+
+
 def _manner(question: Question, sentence: str) -> float:
     flat = fold(sentence)
     feelings = len(sign("feeling").findall(flat))
     return (
-        (0.3 if answers(question, sentence) else -0.6)
+        (0.3 if answers(question, sentence) else _MISSES if _strict(question) else _LACKS)
         + (0.45 if question.asks == "who" and sign("identity").search(flat) else 0.0)
         - min(0.5, 0.2 * feelings)
         - (0.15 if sentence.isupper() else 0.0)
@@ -173,11 +248,11 @@ def _standing(question: Question, passage: Passage) -> Standing:
     return "stated" if passage.author_class in trusted else "attributed"
 
 
-def _supersede(claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
+def _supersede(question: Question, claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
     by: dict[int, int] = {}
     for i, j in combinations(range(len(claims)), 2):
         a, b = (i, j) if _when(claims[i], passages) <= _when(claims[j], passages) else (j, i)
-        if claims[a].number != claims[b].number and _replaces(claims[b], claims[a], passages):
+        if claims[a].number != claims[b].number and _replaces(question, claims[b], claims[a], passages):
             by[a] = claims[b].number
     return [replace(c, standing="superseded", by=by[i]) if i in by else c for i, c in enumerate(claims)]
 
@@ -186,17 +261,25 @@ def _when(claim: Claim, passages: dict[int, Passage]) -> int:
     return passages[claim.number].post.witnessed_at
 
 
-def _replaces(later: Claim, earlier: Claim, passages: dict[int, Passage]) -> bool:
+def _replaces(question: Question, later: Claim, earlier: Claim, passages: dict[int, Passage]) -> bool:
     new, old = passages[later.number], passages[earlier.number]
     same = bool(new.post.author.id) and new.post.author.id == old.post.author.id
     above = new.author_class == "authority" and old.author_class != "authority"
     if not (same or above) or new.post.witnessed_at == old.post.witnessed_at:
         return False
+    if same and question.asks == "how_many" and _answers_as_well(question, later.text, earlier.text):
+        return True
     if _overlap(later.text, earlier.text) < 0.5:
         return False
-    corrects = bool(sign("correction").search(fold(new.post.text)))
+    denied, affirmed = (bool(sign("negation").search(fold(c.text))) for c in (later, earlier))
+    corrects = bool(sign("correction").search(fold(new.post.text))) or (denied and not affirmed)
     revised = same and bool(numbers(later.text)) and bool(numbers(earlier.text) - numbers(later.text))
     return corrects or revised
+
+
+def _answers_as_well(question: Question, later: str, earlier: str) -> bool:
+    new, old = (question.coverage(question.terms(text)) for text in (later, earlier))
+    return new >= old and answers(question, later) and answers(question, earlier)
 
 
 def _overlap(a: str, b: str) -> float:
@@ -213,7 +296,7 @@ def _varied(claims: list[Claim], passages: Sequence[Passage], limit: int) -> tup
         mine = shingles(claim.text)
         alike = any(len(mine & s) > 0.5 * min(len(mine), len(s)) for s in (shingles(c.text) for c in chosen))
         crowded = authors[claim.number] and sum(authors[c.number] == authors[claim.number] for c in chosen) >= 2
-        weak = bool(chosen) and claim.score < chosen[0].score - 0.45
+        weak = bool(chosen) and claim.score < chosen[0].score - _WEAKER
         if not (alike or crowded or weak):
             chosen.append(claim)
         if len(chosen) == limit:

@@ -27,8 +27,11 @@ _HISTORY = 6
 def build(
     request: Request, question: Question, passages: tuple[Passage, ...], evidence: Evidence, voice: Voice
 ) -> Prompt:
-    """The prompt for an answer from posts: the fixed instruction, then the chosen sentences, then the question."""
-    by_number = {p.number: p for p in passages}
+    """The prompt for an answer from posts: the fixed instruction, then the chosen sentences, then the question.
+
+    Its passages are those of the chosen sentences: what a model has not seen it may not cite.
+    """
+    by_number = {p.number: p for p in passages if p.number in {c.number for c in evidence.chosen}}
     rows = "\n".join(_row(by_number[c.number], c.text) for c in evidence.chosen)
     asked = _one_line(question.text)[:500]
     spoken = _LANGUAGE.get(question.lang, question.lang)
@@ -40,7 +43,7 @@ def build(
                 f"Posts:\n{rows}\n\nQuestion: {asked}\nAnswer in {spoken}, at most {_lines(evidence)} lines.",
             ),
         ),
-        passages=passages,
+        passages=tuple(by_number.values()),
         claims=evidence.chosen,
         lang=question.lang,
         grammar=grammar(sorted({c.number for c in evidence.chosen}), _lines(evidence)),

@@ -8,9 +8,9 @@ from typing import Literal
 from voxpop.authorities import Authorities
 from voxpop.evidence import weigh
 from voxpop.messages import Passage, Request
-from voxpop.questions import Question, read
+from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
-from voxpop.text import fold, is_cjk, lexicon, names
+from voxpop.text import fold, is_cjk, names, numbers
 from voxpop.times import MICROS
 
 Kind = Literal["posts", "conversation", "general"]
@@ -18,6 +18,7 @@ Kind = Literal["posts", "conversation", "general"]
 _POOL = 50
 _LISTED = 20
 _MINUTE = 60 * MICROS
+_DAY = 24 * 60 * _MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ def plan(request: Request, now: int) -> Plan:
     question = read(request.question, tuple(asked[:-1]))
     flat = fold(request.question).strip()
     kind: Kind = "posts"
-    if _means("conversation", flat):
+    if means("conversation", flat):
         kind = "conversation"
-    elif _means("general", flat) and not names(request.question):
+    elif means("general", flat) and not names(request.question):
         kind = "general"
     return Plan(kind, question, _query(question, flat, request, now))
 
@@ -45,31 +46,38 @@ def plan(request: Request, now: int) -> Plan:
 def _query(question: Question, flat: str, request: Request, now: int) -> Query:
     bounds = request.bounds
     end = min(t for t in (request.as_of, bounds.until, now) if t is not None)
-    since = bounds.since if bounds.since is not None else _since(flat, end)
-    phrases = tuple(c.word for c in question.concepts if is_cjk(c.word))[:1]
+    since, until = _span(flat, end)
+    alone = tuple(c.word for c in question.concepts if is_cjk(c.word)) if len(question.concepts) == 1 else ()
     return Query(
         words=tuple(c.word for c in question.concepts),
-        phrases=phrases if len(question.concepts) == 1 else (),
-        handles=bounds.handles,
+        phrases=question.phrases or alone,
+        handles=bounds.handles or question.handles,
         lang=bounds.lang,
-        since=since,
-        until=end,
+        since=bounds.since if bounds.since is not None else since,
+        until=until,
         min_likes=bounds.min_likes,
         limit=_POOL,
     )
 
 
-def _means(intent: str, flat: str) -> bool:
-    return any(re.search(pattern, flat) for pattern in lexicon("intents")[intent])
+def _span(flat: str, end: int) -> tuple[int | None, int]:
+    """The time that a question bounds itself to, in UTC: `yesterday`, `since 20:00`, `in the last two hours`."""
+    kind, found = next(spans(flat), ("", None))
+    today = end - end % _DAY
+    if found is None:
+        return None, end
+    if kind == "yesterday":
+        return today - _DAY, today
+    if kind == "since":
+        begun = today + _clock(found) * _MINUTE
+        return begun if begun <= end else begun - _DAY, end
+    count = min(numbers(found[0]), default="1")
+    return end - int(float(count) * int(kind)) * _MINUTE, end
 
 
-def _since(flat: str, end: int) -> int | None:
-    for minutes, patterns in lexicon("spans").items():
-        for pattern in patterns:
-            if found := re.search(pattern, flat):
-                count = next((int(g) for g in found.groups() if g), 1)
-                return end - count * int(minutes) * _MINUTE
-    return None
+def _clock(found: re.Match[str]) -> int:
+    hour, minute, half = int(found[1]) % 24, int(found[2] or 0) % 60, found[3] or ""
+    return (hour % 12 + 12 if half.startswith("p") else hour) * 60 + minute
 
 
 async def retrieve(

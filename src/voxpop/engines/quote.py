@@ -8,7 +8,7 @@ from typing import Any
 
 from voxpop.engines import EngineInfo
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
-from voxpop.text import words
+from voxpop.text import unmarked, words
 
 _SAYS = {
     "en": ("{who} says: “{text}”", "{who}: “{text}”", "One post"),
@@ -41,8 +41,13 @@ class QuoteEngine:
 
 
 def quotation(claim: Claim, passage: Passage, lang: str) -> str:
-    """A claim in its author's name, in the language of the answer; the post's own words are left as they are."""
+    """A claim in its author's name, in the language of the answer; the post's words are left as they are.
+
+    Only what looks like a citation among them is defused. An unlisted account without a handle has no name: anybody
+    can call himself anything.
+    """
     attributed, stated, nameless = _SAYS.get(lang, _SAYS["en"])
     author = passage.post.author
-    who = f"@{author.handle}" if author.handle else author.name or nameless
-    return (stated if claim.standing == "stated" else attributed).format(who=who, text=claim.text)
+    name = author.name if passage.author_class != "unknown" else ""
+    who = f"@{author.handle}" if author.handle else name or nameless
+    return (stated if claim.standing == "stated" else attributed).format(who=who, text=unmarked(claim.text))
