@@ -53,8 +53,15 @@ def load(folder: Path | None = None) -> dict[str, Voice]:
     """The voices that ship with voxpop, then those of a user's folder (`*.md`), which may replace them."""
     shipped = [f for f in resources.files("voxpop").joinpath("voices").iterdir() if f.name.endswith(".md")]
     own = sorted(folder.glob("*.md")) if folder and folder.is_dir() else []
-    voices = [parse(f.name.removesuffix(".md"), f.read_text("utf-8")) for f in [*shipped, *own]]
+    voices = [parse(f.name.removesuffix(".md"), _read(f)) for f in [*shipped, *own]]
     return {v.name: v for v in sorted(voices, key=lambda v: v.name != "regular")}
+
+
+def _read(file: _Readable) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise VoxpopError(f"The voice file {file.name} is not UTF-8.", "Save it as UTF-8.") from error
 
 
 def parse(name: str, text: str) -> Voice:
@@ -70,6 +77,8 @@ def parse(name: str, text: str) -> Voice:
     if not isinstance(front, dict) or not body.strip():
         cure = "Begin the file with '---', a title, lines by language, '---', then the instruction."
         raise VoxpopError(f"The voice '{name}' has no front matter or no instruction.", cure)
+    if unknown := set(map(str, front)) - {"title", "lines"}:
+        raise VoxpopError(f"The voice '{name}' has an unknown field '{min(unknown)}'.", "Fields are: title, lines.")
     return Voice(name, str(front.get("title", name)), body.strip(), _lines(name, front.get("lines") or {}))
 
 
@@ -81,11 +90,20 @@ def choose(voices: Mapping[str, Voice], name: str) -> Voice:
 
 
 def _lines(name: str, raw: Any) -> dict[str, dict[str, tuple[str, ...]]]:
+    cure = "Write 'lines:', under it a language such as 'en:', under that 'situation: text' or a list of texts."
+    if not isinstance(raw, dict) or not all(isinstance(spoken, dict) for spoken in raw.values()):
+        raise VoxpopError(f"The lines of the voice '{name}' are not by language and situation.", cure)
     lines: dict[str, dict[str, tuple[str, ...]]] = {}
     for lang, spoken in raw.items():
-        unknown = set(spoken) - set(SITUATIONS)
-        if unknown:
-            cure = f"Situations are: {', '.join(SITUATIONS)}."
-            raise VoxpopError(f"The voice '{name}' has lines for an unknown situation '{min(unknown)}'.", cure)
-        lines[str(lang)] = {k: (v,) if isinstance(v, str) else tuple(map(str, v)) for k, v in spoken.items()}
+        if unknown := set(map(str, spoken)) - set(SITUATIONS):
+            known = f"Situations are: {', '.join(SITUATIONS)}."
+            raise VoxpopError(f"The voice '{name}' has lines for an unknown situation '{min(unknown)}'.", known)
+        lines[str(lang)] = {k: _choices(name, k, v, cure) for k, v in spoken.items()}
     return lines
+
+
+def _choices(name: str, situation: str, raw: Any, cure: str) -> tuple[str, ...]:
+    choices = (raw,) if isinstance(raw, str) else tuple(raw) if isinstance(raw, list) else (None,)
+    if not all(isinstance(c, str) for c in choices):
+        raise VoxpopError(f"The voice '{name}' has something else than text for '{situation}'.", cure)
+    return choices

@@ -43,11 +43,7 @@ class OpenAIEngine:
                     if r.status_code != httpx.codes.OK:
                         await self._refused(r)
                     async for line in r.aiter_lines():
-                        if (
-                            line.startswith("data:")
-                            and len(line) < _LONGEST_LINE
-                            and (delta := _delta(line[5:].strip()))
-                        ):
+                        if delta := _delta(line):
                             yield delta
             except httpx.HTTPError as error:
                 what = f"The engine at {self._url} did not answer: {type(error).__name__} {error}.".replace(
@@ -95,11 +91,15 @@ class OpenAIEngine:
         )
 
 
-def _delta(data: str) -> Delta | None:
-    if not data or data == "[DONE]":
+def _delta(line: str) -> Delta | None:
+    """A line of the stream as a delta, None where it carries none; raises VoxpopError where it tells a failure."""
+    data = line.removeprefix("data:").strip()
+    if not line.startswith("data:") or len(line) > _LONGEST_LINE or data in ("", "[DONE]"):
         return None
     try:
         chunk = orjson.loads(data)
+        if error := chunk.get("error"):
+            raise VoxpopError(f"The engine broke off: {str(error)[:300]}", "Look at its log.", code="engine_failed")
         choices = chunk.get("choices") or [{}]
         text = (choices[0].get("delta") or {}).get("content") or ""
         counts = chunk.get("usage")
