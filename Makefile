@@ -1,38 +1,47 @@
 PY ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 
 help:  ## Show this help
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2}'
 
-$(BIN)/voxpop: pyproject.toml
-	$(PY) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local]'
-
-$(BIN)/pytest: pyproject.toml
-	$(PY) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[local,test]'
-	@touch $(BIN)/voxpop $(BIN)/pytest
-
-run: $(BIN)/voxpop  ## Install what is missing, then start the page and the API on http://127.0.0.1:8080
+run: $(VENV)/run.done  ## Install what is missing, then start the page and the API on http://127.0.0.1:8080
 	$(BIN)/voxpop up
 
-test: $(BIN)/pytest  ## Lint, check types, run every test
+test: $(VENV)/test.done  ## Check style and types, run every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-lint: $(BIN)/pytest  ## Reformat and check style and types
+lint: $(VENV)/test.done  ## Reformat, mend what can be mended, check style and types
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
-bench: $(BIN)/pytest  ## Print every figure, one JSON line each
+bench: $(VENV)/bench.done  ## Print every figure, one JSON line each
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
-mutants: $(BIN)/pytest  ## Break each invariant on purpose and see a test fail
+mutants: $(VENV)/test.done  ## Break each invariant on purpose and see its test fail
 	$(BIN)/python tests/mutants/run.py
+
+# Each set of packages is installed once, and again when pyproject.toml changes: a second run needs no network.
+$(VENV)/run.done: pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[local]'
+	@touch $@
+
+$(VENV)/test.done: pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[local,test]'
+	@touch $@ $(VENV)/run.done
+
+$(VENV)/bench.done: pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[local,test,bench]'
+	@touch $@ $(VENV)/run.done $(VENV)/test.done
+
+$(BIN)/pip:
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "voxpop needs Python 3.11 or newer; $(PY) is $$($(PY) -V). Name another: make PY=python3.12"; exit 1; }
+	@$(PY) -m venv $(VENV) || { echo "$(PY) cannot make a virtual environment. On Debian: apt install python3-venv"; exit 1; }
 
 .PHONY: help run test lint bench mutants
 .DEFAULT_GOAL := help
