@@ -1,0 +1,88 @@
+"""Write docs/cli.md from the commands' help and the table of docs/configuration.md from the settings; nothing else.
+
+Run it as `python -m voxpop.docs` in the repository; a test says when a page is behind.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voxpop.cli import program
+from voxpop.config import settings
+
+_CLI = """# Commands
+
+This page is written by `python -m voxpop.docs` from the commands' own help.
+
+Every command takes `-h` and `--help`. With `--json` a failure is `{"error": {"message", "cure", "code"}}` on the
+standard output; without it, one line on the standard error. Exit codes: 0 done, 1 failed, 2 asked wrongly,
+130 interrupted.
+"""
+_BEGIN, _END = "<!-- settings: written by python -m voxpop.docs -->", "<!-- end of settings -->"
+_SHOWN = 3
+
+
+def commands_page() -> str:
+    """docs/cli.md."""
+    return "\n".join([_CLI, *_sections(program(), "voxpop", None)])
+
+
+def settings_page(page: str) -> str:
+    """docs/configuration.md with its table written anew; raises ValueError where the marks are missing."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"The page lacks '{_BEGIN}' or '{_END}'.")
+    return f"{before}{_BEGIN}\n\n{_table()}\n\n{_END}{after}"
+
+
+def _sections(command: click.Command, name: str, above: click.Context | None) -> Iterator[str]:
+    context = click.Context(command, info_name=name.rpartition(" ")[2], parent=above)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    text, _, example = (command.help or "").partition("Example: ")
+    yield f"## {name}\n\n```\n{usage}\n```\n\n{' '.join(text.split())}\n"
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    rows = [r for o in options if (r := o.get_help_record(context))]
+    if rows:
+        cells = "\n".join(f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in rows)
+        yield f"| option | meaning |\n|---|---|\n{cells}\n"
+    if example:
+        yield f"For example:\n\n```\n{example.strip()}\n```\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            if found := command.get_command(context, inner):
+                yield from _sections(found, f"{name} {inner}", context)
+
+
+def _table() -> str:
+    rows = [f"| `{name}` | `{env}` | {_default(value)} | {_cell(doc)} |" for name, env, value, doc in settings()]
+    head = "| setting | environment variable | default | meaning |\n|---|---|---|---|\n"
+    return head + "\n".join(rows)
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, tuple):
+        if len(value) > _SHOWN:
+            return f"{len(value)} entries"
+        value = ",".join(value)
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{value}`" if value not in ("", ()) else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main(folder: Path) -> None:
+    """Write both pages in the folder of the docs."""
+    (folder / "cli.md").write_text(commands_page(), "utf-8")
+    page = folder / "configuration.md"
+    page.write_text(settings_page(page.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
