@@ -42,11 +42,11 @@ def voxpop(*arguments: str, timeout: float = 30, **extra: str) -> "subprocess.Co
 class Program:
     """`voxpop` with a command that does not end by itself; what it says is in a file."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, **extra: str) -> None:
         self.log = log
         with log.open("wb") as file:
             command = [sys.executable, "-m", "voxpop.cli", *arguments]
-            self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment())
+            self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment(**extra))
 
     @property
     def said(self) -> str:
