@@ -24,7 +24,16 @@ from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.evidence import sign
-from voxpop.messages import AnswerEvent, Citation, Done, Message, Passage, Request, Text, Withheld
+from voxpop.messages import (
+    AnswerEvent,
+    Citation,
+    Done,
+    Message,
+    Passage,
+    Request,
+    Text,
+    Withheld,
+)
 from voxpop.posts import AccountGone, Delete, Event, Renamed, Upsert
 from voxpop.questions import declares
 from voxpop.simulator import world

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from voxpop import prompt as prompts
 from voxpop.authorities import Authorities
+from voxpop.drafts import Draft, Lines, Unmarked
 from voxpop.engines import Engine
 from voxpop.engines.quote import quotation
 from voxpop.errors import VoxpopError
@@ -32,7 +33,7 @@ from voxpop.messages import (
 from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
 from voxpop.times import MICROS
-from voxpop.verification import Draft, Lines, Unmarked, adds_nothing, verify
+from voxpop.verification import adds_nothing, verify
 from voxpop.voices import Voice, choose
 
 _STALE = 24 * 3600 * MICROS

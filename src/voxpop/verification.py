@@ -8,14 +8,14 @@ sufficient: see docs/verification.md.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
+from voxpop.drafts import Draft
 from voxpop.evidence import Evidence, is_statement, opposed, settles, sign, unsure
 from voxpop.messages import Claim, Passage
 from voxpop.text import (
-    ABBREVIATION,
     HANDLE,
-    MARK,
     bare,
     dates,
     family,
@@ -32,27 +32,15 @@ from voxpop.text import (
     words,
 )
 
-_SLOT = "\ue000"
-_MOVED = re.compile(rf"([.!?…。！？]+[\"”’»」)]*)((?:\s*{_SLOT})+)")
-_CUT = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’»)]))\s+|(?<=[。！？])(?![」』）])")
-_BULLET = re.compile(r"\s*(?:[-*•–]\s+)*")
 _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
-_MARK_BEGUN = re.compile(r"[\[［【〔][\s\d,;、]{0,40}")
-_PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("„", "“"))
 _SINGLE = re.compile(r"(?<!\w)[‘']([^‘’']{8,})[’'](?!\w)")
 _UNIT = re.compile(r"(\d)\s*(%|percent|per cent|pour cent|prozent|por ciento|million|billion|thousand|[€$£])", re.I)
+_GLUED = re.compile(r"(?<!\w)(\d+)(?=[^\W\d_])")
 _PERCENT = frozenset({"percent", "per cent", "pour cent", "prozent", "por ciento"})
 _COUNT = re.compile(r"(?P<number>(?<![\w.,])\d+(?:[.,]\d+)*)|(?P<name>[A-ZÀ-Þ][\w’-]+)|(?P<word>\w+)")
-_SHARE, _SHARE_ABROAD = 0.6, 0.5
+_SCORED = re.compile(r"\d+ ?[-–] ?\d+")
+_SHARE, _SHARE_ABROAD = 0.7, 0.5
 _REACH = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A sentence as an engine wrote it, its `[n]` markers taken out and read."""
-
-    text: str
-    citations: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,86 +49,6 @@ class Verdict:
 
     shown: bool
     reason: str = ""
-
-
-class Lines:
-    """Cut an engine's stream into drafts as its lines end; a marker is read, never passed on as text."""
-
-    def __init__(self) -> None:
-        self._rest = ""
-
-    def feed(self, text: str) -> Iterator[Draft]:
-        """The drafts of the lines that `text` completes."""
-        *whole, self._rest = (self._rest + text).split("\n")
-        for line in whole:
-            yield from read_line(line)
-
-    def end(self) -> Iterator[Draft]:
-        """What is left when the stream has ended."""
-        rest, self._rest = self._rest, ""
-        yield from read_line(rest)
-
-
-class Unmarked:
-    """A stream of text in which nothing may look like a citation; a mark that is cut in two is held back."""
-
-    def __init__(self) -> None:
-        self._rest = ""
-
-    def feed(self, text: str) -> str:
-        """What may be shown by now."""
-        text = self._rest + text
-        opened = max(text.rfind(mark) for mark in "[［【〔")
-        cut = opened if opened >= 0 and _MARK_BEGUN.fullmatch(text, opened) else len(text)
-        self._rest = text[cut:]
-        return unmarked(text[:cut])
-
-    def end(self) -> str:
-        """What was held back when the stream has ended."""
-        rest, self._rest = self._rest, ""
-        return unmarked(rest)
-
-
-def read_line(line: str) -> list[Draft]:
-    """The sentences of a line; one without a marker is held to those of the next, or of the last."""
-    line = line.replace(_SLOT, " ")
-    cited = [tuple(int(n) for n in re.findall(r"\d+", mark)) for mark in MARK.findall(line)]
-    pieces = _pieces(_MOVED.sub(r"\2\1", _BULLET.sub("", MARK.sub(_SLOT, line), count=1)))
-    drafts: list[Draft] = []
-    waiting = iter(cited)
-    for piece in pieces:
-        citations = tuple(dict.fromkeys(n for _ in range(piece.count(_SLOT)) for n in next(waiting)))
-        text = re.sub(rf"\s*{_SLOT}\s*(?=\w|[.,]\d)", " ", piece)
-        text = re.sub(rf"\s*{_SLOT}", "", text).strip()
-        if words(text):
-            drafts.append(Draft(text, citations))
-    return _held(drafts)
-
-
-def _pieces(line: str) -> list[str]:
-    """A line cut at its sentences' ends, but not inside a quotation."""
-    out, begin = [], 0
-    for cut in _CUT.finditer(line):
-        piece = line[begin : cut.start()]
-        if not (_is_open(piece) or ABBREVIATION.search(piece)):
-            out.append(piece)
-            begin = cut.end()
-    return [*out, line[begin:]]
-
-
-def _is_open(text: str) -> bool:
-    if "„" in text:
-        return text.count("„") > text.count("“")
-    return text.count('"') % 2 == 1 or any(text.count(a) > text.count(b) for a, b in _PAIRS[:3])
-
-
-def _held(drafts: list[Draft]) -> list[Draft]:
-    for order in (range(len(drafts) - 2, -1, -1), range(1, len(drafts))):
-        for i in order:
-            if not drafts[i].citations:
-                neighbour = drafts[i + 1 if order.step < 0 else i - 1]
-                drafts[i] = Draft(drafts[i].text, neighbour.citations)
-    return drafts
 
 
 def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) -> Verdict:
@@ -200,7 +108,7 @@ def _only_names_author(frame: str, passage: Passage) -> bool:
     rest, named = _known_as(passage).subn(" ", fold(frame))
     rest = sign("says").sub(" ", rest)
     spare = sign("negation").search(rest) or numbers(rest)
-    return bool(named) and not spare and any(not keywords(rest, lang) for lang in lexicon("function_words"))
+    return bool(named) and not spare and _is_grammar(rest)
 
 
 def _known_as(passage: Passage) -> re.Pattern[str]:
@@ -241,6 +149,8 @@ def _figures_occur(text: str, cited: Sequence[Passage]) -> str:
         return f"the date '{min(missing)}' is in no cited post"
     if missing := _measured(text) - _measured(source):
         return f"'{min(missing)}' is in no cited post"
+    if missing := set(_GLUED.findall(text)) - set(re.findall(r"\d+", source)):
+        return f"the number {min(missing)} is in no cited post"
     return ""
 
 
@@ -269,8 +179,13 @@ def _opening(text: str) -> set[str]:
     """The first word of a sentence, which a capital does not tell from a name; a plain word of grammar is none."""
     first = re.match(r"\W*([A-ZÀ-Þ][\w’'-]*)", HANDLE.sub(" ", text))
     word = re.sub(r"['’]s$", "", first[1]) if first else ""
-    plain = any(not keywords(word, lang) for lang in lexicon("function_words"))
-    return set() if plain or sign("nameless").fullmatch(fold(word)) else {fold(word)}
+    spoken = sign("says").match(fold(text)) or sign("nameless").fullmatch(fold(word))
+    return set() if spoken or _is_grammar(word) else {fold(word)}
+
+
+def _is_grammar(text: str) -> bool:
+    """Whether a text holds only function words, of one language or another."""
+    return any(not keywords(text, lang) for lang in lexicon("function_words"))
 
 
 def _quotations_occur(text: str, cited: Sequence[Passage]) -> str:
@@ -285,27 +200,27 @@ def _counts_their_own(text: str, cited: Sequence[Passage]) -> str:
     """In a list of names with numbers, a number stays with its name."""
     held: dict[str, set[str]] = {}
     for passage in cited:
-        for name, count in _counts(_said(passage), 1):
+        for name, count in _counts(_said(passage), 2):
             held.setdefault(name, set()).add(count)
     for name, count in _counts(text, _REACH):
         others = [other for other, counts in held.items() if count in counts and other != name]
-        if count not in held.get(name, set()) and (others or name in held):
+        if name in held and count not in held[name] and others:
             return f"the number {count} is not said of '{name}'"
     return ""
 
 
 def _counts(text: str, reach: int) -> Iterator[tuple[str, str]]:
-    """A name and each number that follows it within `reach` words, or follows such a number."""
-    for sentence in sentences(text):
+    """A name and the number within `reach` words after it, with those that follow that number at once."""
+    for sentence in sentences(_SCORED.sub(" ", text)):
         name, gap = "", 0
         for token in _COUNT.finditer(sentence):
-            if token["name"]:
-                name, gap = fold(token["name"]), 0
-            elif token["number"] and name and gap <= reach - 1:
-                yield name, min(numbers(token["number"]))
-                gap = 0
+            if token["name"] and not _is_grammar(token["name"]):
+                name, gap = fold(token["name"]), reach
+            elif token["number"] and name and gap > 0:
+                yield name, min(numbers(token["number"]), default=token["number"])
+                gap = 1
             else:
-                gap += 1
+                gap -= 1
 
 
 # -- what it may say --------------------------------------------------------------------------------------------
@@ -333,27 +248,53 @@ def _speaks_of(text: str, cited: Sequence[Passage]) -> str:
 
 
 def _says_no_opposite(text: str, cited: Sequence[Passage]) -> str:
-    near = [_supports(text, p) for p in cited]
-    if not any(is_statement(s) for p in cited for s in sentences(_said(p))):
+    said = [s for p in cited for s in sentences(_said(p))]
+    if not any(is_statement(s) for s in said):
         return "the cited post only asks"
-    if bool(sign("negation").search(fold(text))) not in {bool(sign("negation").search(fold(s))) for s in near}:
-        return "a negation was added or lost"
-    if all(_denied(s) & _figures(text) != _denied(text) for s in near):
-        return "another number is denied"
-    if word := next((w for s in near if (w := opposed(text, s))), ""):
+    mine, theirs, nearest = (_Denials.of(s) for s in ([text], said, [_supports(text, p) for p in cited]))
+    affirmed = nearest.affirmed - nearest.near
+    if mine.count > theirs.count or any(w in affirmed or not family(w) & theirs.near for w in mine.denied):
+        return "a negation was added"
+    if mine.doubled > theirs.doubled:
+        return "a negation was doubled"
+    if (theirs.denied - theirs.affirmed - mine.near) & mine.affirmed:
+        return "a negation was lost"
+    if word := next((w for p in cited if (w := opposed(text, _supports(text, p)))), ""):
         return f"'{word}' is the opposite of what the cited post says"
     return ""
 
 
-def _figures(text: str) -> set[str]:
-    return numbers(HANDLE.sub(" ", text))
+@dataclass(frozen=True, slots=True)
+class _Denials:
+    """What sentences deny: `denied` is the first word of meaning after each negation, `near` those around it.
+
+    `doubled` counts negations of the same word, one upon the other.
+    """
+
+    count: int
+    doubled: int
+    denied: frozenset[str]
+    near: frozenset[str]
+    affirmed: frozenset[str]
+
+    @classmethod
+    def of(cls, said: Sequence[str]) -> "_Denials":
+        count, doubled, denied, near, affirmed = 0, 0, set[str](), set[str](), set[str]()
+        for sentence in said:
+            terms = words(HANDLE.sub(" ", sentence))
+            marks = [i for i, w in enumerate(terms) if w != "ne" and sign("negation").fullmatch(w)]
+            targets = [next((w for w in terms[i + 1 :] if w in _meant(sentence)), "") for i in marks]
+            first = set(targets) - {""}
+            count, doubled = count + len(marks), doubled + len(marks) - len(set(targets))
+            denied |= first
+            near |= {w for i in marks for w in terms[max(0, i - 1) : i + 4]} | first
+            affirmed |= set(terms) - first
+        return cls(count, doubled, frozenset(denied), frozenset(near), frozenset(affirmed))
 
 
-def _denied(text: str) -> set[str]:
-    """The numbers that come within two words after a negation."""
-    flat = fold(text)
-    after = (flat[m.end() :].split()[:2] for m in sign("negation").finditer(flat))
-    return {n for near in after for n in numbers(" ".join(near))}
+@lru_cache(maxsize=256)
+def _meant(sentence: str) -> frozenset[str]:
+    return frozenset(w for w in keywords(sentence, language(sentence)) if not sign("negation").fullmatch(w))
 
 
 def _no_firmer(text: str, cited: Sequence[Passage]) -> str:
@@ -361,16 +302,16 @@ def _no_firmer(text: str, cited: Sequence[Passage]) -> str:
     hedged = all(sign("hedge").search(fold(_said(p))) for p in cited)
     if hedged and not (sign("hedge").search(flat) or sign("says").search(flat)):
         return "the cited posts are not as sure"
-    if settles(text) and all(unsure(_supports(text, p)) for p in cited) and not unsure(text):
+    if settles(text) and not unsure(text) and all(unsure(_supports(text, p)) for p in cited):
         return "the cited posts only suppose it"
     return ""
 
 
 def _settles_nothing(text: str, cited: Sequence[Passage]) -> str:
     """A result in no one's name needs an authority that tells it."""
-    if not settles(text) or any(_in_their_name(text, p) for p in cited):
+    if not settles(text) or unsure(text) or any(_in_their_name(text, p) for p in cited):
         return ""
-    if any(p.author_class == "authority" and settles(_said(p)) for p in cited):
+    if any(settles(s) for p in cited if p.author_class == "authority" for s in sentences(_said(p))):
         return ""
     return "states as settled what no listed authority declares"
 
