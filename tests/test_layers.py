@@ -12,7 +12,7 @@ posts text
 messages questions voices
 authorities
 sources store engines models
-evidence
+evidence drafts
 ingest retrieval prompt verification
 assistant
 config
