@@ -73,7 +73,7 @@ def opened(browser: Any) -> Iterator[Any]:
 
 def shot(page: Any, name: str) -> None:
     if SHOTS:
-        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
+        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), animations="disabled")
 
 
 def test_an_example_is_answered_with_posts_that_open(opened: Any, up: Up) -> None:

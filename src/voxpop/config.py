@@ -3,20 +3,22 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from voxpop.errors import UsageError
 
 
-def _setting(default: Any, doc: str) -> Any:
+def _setting(default: Any, doc: str, low: float = 0, high: float = 1e9) -> Any:
+    """A setting; a number must lie from `low` to `high`."""
+    known = {"doc": doc, "low": low, "high": high}
     if isinstance(default, list | tuple):
-        return field(default_factory=lambda: tuple(default), metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+        return field(default_factory=lambda: tuple(default), metadata=known)
+    return field(default=default, metadata=known)
 
 
 def _listed(name: str) -> tuple[str, ...]:
@@ -26,13 +28,13 @@ def _listed(name: str) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class Server:
     host: str = _setting("127.0.0.1", "Address to listen on. Without accounts only loopback is accepted.")
-    port: int = _setting(8080, "Port of the page and the API.")
+    port: int = _setting(8080, "Port of the page and the API; 0 takes a free one.", high=65535)
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
     data: str = _setting("", "Folder of posts, index and models. Empty: `voxpop` in the user's data folder.")
-    commit_s: float = _setting(0.5, "Seconds between the index's commits; posts are searchable before them.")
+    commit_s: float = _setting(0.5, "Seconds between the index's commits; posts are searchable before them.", 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Sources:
     zstd_dictionary: str = _setting(
         "", "Path of Jetstream's zstd dictionary; with it the stream is asked for compressed."
     )
-    probe_s: float = _setting(5.0, "How long `auto` waits for Bluesky before it plays the simulated stream.")
+    probe_s: float = _setting(5.0, "How long `auto` waits for Bluesky before it plays the simulated stream.", 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,31 +147,34 @@ def _with(config: Config, section: str, key: str, value: Any) -> Config:
             f"Unknown setting '{section}.{key}'.", _nearest(f"{section}.{key}"), code="unknown_setting"
         )
     typed = _typed(f"{section}.{key}", known[key].type, value)
+    if isinstance(typed, int | float):
+        low, high = known[key].metadata["low"], known[key].metadata["high"]
+        if not low <= typed <= high:
+            cure = f"Give a number from {low:g} to {high:g}."
+            raise UsageError(f"The setting '{section}.{key}' cannot be {value!r}.", cure)
     return replace(config, **{section: replace(getattr(config, section), **{key: typed})})
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
-    try:
-        if get_origin(kind) is tuple:
-            items = value.split(",") if isinstance(value, str) else value
-            return tuple(str(i).strip() for i in items if str(i).strip())
-        if kind is bool:
-            return (
-                value
-                if isinstance(value, bool)
-                else {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-            )
-        if kind in (int, float) and not isinstance(value, bool):
-            return kind(value)
-        if kind is str and isinstance(value, str):
-            return value
-    except (TypeError, ValueError, KeyError, AttributeError):
-        pass
-    wanted = (
-        " or ".join(t.__name__ for t in get_args(kind))
-        if isinstance(kind, UnionType)
-        else getattr(kind, "__name__", "list")
-    )
+    wanted = "list" if get_origin(kind) is tuple else kind.__name__
+    with suppress(ValueError, KeyError):
+        match wanted, value:
+            case "list", str():
+                return tuple(item.strip() for item in value.split(",") if item.strip())
+            case "list", list():
+                return tuple(str(item).strip() for item in value if str(item).strip())
+            case "str", str():
+                return value
+            case "bool", bool():
+                return value
+            case "bool", str():
+                return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+            case (("int" | "float"), bool()):
+                pass
+            case "int", int() | str():
+                return int(value)
+            case "float", int() | float() | str():
+                return float(value)
     raise UsageError(f"The setting '{name}' cannot be {value!r}.", f"Give a value of type {wanted}.")
 
 
