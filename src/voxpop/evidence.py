@@ -116,6 +116,13 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
     return Evidence(chosen, replaced, tuple(judged), question.asks == "how_many" and _differ(chosen, question))
 
 
+def worth(question: Question, passages: Sequence[Passage]) -> dict[int, float]:
+    """Of each passage's number the score of its best sentence, however old; a passage without one is left out."""
+    posts = {p.post.id: p.post for p in passages}
+    scores = {p.number: [c.score for c in _claims(question, p, posts, p.post.witnessed_at)] for p in passages}
+    return {number: max(found) for number, found in scores.items() if found}
+
+
 def _without_lone_calls(claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
     """Unlisted accounts that call a result count only where no listed one speaks, and only when two do."""
     listed = any(passages[c.number].author_class != "unknown" for c in claims)
@@ -249,12 +256,13 @@ def _standing(question: Question, passage: Passage) -> Standing:
 
 
 def _supersede(question: Question, claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
-    by: dict[int, int] = {}
-    for i, j in combinations(range(len(claims)), 2):
-        a, b = (i, j) if _when(claims[i], passages) <= _when(claims[j], passages) else (j, i)
-        if claims[a].number != claims[b].number and _replaces(question, claims[b], claims[a], passages):
-            by[a] = claims[b].number
-    return [replace(c, standing="superseded", by=by[i]) if i in by else c for i, c in enumerate(claims)]
+    """Claims that a later one replaces are marked so, with the number of the latest that does."""
+    order = sorted(claims, key=lambda c: (_when(c, passages), c.number, c.text))
+    by: dict[Claim, int] = {}
+    for earlier, later in combinations(order, 2):
+        if earlier.number != later.number and _replaces(question, later, earlier, passages):
+            by[earlier] = later.number
+    return [replace(c, standing="superseded", by=by[c]) if c in by else c for c in claims]
 
 
 def _when(claim: Claim, passages: dict[int, Passage]) -> int:

@@ -82,7 +82,7 @@ class Question:
         if self.about_result:
             if not declares(terms):
                 return False
-            topics = [c for c in topics if not c.kin & family("won")]
+            topics = [c for c in topics if c.word not in result_words()]
         if not self.concepts:
             return bool(self.handles)
         return all(_share(part, terms) >= 0.5 for part in (topics, named) if part)

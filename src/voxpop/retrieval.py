@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from voxpop.authorities import Authorities
-from voxpop.evidence import weigh
+from voxpop.evidence import worth
 from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
@@ -99,7 +99,8 @@ async def retrieve(
 
 def _kin(question: Question) -> tuple[str, ...]:
     known = ("identified", "named") if question.asks == "who" else ()
-    return tuple(dict.fromkeys([*(k for c in question.concepts for k in sorted(c.kin)), *known]))
+    kin = (k for c in question.concepts for k in sorted(c.kin))
+    return tuple(dict.fromkeys([*kin, *sorted(question.counted), *known]))
 
 
 def _scaled(hits: list[Hit]) -> list[Hit]:
@@ -110,14 +111,9 @@ def _scaled(hits: list[Hit]) -> list[Hit]:
 def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limit: int) -> list[Passage]:
     """Order hits by how they cover the question and who speaks, and number them; pure."""
     passages = [
-        Passage(0, h.post, h.score, h.duplicates, h.independent_authors, authorities.classify(h.post.author))
-        for h in hits
+        Passage(i, h.post, h.score, h.duplicates, h.independent_authors, authorities.classify(h.post.author))
+        for i, h in enumerate(hits, 1)
     ]
-    passages.sort(key=lambda p: -_worth(question, p))
+    scores = worth(question, passages)
+    passages.sort(key=lambda p: -(p.score + scores.get(p.number, -1.0)))
     return [replace(p, number=i) for i, p in enumerate(passages[:limit], 1)]
-
-
-def _worth(question: Question, passage: Passage) -> float:
-    post = passage.post
-    claims = weigh(question, [replace(passage, number=1)], post.witnessed_at).judged
-    return passage.score + (claims[0].score if claims else -1.0)

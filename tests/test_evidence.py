@@ -1,0 +1,211 @@
+"""Evidence: which sentences of posts answer, in which order, and what a later post replaced."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voxpop.evidence import Evidence, answers, is_statement, numbered, opposed, settles, unsure, weigh
+from voxpop.messages import AuthorClass, Claim, Passage
+from voxpop.posts import Author, Post
+from voxpop.questions import read
+from voxpop.times import MICROS
+
+MINUTE = 60 * MICROS
+NOW = 600 * MINUTE
+CLASSES: dict[str, AuthorClass] = {"board": "authority", "press": "press"}
+
+
+def passage(number: int, who: str, text: str, minute: int = 500, **more: str) -> Passage:
+    at = minute * MINUTE
+    post = Post(f"at://{number}", "test", Author(f"did:{who}", f"{who}.example", who), text, at, at, **more)
+    return Passage(number, post, author_class=CLASSES.get(who, "unknown"))
+
+
+def weighed(question: str, *passages: Passage, limit: int = 3) -> Evidence:
+    return weigh(read(question), passages, NOW, limit)
+
+
+def texts(evidence: Evidence) -> list[str]:
+    return [c.text for c in evidence.chosen]
+
+
+def test_a_correction_replaces_what_its_author_said() -> None:
+    found = weighed(
+        "How many votes did Dreyl get in Hallovar?",
+        passage(1, "board", "Hallovar: Dreyl 312,540 votes.", 500),
+        passage(2, "board", "CORRECTION for Hallovar: Dreyl has 321,540 votes, not 312,540.", 520),
+    )
+    assert texts(found) == ["CORRECTION for Hallovar: Dreyl has 321,540 votes, not 312,540."]
+    assert [(c.text, c.standing, c.by) for c in found.superseded] == [("Hallovar: Dreyl 312,540 votes.", "superseded", 2)]
+
+
+def test_an_authority_that_denies_replaces_a_rumour() -> None:
+    found = weighed(
+        "Did a ballot box burn in Dornick?",
+        passage(1, "ann", "A ballot box burned in Dornick at the mill.", 500),
+        passage(2, "board", "Dornick: no ballot box burned at the mill.", 520),
+    )
+    assert [(c.number, c.standing) for c in found.chosen] == [(2, "stated")]
+    assert [c.by for c in found.superseded] == [2]
+
+
+def test_a_stranger_replaces_nobody() -> None:
+    found = weighed(
+        "Did a ballot box burn in Dornick?",
+        passage(1, "board", "A ballot box burned in Dornick.", 500),
+        passage(2, "ann", "CORRECTION: no ballot box burned in Dornick.", 520),
+    )
+    assert not found.superseded
+    assert found.chosen[0].number == 1
+
+
+def test_an_earlier_correction_replaces_nothing_later() -> None:
+    found = weighed(
+        "Is the tram strike over?",
+        passage(1, "ann", "Correction: the tram strike is not over.", 500),
+        passage(2, "ann", "The tram strike is over.", 520),
+    )
+    assert "The tram strike is over." in texts(found)
+
+
+def test_the_same_author_counts_on() -> None:
+    found = weighed(
+        "How many people were hurt in Oss?",
+        passage(1, "ann", "Three people hurt in Oss.", 500),
+        passage(2, "ann", "Now five people hurt in Oss, says the clinic.", 520),
+    )
+    assert texts(found) == ["Now five people hurt in Oss, says the clinic."]
+
+
+def test_a_crowd_cannot_call_a_result_where_a_listed_account_speaks() -> None:
+    rumours = [passage(n, f"fan{n}", f"Beek has won the election, {n}0 % in my street!", 500 + n) for n in (1, 2, 3)]
+    official = passage(9, "board", "The board has declared no winner of the election.", 400)
+    found = weighed("Who won the election?", *rumours, official)
+    assert texts(found) == ["The board has declared no winner of the election."] or not found.chosen
+    assert not any("Beek" in text for text in texts(found))
+
+
+def test_a_lone_voice_does_not_call_a_result_but_several_are_quoted_as_theirs() -> None:
+    one = passage(1, "ann", "Beek has won the election, says my uncle.", 500)
+    two = passage(2, "bob", "Celebrating: Tom Beek won the election in Oss tonight.", 501)
+    assert not weighed("Who won the election?", one).chosen
+    both = weighed("Who won the election?", one, two)
+    assert {c.standing for c in both.chosen} == {"attributed"}
+
+
+@pytest.mark.parametrize("who", ["press", "ann"])
+def test_nobody_but_an_authority_states_who_won(who: str) -> None:
+    told = weighed("Who won the election in Oss?", passage(1, who, "Mara Lind has won the election in Oss.", 500))
+    assert all(c.standing == "attributed" for c in told.chosen)
+    declared = weighed("Who won the election in Oss?", passage(1, "board", "Mara Lind has won the election in Oss."))
+    assert [c.standing for c in declared.chosen] == ["stated"]
+
+
+def test_a_projection_and_another_race_are_no_result() -> None:
+    assert not weighed("Who won the election in Oss?", passage(1, "press", "We project that Beek wins the election in Oss.")).chosen
+    other = passage(1, "board", "DECLARED: the Pell region. Beek 60 %, Lind 40 %.")
+    assert not weighed("Who won the election?", other).chosen
+    region = weighed("Who won the Pell region?", other)
+    assert texts(region) == ["DECLARED: the Pell region. Beek 60 %, Lind 40 %."]
+
+
+def test_no_passage_no_claim() -> None:
+    assert weighed("Who won?") == Evidence()
+    assert not weighed("What is the price of bread in Oss?", passage(1, "board", "Lind is mayor of Oss.")).chosen
+
+
+def test_a_reply_speaks_of_what_it_answers() -> None:
+    asked = passage(1, "ann", "Is the bridge in Oss open?", 590)
+    answer = passage(2, "bob", "Yes, they opened it again an hour ago.", 595, reply_to="at://1")
+    assert not weighed("Is the bridge in Oss open?", answer).chosen
+    assert texts(weighed("Is the bridge in Oss open?", asked, answer)) == ["Yes, they opened it again an hour ago."]
+
+
+def test_disagreement_on_a_number_is_told() -> None:
+    found = weighed(
+        "How many people were hurt in Oss?",
+        passage(1, "ann", "Three people hurt in Oss."),
+        passage(2, "bob", "Clinic: 7 people were hurt in the Oss fire."),
+    )
+    assert found.disagree
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "holds"),
+    [
+        ("How many gunmen?", "30 shots were fired", False),
+        ("How many gunmen?", "Police speak of two gunmen", True),
+        ("How many stations stay open until 20:00?", "Stations are open until 19:00", False),
+        ("What was the score of Rovers against Town?", "Rovers 2-1 Town", True),
+        ("What was the score of Rovers against Town?", "FULL TIME: Oss Rovers 2, Town 1", True),
+        ("What was the score of Rovers against Town?", "Rovers play Town at 19:00", False),
+        ("By how many votes did Lind win?", "Lind won with 31,200 votes", False),
+        ("By how many votes did Lind win?", "Margin: 1,204 votes", True),
+        ("When does it open?", "It opens at 9:00", True),
+        ("When does it open?", "It opens soon", False),
+        ("Why is the tram late?", "The tram is late because of a strike", True),
+        ("Why is the tram late?", "The tram is late", False),
+        ("Where is the fire?", "The fire is in Oss", True),
+        ("Where is the fire?", "The fire is big", False),
+        ("Who is the suspect?", "The suspect was named as Jan Holt", True),
+        ("Who is the suspect?", "The suspect was seen", False),
+        ("Who won the race?", "Jan Holt won the race", True),
+        ("Who won the race?", "If Jan Holt wins the race", False),
+        ("Who won the race?", "We expect Jan Holt wins the race", False),
+    ],
+)
+def test_answers(question: str, sentence: str, holds: bool) -> None:
+    assert answers(read(question), sentence) is holds
+
+
+def test_signs() -> None:
+    assert settles("Lind is elected")
+    assert settles("Two people died")
+    assert not settles("Lind is not elected")
+    assert not settles("Lind votes")
+    assert unsure("Lind may win")
+    assert not unsure("Lind wins")
+    assert opposed("The bridge is open", "The bridge is closed") == "open"
+    assert not opposed("The bridge is open", "The bridge, closed at noon, is open")
+    assert not is_statement("Is the bridge open?")
+    assert not is_statement("#Oss")
+    assert is_statement("The bridge is open")
+
+
+POOL = [
+    passage(1, "board", "Partial count, 40 % of stations: Beek 50.1 %, Lind 49.9 %.", 500),
+    passage(2, "board", "Partial count, 60 % of stations: Lind 50.5 %, Beek 49.5 %.", 530),
+    passage(3, "press", "Lind leads the count for the first time.", 531),
+    passage(4, "ann", "Beek leads the count! I counted it myself.", 532),
+    passage(5, "bob", "Hearing that the count is stopped, not confirmed.", 533),
+    passage(6, "board", "The count is not stopped.", 540),
+]
+
+
+@settings(max_examples=60)
+@given(st.permutations(POOL), st.sampled_from(["Who leads the count?", "Is the count stopped?", "How many stations?"]))
+def test_weigh_does_not_depend_on_the_order_of_passages(mixed: list[Passage], question: str) -> None:
+    asked = read(question)
+    first = weigh(asked, POOL, NOW)
+    before = list(mixed)
+    assert weigh(asked, mixed, NOW) == first == weigh(asked, mixed, NOW)
+    assert mixed == before
+
+
+@settings(max_examples=60)
+@given(st.permutations(POOL), st.lists(st.integers(1, 6), max_size=3))
+def test_numbered_is_a_bijection(passages: list[Passage], chosen: list[int]) -> None:
+    claims = tuple(Claim(n, f"text {n}", "stated") for n in chosen)
+    replaced = tuple(Claim(n, f"old {n}", "superseded", by=7 - n) for n in (1, 2))
+    moved, evidence = numbered(passages, Evidence(claims, replaced, claims))
+    assert [p.number for p in moved] == list(range(1, 7))
+    assert {p.post.id for p in moved} == {p.post.id for p in passages}
+    old = {p.number: p.post.id for p in passages}
+    new = {p.number: p.post.id for p in moved}
+    assert [new[c.number] for c in evidence.chosen] == [old[n] for n in chosen]
+    assert [new[c.by or 0] for c in evidence.superseded] == [old[7 - n] for n in (1, 2)]
+    assert [c.number for c in evidence.chosen] == [list(dict.fromkeys(chosen)).index(n) + 1 for n in chosen]
+    assert evidence.judged == evidence.chosen
+    assert all(replace(c, number=0) == replace(o, number=0) for c, o in zip(evidence.chosen, claims, strict=True))
