@@ -290,7 +290,7 @@ async def test_only_loopbacks_own_names_are_served(served: Serve) -> None:
 async def test_another_sites_page_is_refused(served: Serve) -> None:
     async with served(Running()) as url, client(url) as http:
         for site in ("cross-site", "same-site"):
-            for path in ("/api/live", "/v1/models", "/api/status"):
+            for path in ("/v1/models", "/api/status", "/api/live"):
                 response = await http.get(path, headers={"sec-fetch-site": site})
                 assert (response.status_code, response.json()["error"]["code"]) == (403, "wrong_site")
             assert (await http.get("/", headers={"sec-fetch-site": site})).status_code == 200

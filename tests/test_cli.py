@@ -1,5 +1,6 @@
 """Every command as a person runs it: what it prints, its JSON to the last key, its errors and its exit codes."""
 
+import asyncio
 import json
 import re
 import signal
@@ -278,6 +279,17 @@ def test_a_port_that_is_taken_and_a_host_that_is_open(recording: Path, tmp_path:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"Will not listen on {host}" in done.stderr
     assert voxpop("up", "--port", "70000").returncode == 2
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.com", "localhost.example.com", ""])
+def test_only_loopback_is_listened_on(host: str) -> None:
+    from voxpop.app import serve
+    from voxpop.config import Config, Server, Sources
+    from voxpop.errors import UsageError
+
+    nowhere = Config(server=Server(host=host), sources=Sources(use=()))
+    with pytest.raises(UsageError, match="Will not listen"):
+        asyncio.run(asyncio.wait_for(serve(nowhere, lambda line: None), 0.5))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
