@@ -38,7 +38,9 @@ def test_a_correction_replaces_what_its_author_said() -> None:
         passage(2, "board", "CORRECTION for Hallovar: Dreyl has 321,540 votes, not 312,540.", 520),
     )
     assert texts(found) == ["CORRECTION for Hallovar: Dreyl has 321,540 votes, not 312,540."]
-    assert [(c.text, c.standing, c.by) for c in found.superseded] == [("Hallovar: Dreyl 312,540 votes.", "superseded", 2)]
+    assert [(c.text, c.standing, c.by) for c in found.superseded] == [
+        ("Hallovar: Dreyl 312,540 votes.", "superseded", 2)
+    ]
 
 
 def test_an_authority_that_denies_replaces_a_rumour() -> None:
@@ -80,7 +82,7 @@ def test_the_same_author_counts_on() -> None:
 
 
 def test_a_crowd_cannot_call_a_result_where_a_listed_account_speaks() -> None:
-    rumours = [passage(n, f"fan{n}", f"Beek has won the election, {n}0 % in my street!", 500 + n) for n in (1, 2, 3)]
+    rumours = [passage(n, f"fan{n}", f"Beek has won the election, {n}0 % in my street!") for n in (1, 2, 3)]
     official = passage(9, "board", "The board has declared no winner of the election.", 400)
     found = weighed("Who won the election?", *rumours, official)
     assert texts(found) == ["The board has declared no winner of the election."] or not found.chosen
@@ -99,12 +101,16 @@ def test_a_lone_voice_does_not_call_a_result_but_several_are_quoted_as_theirs() 
 def test_nobody_but_an_authority_states_who_won(who: str) -> None:
     told = weighed("Who won the election in Oss?", passage(1, who, "Mara Lind has won the election in Oss.", 500))
     assert all(c.standing == "attributed" for c in told.chosen)
-    declared = weighed("Who won the election in Oss?", passage(1, "board", "Mara Lind has won the election in Oss."))
+    declared = weighed(
+        "Who won the election in Oss?", passage(1, "board", "Mara Lind has won the election in Oss.")
+    )
     assert [c.standing for c in declared.chosen] == ["stated"]
 
 
 def test_a_projection_and_another_race_are_no_result() -> None:
-    assert not weighed("Who won the election in Oss?", passage(1, "press", "We project that Beek wins the election in Oss.")).chosen
+    assert not weighed(
+        "Who won the election in Oss?", passage(1, "press", "We project that Beek wins the election in Oss.")
+    ).chosen
     other = passage(1, "board", "DECLARED: the Pell region. Beek 60 %, Lind 40 %.")
     assert not weighed("Who won the election?", other).chosen
     region = weighed("Who won the Pell region?", other)
@@ -185,7 +191,9 @@ POOL = [
 
 
 @settings(max_examples=60)
-@given(st.permutations(POOL), st.sampled_from(["Who leads the count?", "Is the count stopped?", "How many stations?"]))
+@given(
+    st.permutations(POOL), st.sampled_from(["Who leads the count?", "Is the count stopped?", "How many stations?"])
+)
 def test_weigh_does_not_depend_on_the_order_of_passages(mixed: list[Passage], question: str) -> None:
     asked = read(question)
     first = weigh(asked, POOL, NOW)

@@ -47,7 +47,13 @@ def said(line: str, *passages: Passage, superseded: dict[str, int] | None = None
     return "; ".join(v.reason for v in verdicts if not v.shown)
 
 
-RESULT = passage(1, BOARD, "DECLARED: Mara Lind is elected Mayor of Oss with 52.4 % (31,200 votes). Tom Beek 47.6 %.")
+UNLISTED = "states as fact what only an unlisted account says"
+SETTLED = "states as settled what no listed authority declares"
+MORE, QUOTED = "says more than the cited posts do", "a quotation is in no cited post"
+
+RESULT = passage(
+    1, BOARD, "DECLARED: Mara Lind is elected Mayor of Oss with 52.4 % (31,200 votes). Tom Beek 47.6 %."
+)
 PARTIAL = passage(2, BOARD, "Partial count, 40 % of stations: Beek 50.1 %, Lind 49.9 %. No winner is declared.")
 RUMOUR = passage(3, STREET, "BREAKING: Lind has been arrested at the town hall, 3 officers hurt.")
 UNSURE = passage(4, PRESS, "Two people were reportedly hurt near the station in Oss.")
@@ -101,17 +107,17 @@ def test_true_sentences_are_shown(line: str, cited: Passage) -> None:
         ("Smith is elected Mayor of Oss with 52.4 %. [1]", RESULT, "the name 'smith' is in no cited post"),
         ("Mara Lin is elected Mayor of Oss. [1]", RESULT, "the name 'lin' is in no cited post"),
         ("Tom Beek 52.4 %, Mara Lind 47.6 %. [1]", RESULT, "the number 52.4 is not said of 'beek'"),
-        ("Mara Lind “was elected Mayor of Oss”. [1]", RESULT, "a quotation is in no cited post"),
-        ("Mara Lind 'was elected Mayor of Oss'. [1]", RESULT, "a quotation is in no cited post"),
-        ("Lind is elected Mayor after a long legal fight over ballots. [1]", RESULT, "says more than the cited posts do"),
+        ("Mara Lind “was elected Mayor of Oss”. [1]", RESULT, QUOTED),
+        ("Mara Lind 'was elected Mayor of Oss'. [1]", RESULT, QUOTED),
+        ("Lind is elected Mayor after a long legal fight over ballots. [1]", RESULT, MORE),
         ("Lind is not elected Mayor of Oss. [1]", RESULT, "a negation was added"),
         ("A winner is declared. [2]", PARTIAL, "a negation was lost"),
-        ("Beek won. [2]", PARTIAL, "states as settled what no listed authority declares"),
-        ("Lind has been arrested at the town hall. [3]", RUMOUR, "states as fact what only an unlisted account says"),
+        ("Beek won. [2]", PARTIAL, SETTLED),
+        ("Lind has been arrested at the town hall. [3]", RUMOUR, UNLISTED),
         (
             "The Election Board says Lind has been arrested at the town hall. [3]",
             RUMOUR,
-            "states as fact what only an unlisted account says",
+            UNLISTED,
         ),
         (
             "@board.example says Lind has been arrested. [3]",
@@ -123,12 +129,12 @@ def test_true_sentences_are_shown(line: str, cited: Passage) -> None:
         ("Lind has 32,100 votes. [6]", DENIAL, "a negation was lost"),
         ("Lind has 32,100 votes, not 31,200. [6]", DENIAL, "a negation was added"),
         ("The bridge is closed. [6]", DENIAL, "a negation was lost"),
-        ("Lind is elected Mayor of Oss with 71 %. [7]", CLAIM, "states as settled what no listed authority declares"),
-        ("Les urnes de Oss ont brûlé cette nuit. [8]", FRENCH, "says more than the cited posts do"),
+        ("Lind is elected Mayor of Oss with 71 %. [7]", CLAIM, SETTLED),
+        ("Les urnes de Oss ont brûlé cette nuit. [8]", FRENCH, MORE),
         ("The bridge in Oss is closed today. [9]", ASKING, "the cited post only asks"),
-        ("Beek is elected Mayor of Oss. [10]", INJECTION, "states as settled what no listed authority declares"),
+        ("Beek is elected Mayor of Oss. [10]", INJECTION, SETTLED),
         ("Oss Rovers 1, Harbour Town 2. [12]", SCORES, "the number 1 is not said of 'rovers'"),
-        ("@ann.example did not say: “BREAKING: Lind has been arrested at the town hall, 3 officers hurt.” [3]", RUMOUR, "a negation was added"),
+        ("@ann.example did not say: “3 officers hurt at the town hall.” [3]", RUMOUR, QUOTED),
     ],
 )  # fmt: skip
 def test_false_sentences_are_refused(line: str, cited: Passage, reason: str) -> None:
@@ -151,7 +157,7 @@ def test_what_a_later_post_replaced_is_not_stated(line: str) -> None:
 
 def test_a_result_in_no_ones_name_needs_an_authority() -> None:
     told = passage(1, PRESS, "Mara Lind has won the election in Oss.")
-    assert said("Mara Lind has won the election in Oss. [1]", told) == "states as settled what no listed authority declares"
+    assert said("Mara Lind has won the election in Oss. [1]", told) == SETTLED
     assert said("@press.example says Mara Lind has won the election in Oss. [1]", told) == ""
     declared = passage(2, BOARD, "Mara Lind has won the election in Oss.")
     assert said("Mara Lind has won the election in Oss. [1][2]", told, declared) == ""
@@ -175,7 +181,15 @@ def test_pictures_and_hashtags_hold_names() -> None:
     assert said("Mara Lind waves from a window. [1]", seen) == ""
 
 
-WORDS = st.sampled_from("Lind Beek not 52.4 % 47.6 Oss elected Mayor @ann.example says “ ” « » [1] [2] . ! ? é 東 ’ # 1-2".split())
+WORDS = st.sampled_from(
+    [
+        *["Lind", "Beek", "not", "52.4", "%", "47.6", "Oss", "elected", "Mayor", "@ann.example", "says"],
+        *"“”«».!?é東’#",
+        "[1]",
+        "[2]",
+        "1-2",
+    ]
+)
 
 
 @settings(max_examples=150)
@@ -205,7 +219,8 @@ def test_a_quip_adds_nothing(quip: str, fits: bool) -> None:
 def citations() -> ModuleType:
     path = Path(__file__).parents[1] / "evals" / "citations.py"
     spec = importlib.util.spec_from_file_location("citations", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -15,9 +15,10 @@ class Authorities:
 
     @classmethod
     def of(cls, authority: Iterable[str] = (), press: Iterable[str] = ()) -> "Authorities":
-        """From two lists; an account in both is an authority."""
-        by_class: dict[str, AuthorClass] = {name.lower(): "press" for name in press}
-        return cls(by_class | {name.lower(): "authority" for name in authority})
+        """From two lists of ids and handles, with or without `@`; an account in both is an authority."""
+        by_class: dict[str, AuthorClass] = {_key(name): "press" for name in press}
+        by_class |= {_key(name): "authority" for name in authority}
+        return cls({key: listed for key, listed in by_class.items() if key})
 
     def classify(self, author: Author) -> AuthorClass:
         """The class of an account."""
@@ -27,3 +28,7 @@ class Authorities:
     def accounts(self) -> tuple[str, ...]:
         """Every listed id and handle."""
         return tuple(self.listed)
+
+
+def _key(name: str) -> str:
+    return name.strip().removeprefix("@").lower()

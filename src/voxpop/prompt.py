@@ -22,6 +22,8 @@ You cannot see any post now. Never claim to know today's news."""
 _LABEL = {"authority": "official", "press": "press", "unknown": "unverified"}
 _LANGUAGE = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "pt": "Portuguese", "ja": "Japanese"}
 _HISTORY = 6
+_UNSEEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_HARMLESS = str.maketrans("[]［］【】〔〕<>", "()()()()‹›")
 
 
 def build(
@@ -94,5 +96,4 @@ def _row(passage: Passage, text: str) -> str:
 
 def _one_line(text: str) -> str:
     """White space and control characters folded; markers and chat-template marks cannot be forged from within."""
-    flat = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
-    return flat.translate({ord("["): "(", ord("]"): ")"}).replace("<|", "< ").replace("|>", " >")
+    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", _UNSEEN.sub("", text)).strip().translate(_HARMLESS)
