@@ -92,7 +92,7 @@ def _pieces(line: str) -> list[str]:
 
 def _is_open(text: str) -> bool:
     if "„" in text:
-        return text.count("„") > text.count("“")
+        return text.count("„") > text.count("“") - text.count("”")
     return text.count('"') % 2 == 1 or any(text.count(a) > text.count(b) for a, b in _PAIRS[:3])
 
 
