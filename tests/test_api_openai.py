@@ -149,5 +149,5 @@ async def test_a_model_writes_to_the_end(served: Callable[..., Any]) -> None:
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
     ):
         answer = await client.chat.completions.create(model="voxpop", messages=HELLO)
-    assert (answer.choices[0].message.content or "").strip() == "hello there"
+    assert (answer.choices[0].message.content or "").strip().endswith("hello there")
     assert answer.choices[0].message.annotations == []

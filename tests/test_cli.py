@@ -336,17 +336,7 @@ def test_up_ends_while_a_page_is_open(recording: Path, tmp_path: Path) -> None:
     assert "Traceback" not in program.said
 
 
-# demo and help
-
-
-def test_the_demo_plays_the_night_without_a_network() -> None:
-    done = voxpop("demo", "--json", timeout=50)
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [a["local_time"] for a in answers] == sorted(a["local_time"] for a in answers)
-    assert all(a["freshness"]["simulated"] for a in answers)
-    last = answers[-1]
-    assert (last["question"], last["answerable"]) == ("Who won the election?", True)
+# Help
 
 
 COMMANDS = ["up", "ingest", "search", "ask", "sources", "voices", "doctor", "demo", "models"]
