@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from voxpop.drafts import Draft
-from voxpop.evidence import Evidence, is_statement, sign
+from voxpop.evidence import Evidence, is_statement, settles, sign
 from voxpop.messages import AuthorClass, Claim, Passage, Standing
 from voxpop.posts import Author, Post
 from voxpop.simulator import world
@@ -147,6 +147,8 @@ def _edited(pair: Pair) -> Iterator[Pair]:
     trade = {"Korvane": "Dreyl", "Dreyl": "Korvane"}
     if re.search(r"(Korvane|Dreyl)\D{0,12}\d", said) and {"Korvane", "Dreyl"} <= set(re.findall(r"\w+", said)):
         yield from made("names traded", re.sub(r"Korvane|Dreyl", lambda m: trade[m[0]], said))
+    if {"Korvane", "Dreyl"} <= set(re.findall(r"\w+", passage.post.text)) and settles(said):
+        yield from made("winner traded", re.sub(r"Korvane|Dreyl", lambda m: trade[m[0]], said))
     yield from made("not dropped", re.sub(r"\b(?:not|no|keine|pas|NOT) ", "", said, count=1))
     yield from made("not added", re.sub(r"\b(is|are|has|was|have) ", r"\1 not ", said, count=1))
     if passage.author_class == "unknown" and said != text and not sign("nameless").search(fold(said)):

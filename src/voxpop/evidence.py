@@ -65,7 +65,7 @@ def sign(kind: str) -> re.Pattern[str]:
 
 def settles(text: str) -> bool:
     """Whether a text tells a result as settled: who won, who died, a verdict; a denial settles nothing."""
-    return bool(_settling() & frozenset(words(text))) and not sign("negation").search(fold(text))
+    return bool(settling() & frozenset(words(text))) and not sign("negation").search(fold(text))
 
 
 def declared(text: str) -> bool:
@@ -74,9 +74,15 @@ def declared(text: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _settling() -> frozenset[str]:
-    told = (family(word) for word in ("won", "lost", "dead", "verdict"))
-    return frozenset(words(lexicon("settling")["words"])).union(*told)
+def settling() -> frozenset[str]:
+    """Words that tell a result."""
+    return declaring().union(*(family(word) for word in ("won", "lost", "dead", "verdict")))
+
+
+@lru_cache(maxsize=1)
+def declaring() -> frozenset[str]:
+    """Words by which an authority tells a result of somebody else."""
+    return frozenset(words(lexicon("settling")["words"]))
 
 
 def unsure(sentence: str) -> bool:

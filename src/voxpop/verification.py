@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import dropwhile, pairwise, takewhile
 
 from voxpop.drafts import Draft
-from voxpop.evidence import Evidence, is_statement, opposed, settles, sign, unsure
+from voxpop.evidence import Evidence, declaring, is_statement, opposed, settles, settling, sign, unsure
 from voxpop.messages import Claim, Passage
 from voxpop.text import (
     HANDLE,
@@ -40,7 +40,8 @@ _PERCENT = frozenset({"percent", "per cent", "pour cent", "prozent", "por ciento
 _COUNT = re.compile(r"(?P<number>(?<![\w.,])\d+(?:[.,]\d+)*)|(?P<name>[A-ZÀ-Þ][\w’-]+)|(?P<word>\w+)")
 _SCORED = re.compile(r"\d+ ?[-–] ?\d+")
 _SHARE, _SHARE_ABROAD = 0.7, 0.5
-_REACH = 3
+_REACH, _NEARBY = 3, 6
+_TOKEN = re.compile(r"[^\W\d_][\w’-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +308,35 @@ def _no_firmer(text: str, cited: Sequence[Passage]) -> str:
     return ""
 
 
+def _tells_of_the_same(text: str, cited: Sequence[Passage]) -> str:
+    """Who won, leads, died or resigned is who the post says: its loser stands there too."""
+    told = {name for p in cited for s in sentences(_said(p)) for run in _told_of(s) for name in run}
+    strangers = [run[-1] for run in _told_of(text) if run and run[-1] not in told]
+    return f"'{strangers[0]}' is not who the cited post tells this of" if told and strangers else ""
+
+
+def _told_of(sentence: str) -> Iterator[list[str]]:
+    """The names next before each word that tells what became of somebody; next after it where it is declared."""
+    tokens = [w for w in _TOKEN.findall(HANDLE.sub(" ", sentence)) if not (w[0].isupper() and _is_grammar(w))]
+    for i, token in enumerate(tokens):
+        if fold(token) in _fates():
+            before, after = _name_next(tokens[:i][::-1])[::-1], _name_next(tokens[i + 1 :])
+            yield before or after
+            if before and after and fold(token) in declaring():
+                yield after
+
+
+def _name_next(tokens: list[str]) -> list[str]:
+    within = takewhile(lambda w: not sign("says").fullmatch(fold(w)), tokens[:_NEARBY])
+    ahead = dropwhile(lambda w: not w[0].isupper(), within)
+    return [fold(w) for w in takewhile(lambda w: w[0].isupper(), ahead) if fold(w) not in _fates()]
+
+
+@lru_cache(maxsize=1)
+def _fates() -> frozenset[str]:
+    return settling().union(*(family(word) for word in ("conceded", "resigned", "arrested", "hurt", "leads")))
+
+
 def _settles_nothing(text: str, cited: Sequence[Passage]) -> str:
     """A result in no one's name needs an authority that tells it."""
     if not settles(text) or unsure(text) or any(_in_their_name(text, p) for p in cited):
@@ -324,6 +354,7 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     _speaks_of,
     _says_no_opposite,
     _no_firmer,
+    _tells_of_the_same,
     _settles_nothing,
 )
 
