@@ -132,6 +132,8 @@ def test_what_would_change_the_meaning_is_refused_by_name(field: str, value: Any
         ({"messages": [{"role": "user"}]}, "messages[0].content", "bad_usage"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages[0].content", "bad_usage"),
         ({"messages": [{"role": "user", "content": "x" * 100_001}]}, "messages[0].content", "bad_usage"),
+        ({"messages": [{"role": "user", "content": "x" * 4_001}]}, "messages", "too_long"),
+        ({"messages": [{"role": "user", "content": "x" * 4_000}] * 11}, "messages", "too_long"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content", "bad_usage"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},

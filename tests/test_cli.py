@@ -228,6 +228,7 @@ def test_sources_and_voices_are_listed(data: str, tmp_path: Path) -> None:
         (("search", "x", "--since", "-99999999999999w"), 2, "--since", "ISO 8601"),
         (("ask", "x", "--engine", "gpt"), 2, "gpt", "Choose one of"),
         (("ask", " "), 2, "empty", "Ask something"),
+        (("ask", "x" * 4_001), 2, "over 4000 characters", "shorter"),
         (("demo", "--voice", "opera"), 2, "opera", "Choose one of: regular, fun"),
     ],
 )

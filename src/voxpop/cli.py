@@ -27,6 +27,7 @@ from voxpop.errors import UsageError
 if TYPE_CHECKING:
     from voxpop.messages import Text
 
+_LONGEST_QUESTION = 4_000
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -165,6 +166,8 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
     from voxpop.messages import Message, Request, Text
     from voxpop.service import clock
 
+    if len(question) > _LONGEST_QUESTION:
+        raise UsageError(f"The question is over {_LONGEST_QUESTION} characters.", "Ask a shorter one.")
     if not question.strip():
         raise UsageError("The question is empty.", 'Ask something, such as: voxpop ask "What happened?"')
     config = config_of(context, **given)

@@ -15,6 +15,8 @@ from voxpop.voices import Voice
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _MOST_MESSAGES = 200
 _LONGEST = 100_000
+_LONGEST_QUESTION = 4_000  # the page's own bound; what users said is read for what to search, the rest is not
+_LONGEST_QUESTIONS = 40_000
 _MOST_TOKENS = 4096
 
 # (field, whether a value is harmless, what to do instead). An absent or null field is always harmless.
@@ -117,6 +119,10 @@ def _messages(raw: Any) -> tuple[Message, ...]:
     if messages[-1].role != "user":
         what = f"The last message is the {messages[-1].role}'s."
         _refuse("messages", what, "End with a user's message.")
+    asked = [len(m.content) for m in messages if m.role == "user"]
+    if max(asked) > _LONGEST_QUESTION or sum(asked) > _LONGEST_QUESTIONS:
+        what = f"A question is over {_LONGEST_QUESTION} characters, or all are over {_LONGEST_QUESTIONS} together."
+        _refuse("messages", what, "Ask a shorter one.", code="too_long")
     return messages
 
 
