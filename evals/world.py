@@ -150,19 +150,19 @@ async def ask(assistant: Assistant, question: str) -> list[AnswerEvent]:
     return [event async for event in assistant.answer(Request((Message("user", question),)))]
 
 
-async def ask_all(night: Night, facts: Sequence[Fact] = world.FACTS) -> list[Answered]:
+async def ask_all(night: Night, engine: Callable[[], Engine] = QuoteEngine) -> list[Answered]:
     """Every fact at its moment, in the order of the night, and in French those that have a French form."""
     answered: list[Answered] = []
     with tempfile.TemporaryDirectory(prefix="voxpop-world-") as folder:
         async with LocalStore(Path(folder)) as store:
             before = 0
-            for fact in sorted(facts, key=lambda f: f.at):
+            for fact in sorted(world.FACTS, key=lambda f: f.at):
                 now = night.moment(fact.at)
                 news = [e for e in upto(night.events, now) if isinstance(e, Renamed) or _at(e) > before]
                 before = now
                 await store.apply("simulated", news)
                 for question in filter(None, (fact.question, FRENCH.get(fact.question))):
-                    events = await ask(assistant(store, now), question)
+                    events = await ask(assistant(store, now, engine), question)
                     answered.append(read(fact, question, events, night))
     return answered
 

@@ -38,6 +38,7 @@ _UNIT = re.compile(r"(\d)\s*(%|percent|per cent|pour cent|prozent|por ciento|mil
 _GLUED = re.compile(r"(?<!\w)(\d+)(?=[^\W\d_])")
 _PERCENT = frozenset({"percent", "per cent", "pour cent", "prozent", "por ciento"})
 _COUNT = re.compile(r"(?P<number>(?<![\w.,])\d+(?:[.,]\d+)*)|(?P<name>[A-ZÀ-Þ][\w’-]+)|(?P<word>\w+)")
+_MATCH = re.compile(r"(?<=\w )(\d{1,3}) ?[-–] ?(\d{1,3}) ((?:[A-ZÀ-Þ][\w’-]+ ?)+)")
 _SCORED = re.compile(r"\d+ ?[-–] ?\d+")
 _SHARE, _SHARE_ABROAD = 0.7, 0.5
 _REACH, _NEARBY = 3, 6
@@ -211,14 +212,17 @@ def _counts_their_own(text: str, cited: Sequence[Passage]) -> str:
 
 
 def _counts(text: str, reach: int) -> Iterator[tuple[str, str]]:
-    """A name and the number within `reach` words after it, with those that follow that number at once."""
-    for sentence in sentences(_SCORED.sub(" ", text)):
-        name, gap = "", 0
+    """A name's words with the number within `reach` words after it, and with those that follow that at once."""
+    for sentence in sentences(_SCORED.sub(" ", _MATCH.sub(r"\1, \3 \2", text))):
+        run: list[str] = []
+        gap = 0
         for token in _COUNT.finditer(sentence):
             if token["name"] and not _is_grammar(token["name"]):
-                name, gap = fold(token["name"]), reach
-            elif token["number"] and name and gap > 0:
-                yield name, min(numbers(token["number"]), default=token["number"])
+                run = [*(run if gap == reach else []), fold(token["name"])]
+                gap = reach
+            elif token["number"] and gap > 0:
+                number = min(numbers(token["number"]), default=token["number"])
+                yield from ((name, number) for name in run)
                 gap = 1
             else:
                 gap -= 1
