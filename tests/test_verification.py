@@ -128,17 +128,17 @@ def test_true_sentences_are_shown(line: str, cited: Passage) -> None:
         (
             "@board.example says Lind has been arrested. [3]",
             RUMOUR,
-            "the account @board.example is in no cited post",
+            UNLISTED,
         ),
         ("Two people were hurt near the station in Oss. [4]", UNSURE, "the cited posts are not as sure"),
         ("Beek wins the mayor race in Oss. [5]", CALL, "the cited posts only suppose it"),
         ("Lind has 32,100 votes. [6]", DENIAL, "a negation was lost"),
         ("Lind has 32,100 votes, not 31,200. [6]", DENIAL, "a negation was added"),
         ("The bridge is closed. [6]", DENIAL, "a negation was lost"),
-        ("Lind is elected Mayor of Oss with 71 %. [7]", CLAIM, SETTLED),
+        ("Lind is elected Mayor of Oss with 71 %. [7]", CLAIM, UNLISTED),
         ("Les urnes de Oss ont brûlé cette nuit. [8]", FRENCH, MORE),
         ("The bridge in Oss is closed today. [9]", ASKING, "the cited post only asks"),
-        ("Beek is elected Mayor of Oss. [10]", INJECTION, SETTLED),
+        ("Beek is elected Mayor of Oss. [10]", INJECTION, UNLISTED),
         ("Harbour Town 2, Oss Rovers 1. [13]", MATCH, "the number 2 is not said of 'harbour'"),
         ("Harbour Town 2-1 Oss Rovers. [13]", MATCH, "the number 2 is not said of 'harbour'"),
         ("Oss Rovers 1, Harbour Town 2. [12]", SCORES, "the number 1 is not said of 'oss'"),
@@ -174,6 +174,11 @@ def test_a_result_in_no_ones_name_needs_an_authority() -> None:
 def test_a_sentence_may_rest_on_two_posts() -> None:
     assert said("Lind has 52.4 % and the town hall opens at 9:00 on Monday. [1][11]", RESULT, MARKED) == ""
     assert said("Lind has 52.4 % and the town hall opens at 9:00 on Monday. [1]", RESULT, MARKED) != ""
+
+
+def test_a_rumour_is_not_laundered_by_a_listed_post_beside_it() -> None:
+    assert said("Lind has been arrested at the town hall. [1][3]", RESULT, RUMOUR) != ""
+    assert said("@ann.example says Lind, elected with 52.4 %, has been arrested. [1][3]", RESULT, RUMOUR) == ""
 
 
 def test_an_account_without_a_handle_has_no_name() -> None:

@@ -68,17 +68,17 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
     if not standing:
         later = next(c.by for c in nearest.values() if c)
         return Verdict(False, f"a later post, [{later}], replaced it")
-    for check in _CHECKS:
-        if reason := check(draft.text, standing):
-            return Verdict(False, reason)
-    attributed = all(nearest[p.number] is None or _attributed(nearest[p.number]) for p in standing)
-    if attributed and not any(_in_their_name(draft.text, p) for p in standing):
+    # What is said in no one's name rests on the listed accounts alone: a rumour beside them carries nothing.
+    stated = [p for p in standing if _is_stated(p, nearest[p.number])]
+    support = standing if any(_in_their_name(draft.text, p) for p in standing) else stated
+    if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
-    return Verdict(True)
+    reason = next((reason for check in _CHECKS if (reason := check(draft.text, support))), "")
+    return Verdict(not reason, reason)
 
 
-def _attributed(claim: Claim | None) -> bool:
-    return claim is not None and claim.standing == "attributed"
+def _is_stated(passage: Passage, claim: Claim | None) -> bool:
+    return claim.standing == "stated" if claim else passage.author_class != "unknown"
 
 
 def _nearest(text: str, number: int, evidence: Evidence) -> Claim | None:
