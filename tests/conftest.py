@@ -98,7 +98,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             while client.get("/readyz").status_code != 200 and time.monotonic() < end:
                 time.sleep(0.05)
             previous = -1
-            while (posts := client.get("/api/status").json()["posts"]) != previous or not posts:
+            while (posts := client.get("/api/status").json()["posts"]) > previous and time.monotonic() < end:
                 previous = posts
                 time.sleep(0.6)
         yield Up(program, url, folder)

@@ -5,13 +5,15 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import Program, Up, voxpop
+from conftest import Program, Up, environment, voxpop
 
 ROWS = (
     ("1", "ada", "2026-11-03T20:00:00Z", "The Lantern Bridge is closed tonight.", "https://posts.example/1"),
@@ -108,6 +110,15 @@ def test_search_keeps_its_bounds(data: str) -> None:
     assert ids("--since", "2026-11-03T20:05:00Z", "--until", "2026-11-03T20:15:00Z") == ["x:2"]
     assert ids("--from", "ada", "--from", "bob") == ["x:1", "x:2"]
     assert len(ids("--limit", "1")) == 1
+
+
+def test_a_terminal_that_lacks_a_character_shows_another(data: str) -> None:
+    question = ["ask", "Is the Lantern Bridge closed?", "--engine", "quote", "--data", data, "--as-of", THEN]
+    latin = environment(PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    done = subprocess.run(
+        [sys.executable, "-m", "voxpop.cli", *question], capture_output=True, check=True, env=latin
+    )
+    assert b"@ada says: ?The Lantern Bridge is closed tonight.? [" in done.stdout
 
 
 def test_a_post_cannot_steer_the_terminal(data: str) -> None:
@@ -340,6 +351,14 @@ def test_up_ends_while_a_page_is_open(recording: Path, tmp_path: Path) -> None:
 # Help
 
 
+def test_help_imports_no_index_and_no_server() -> None:
+    code = "import sys; from voxpop.cli import program; program(); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert not {"tantivy", "uvicorn", "starlette", "voxpop.app", "voxpop.service"} & set(done.stdout.split())
+
+
 COMMANDS = ["up", "ingest", "search", "ask", "sources", "voices", "doctor", "demo", "models"]
 
 
@@ -360,11 +379,13 @@ def test_every_help_holds_an_example() -> None:
 
 def test_help_comes_at_once() -> None:
     best = 9.0
-    for _ in range(3):
+    for _ in range(5):
         began = time.monotonic()
         done = voxpop("--help")
         best = min(best, time.monotonic() - began)
         assert done.returncode == 0
+        if best < 0.5:
+            break
     assert all(name in done.stdout for name in COMMANDS)
     assert best < 0.5
     assert voxpop("--version").stdout.startswith("voxpop, version ")

@@ -5,6 +5,7 @@ What a command needs is imported when it runs: `voxpop --help` waits for no inde
 
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -314,7 +315,10 @@ def program() -> click.Group:
 
 
 def main() -> None:
-    """The `voxpop` command."""
+    """The `voxpop` command. A terminal that lacks a character shows another in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     program()()
 
 

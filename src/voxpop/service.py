@@ -26,6 +26,7 @@ Say = Callable[[str], None]
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
 _WELL = re.compile(r"(connected|connecting|replaying|ended|not started|ready|loading|downloading)\b")
 _STATUS_S = 0.5
+_RATE_S = 15.0  # a rate of the first moments would be one of the backlog
 _EXAMPLES = {
     False: (
         "What is happening right now?",
@@ -116,7 +117,7 @@ class Service:
 
     async def _status(self) -> dict[str, Any]:
         totals = await self._store.totals()
-        second, running = int(time.monotonic()), time.monotonic() - self._began
+        second, running = int(time.monotonic()), max(time.monotonic() - self._began, _RATE_S)
         rate = sum(p.posts_per_minute(second, running) for p in self.progress.values())
         lag = self.stream().lag_s
         info = self._engine().describe()
