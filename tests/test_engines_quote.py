@@ -25,7 +25,7 @@ def passage(handle: str = "ann.example", name: str = "Ann", author_class: Author
         ("es", "attributed", "@ann.example dice: «The bridge is closed»"),
         ("de", "attributed", "@ann.example sagt: „The bridge is closed“"),
         ("pt", "attributed", "@ann.example diz: «The bridge is closed»"),
-        ("ja", "attributed", "@ann.example「The bridge is closed」"),
+        ("ja", "attributed", "@ann.example: 「The bridge is closed」"),
         ("ko", "attributed", "@ann.example says: “The bridge is closed”"),
     ],
 )

@@ -10,13 +10,14 @@ from voxpop.engines import EngineInfo
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
 from voxpop.text import unmarked, words
 
+# By language: after a name that only says so, after one whose word counts, quotation marks, a post without a name.
 _SAYS = {
-    "en": ("{who} says: “{text}”", "{who}: “{text}”", "One post"),
-    "fr": ("{who} dit : « {text} »", "{who} : « {text} »", "Un message"),
-    "es": ("{who} dice: «{text}»", "{who}: «{text}»", "Un mensaje"),
-    "de": ("{who} sagt: „{text}“", "{who}: „{text}“", "Ein Beitrag"),
-    "pt": ("{who} diz: «{text}»", "{who}: «{text}»", "Uma mensagem"),
-    "ja": ("{who}「{text}」", "{who}「{text}」", "ある投稿"),
+    "en": (" says: ", ": ", "“", "”", "One post"),
+    "fr": (" dit : ", " : ", "« ", " »", "Un message"),
+    "es": (" dice: ", ": ", "«", "»", "Un mensaje"),
+    "de": (" sagt: ", ": ", "„", "“", "Ein Beitrag"),
+    "pt": (" diz: ", ": ", "«", "»", "Uma mensagem"),
+    "ja": (": ", ": ", "「", "」", "ある投稿"),
 }
 
 
@@ -40,14 +41,19 @@ class QuoteEngine:
         return EngineInfo("quote", "none", converses=False)
 
 
-def quotation(claim: Claim, passage: Passage, lang: str) -> str:
-    """A claim in its author's name, in the language of the answer; the post's words are left as they are.
+def opening(passage: Passage, lang: str, *, stated: bool = False) -> str:
+    """How a sentence begins that a post's author says: `@handle says: `, in the language of the answer.
 
-    Only what looks like a citation among them is defused. An unlisted account without a handle has no name: anybody
-    can call himself anything.
+    An unlisted account without a handle has no name: anybody can call himself anything.
     """
-    attributed, stated, nameless = _SAYS.get(lang, _SAYS["en"])
+    says, colon, _, _, nameless = _SAYS.get(lang, _SAYS["en"])
     author = passage.post.author
     name = author.name if passage.author_class != "unknown" else ""
     who = f"@{author.handle}" if author.handle else name or nameless
-    return (stated if claim.standing == "stated" else attributed).format(who=who, text=unmarked(claim.text))
+    return who + (colon if stated else says)
+
+
+def quotation(claim: Claim, passage: Passage, lang: str) -> str:
+    """A claim in its author's name; its words are left as they are, but what looks like a citation in them."""
+    _, _, left, right, _ = _SAYS.get(lang, _SAYS["en"])
+    return f"{opening(passage, lang, stated=claim.standing == 'stated')}{left}{unmarked(claim.text)}{right}"
