@@ -150,6 +150,9 @@ def answers(question: Question, sentence: str) -> bool:
     flat = fold(sentence)
     if question.about_result and (unsure(sentence) or sign("supposed").search(flat) or not _tells(sentence)):
         return False
+    denies = sign("negation").search(flat)
+    if question.about_result and question.asks == "whether" and not (denies or question.names_in(sentence)):
+        return False
     if question.asks == "how_many":
         return _counts(question, sentence)
     if question.asks == "when":

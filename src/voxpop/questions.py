@@ -29,6 +29,9 @@ _PRONOUN = re.compile(
 _QUOTED = re.compile(r"[\"“«„]\s*([^\"“”«»„]{3,80}?)\s*[\"”»“]")
 _FULL_HOUR = re.compile(r"\b(\d{1,2})(?::00\b| ?[hH](?:00)?\b)")
 _FAR_LONGER = 4
+_RESULTS = frozenset(
+    {"result", "results", "outcome", "resultat", "resultats", "resultado", "resultados", "ergebnis"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class Question:
     def coverage(self, terms: frozenset[str]) -> float:
         """How much of the question's concepts these folded words speak of, 0 to 1."""
         return _share(self.concepts, terms)
+
+    def names_in(self, text: str) -> bool:
+        """Whether a text names half of whom the question names, if anybody."""
+        named = [c for c in self.concepts if c.word in self.names]
+        return not named or _share(named, self.terms(text)) >= 0.5
 
     def met_by(self, terms: frozenset[str]) -> bool:
         """Whether words speak of what is asked and of whom: half of its topics, and half of its names.
@@ -141,9 +149,11 @@ def _concepts(found: Iterable[str], named: frozenset[str]) -> tuple[Concept, ...
 
 def _settled(question: Question) -> Question:
     """What follows from the kind of question and its concepts: whether it asks for a result, what it counts."""
-    told = any(c.word in result_words() or "当選" in c.word for c in question.concepts)
-    office = question.asks == "who" and any(
-        c.word in family("president") | family("mayor") for c in question.concepts
+    said = {c.word for c in question.concepts}
+    offices, declared = family("president") | family("mayor"), family("declared") - _RESULTS
+    told = bool(said & (family("won") | _RESULTS)) or any("当選" in word for word in said)
+    office = bool(said & offices) and (
+        bool(said & declared) or (question.asks == "who" and not said & family("leads"))
     )
     about_result = question.asks in ("who", "whether", "what") and (told or office)
     topics = [c.kin for c in question.concepts if c.word not in question.names and not c.word.isdigit()]
