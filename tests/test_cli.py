@@ -1,4 +1,7 @@
-"""Every command as a person runs it: what it prints, its JSON to the last key, its errors and its exit codes."""
+"""Every command as a person runs it: what it prints, its JSON to the last key, its errors and its exit codes.
+
+Most are run as processes of their own; where many cases of one kind are tried, in this one.
+"""
 
 import asyncio
 import json
@@ -11,9 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from conftest import Program, Up, environment, voxpop
+from voxpop.cli import program
 
 ROWS = (
     ("1", "ada", "2026-11-03T20:00:00Z", "The Lantern Bridge is closed tonight.", "https://posts.example/1"),
@@ -69,13 +75,13 @@ def test_an_interrupted_ingest_has_stored_what_it_read(tmp_path: Path) -> None:
     )
     path = tmp_path / "slow.jsonl"
     path.write_text("".join(row % (n, n // 60, n % 60, n) for n in range(600)), "utf-8")
-    program = Program(
+    running = Program(
         tmp_path / "log", "ingest", "--source", f"replay:{path}?speed=20", "--data", str(tmp_path / "data")
     )
-    program.until(r"[1-9]\d* posts")
-    assert program.stop(signal.SIGINT) == 130
-    assert "Traceback" not in program.said
-    told = int(re.findall(r"(\d+) posts", program.said)[-1])
+    running.until(r"[1-9]\d* posts")
+    assert running.stop(signal.SIGINT) == 130
+    assert "Traceback" not in running.said
+    told = int(re.findall(r"(\d+) posts", running.said)[-1])
     checks = said("doctor", "--source", "simulated", "--port", "0", "--data", str(tmp_path / "data"))["checks"]
     stored = int(re.match(r"(\d+) posts", next(c["said"] for c in checks if c["link"] == "index"))[1])  # type: ignore[index]
     assert told <= stored < 600
@@ -104,7 +110,8 @@ def test_search_prints_its_contract(data: str) -> None:
 
 def test_search_keeps_its_bounds(data: str) -> None:
     def ids(*arguments: str) -> list[str]:
-        return sorted(p["id"] for p in said("search", "bridge", "--data", data, *arguments)["posts"])
+        done = CliRunner().invoke(program(), ["search", "bridge", "--data", data, "--json", *arguments])
+        return sorted(p["id"] for p in json.loads(done.stdout)["posts"])
 
     assert ids("--as-of", "2026-11-03T20:10:00Z") == ["x:1", "x:2"]
     assert ids("--since", "2026-11-03T20:05:00Z", "--until", "2026-11-03T20:15:00Z") == ["x:2"]
@@ -247,8 +254,8 @@ def test_a_failure_is_one_line_with_what_value_and_cure(
     tmp_path: Path, arguments: tuple[str, ...], code: int, what: str, cure: str
 ) -> None:
     folder = () if arguments[0] == "demo" else ("--data", str(tmp_path / "none"))
-    done = voxpop(*arguments, *folder, "--json")
-    assert done.returncode == code, done.stderr
+    done = CliRunner().invoke(program(), [*arguments, *folder, "--json"])
+    assert done.exit_code == code, done.output
     error = json.loads(done.stdout)["error"]
     assert set(error) == {"message", "cure", "code"}
     assert what in error["message"]
@@ -317,16 +324,16 @@ def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, n
         "--data",
         str(tmp_path),
     )
-    program = Program(tmp_path / "log", *arguments)
-    program.until("ended after 3 posts")
+    running = Program(tmp_path / "log", *arguments)
+    running.until("ended after 3 posts")
     second = voxpop(*arguments)
     assert second.returncode == 1
     assert str(tmp_path) in second.stderr
     assert "Traceback" not in second.stderr
     began = time.monotonic()
-    assert program.stop(number) in (0, 130)
+    assert running.stop(number) in (0, 130)
     assert time.monotonic() - began < 5
-    assert "Traceback" not in program.said
+    assert "Traceback" not in running.said
     assert len(said("search", "bridge", "--data", str(tmp_path))["posts"]) == 3
     checks = said("doctor", "--source", f"replay:{recording}", "--port", "0", "--data", str(tmp_path))["checks"]
     index = next(c for c in checks if c["link"] == "index")
@@ -335,17 +342,17 @@ def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, n
 
 
 def test_up_ends_while_a_page_is_open(recording: Path, tmp_path: Path) -> None:
-    program = Program(
+    running = Program(
         tmp_path / "log", "up", "--source", f"replay:{recording}", "--engine", "quote", "--port", "0",
         "--data", str(tmp_path),
     )  # fmt: skip
-    port = int(program.until(r"open http://127\.0\.0\.1:(\d+)")[1])
+    port = int(running.until(r"open http://127\.0\.0\.1:(\d+)")[1])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as page:
         page.sendall(b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while b"event: live" not in page.recv(4096):
             pass
-        assert program.stop(within_s=6) in (0, 130)
-    assert "Traceback" not in program.said
+        assert running.stop(within_s=6) in (0, 130)
+    assert "Traceback" not in running.said
 
 
 # Help
@@ -363,10 +370,6 @@ COMMANDS = ["up", "ingest", "search", "ask", "sources", "voices", "doctor", "dem
 
 
 def test_every_help_holds_an_example() -> None:
-    import click
-
-    from voxpop.cli import program
-
     def walk(command: click.Command, path: tuple[str, ...]) -> None:
         assert "Example: voxpop" in (command.help or ""), path
         if isinstance(command, click.Group):
