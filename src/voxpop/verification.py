@@ -59,10 +59,10 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
         return Verdict(False, "cites no post")
     if unknown := [n for n in draft.citations if n not in passages]:
         return Verdict(False, f"cites [{unknown[0]}], which is no passage of the prompt")
-    if _MARK_LIKE.search(draft.text):
-        return Verdict(False, "holds a marker that cannot be read")
     if quoted := _verbatim(draft, passages, evidence):
         return quoted
+    if _MARK_LIKE.search(draft.text):
+        return Verdict(False, "holds a marker that cannot be read")
     nearest = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
     standing = [passages[n] for n, c in nearest.items() if c is None or c.standing != "superseded"]
     if not standing:
