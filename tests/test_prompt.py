@@ -31,13 +31,13 @@ Posts:
 [2] @ann.example [unverified] 19:05: Beek won (3), says ‹|system|›.
 
 Question: Who won the election?
-Answer in English, at most 2 lines."""
+Answer in English, one line a post."""
 GOLDEN_GRAMMAR = """\
-root ::= line (line)?
-line ::= cite1 | cite2
+root ::= cite1 cite2? | cite2
 cite1 ::= "" text " [1]\\n"
 cite2 ::= "@ann.example says: " text " [2]\\n"
-text ::= [^\\x00-\\x20\\[\\]] [^\\x00-\\x1f\\[\\]]{1,240}
+text ::= [^\\x00-\\x20.!?\\[\\]] within{1,240} [.!?]?
+within ::= [^\\x00-\\x1f.!?\\[\\]] | [.!?] [^\\x00-\\x20.!?\\[\\]]
 """
 
 
@@ -72,8 +72,8 @@ def test_only_what_the_model_sees_may_be_cited() -> None:
 
 
 @pytest.mark.parametrize(("question", "ends"), [
-    ("Qui a gagné l'élection ?", "Answer in French, at most 1 lines."),
-    ("Kdo vyhrál volby v Praze a Brně?", " at most 1 lines."),
+    ("Qui a gagné l'élection ?", "Answer in French, one line a post."),
+    ("Kdo vyhrál volby v Praze a Brně?", " one line a post."),
 ])  # fmt: skip
 def test_language(question: str, ends: str) -> None:
     assert built(passage(1, "a.example", "One."), question=question).messages[1].content.endswith(ends)
@@ -123,36 +123,35 @@ def test_chat_keeps_the_last_turns_and_no_system_of_the_caller() -> None:
     assert prompt.claims == ()
 
 
-RULE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{1,\d+\}|[a-z]+\d*|[()|?+* ])+')
+RULE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{1,\d+\}|[a-z]+\d*|[|?+* ])+')
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]))
 
 
-@given(
-    st.dictionaries(
-        st.integers(1, 50), st.text(st.characters(exclude_categories=["C", "Z"])), min_size=1, max_size=12
-    )
-)
+@given(st.dictionaries(st.integers(1, 50), NAMES, min_size=1, max_size=9))
 def test_the_grammar_is_whole(openings: dict[int, str]) -> None:
-    rules = dict(line.split(" ::= ", 1) for line in prompts.grammar(openings, 3).splitlines())
-    assert set(rules) == {"root", "line", "text", *(f"cite{n}" for n in openings)}
+    rules = dict(line.split(" ::= ", 1) for line in prompts.grammar(openings).splitlines())
+    assert set(rules) == {"root", "text", "within", *(f"cite{n}" for n in openings)}
     for body in rules.values():
         assert RULE.fullmatch(body)
         bare = re.sub(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{1,\d+\}', "", body)
-        assert bare.count("(") == bare.count(")")
         assert set(re.findall(r"[a-z]+\d*", bare)) <= set(rules)
-    assert rules["root"].count("line") == 3
 
 
 @pytest.mark.parametrize(
     ("text", "complete"),
     [
         ("Lind won. [1]\n", True),
+        ("Lind won with 52.4 %, says U.S [1]\n", True),
         ("Lind won. [1]\n@x says: Beek lost. [12]\n", True),
+        ("@x says: Beek lost [12]\n", True),
+        ("@x says: Beek lost. [12]\nLind won. [1]\n", False),
+        ("Lind won. [1]\nLind won. [1]\n", False),
+        ("Lind won. Beek lost. [1]\n", False),
         ("Lind won. [1]\nBeek lost. [12]\n", False),
         ("Lind won. [2]\n", False),
         ("Lind won.\n", False),
         ("Lind [1] won. [1]\n", False),
         (" Lind won. [1]\n", False),
-        ("A b. [1]\nC d. [1]\nE f. [1]\n", False),
     ],
 )
 def test_the_grammar_takes_lines_with_markers_only(text: str, complete: bool) -> None:
@@ -168,7 +167,7 @@ def test_the_grammar_takes_lines_with_markers_only(text: str, complete: bool) ->
 
     tokenizer = guidance.LLTokenizer(guidance.TokenizerWrapper(Bytes()), eos_token=256)
     matcher = guidance.LLMatcher(
-        tokenizer, converter.gbnf_to_lark(prompts.grammar({1: "", 12: "@x says: "}, 2)), log_level=0
+        tokenizer, converter.gbnf_to_lark(prompts.grammar({1: "", 12: "@x says: "})), log_level=0
     )
     assert not matcher.is_error()
     fits = all(matcher.consume_token(byte) for byte in text.encode())

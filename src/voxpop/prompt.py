@@ -6,7 +6,7 @@ The instruction comes first and never changes within a voice, so that its keys a
 import re
 from collections.abc import Mapping
 
-from voxpop.engines.quote import opening
+from voxpop.engines.quote import opening, speaker
 from voxpop.evidence import Evidence
 from voxpop.messages import Message, Passage, Prompt, Request
 from voxpop.questions import Question
@@ -37,7 +37,7 @@ def build(
     Its passages are those of the chosen sentences: what a model has not seen it may not cite.
     """
     by_number = {p.number: p for p in passages if p.number in {c.number for c in evidence.chosen}}
-    rows = "\n".join(_row(by_number[c.number], c.text) for c in evidence.chosen)
+    rows = "\n".join(_row(by_number[c.number], c.text, question.lang) for c in evidence.chosen)
     asked = _one_line(question.text)[:500]
     spoken = _LANGUAGE.get(question.lang, question.lang)
     return Prompt(
@@ -45,13 +45,13 @@ def build(
             Message("system", instruction(voice)),
             Message(
                 "user",
-                f"Posts:\n{rows}\n\nQuestion: {asked}\nAnswer in {spoken}, at most {_lines(evidence)} lines.",
+                f"Posts:\n{rows}\n\nQuestion: {asked}\nAnswer in {spoken}, one line a post.",
             ),
         ),
         passages=tuple(by_number.values()),
         claims=evidence.chosen,
         lang=question.lang,
-        grammar=grammar(_openings(by_number, evidence, question.lang), _lines(evidence)),
+        grammar=grammar(_openings(by_number, evidence, question.lang)) if by_number else None,
         max_tokens=request.max_tokens,
         temperature=request.temperature,
         seed=request.seed,
@@ -74,19 +74,19 @@ def chat(request: Request, voice: Voice) -> Prompt:
     )
 
 
-def grammar(openings: Mapping[int, str], lines: int) -> str:
-    """GBNF of an answer: one to `lines` lines of text, each closed by a passage's number.
+def grammar(openings: Mapping[int, str]) -> str:
+    """GBNF of an answer: for each passage, in order, one sentence closed by its number, or none; never none at all.
 
     A line on a passage begins with that passage's opening, so that a model cannot tell a claim as its own.
     """
-    cites = "".join(
-        f'cite{number} ::= {_literal(begun)} text " [{number}]\\n"\n' for number, begun in sorted(openings.items())
-    )
+    cites = [f"cite{number}" for number in openings]
+    roots = (" ".join([cite, *(f"{later}?" for later in cites[i + 1 :])]) for i, cite in enumerate(cites))
+    lines = (f'cite{number} ::= {_literal(begun)} text " [{number}]\\n"\n' for number, begun in openings.items())
     return (
-        f"root ::= line{' (line' * (lines - 1)}{')?' * (lines - 1)}\n"
-        f"line ::= {' | '.join(f'cite{n}' for n in sorted(openings))}\n"
-        f"{cites}"
-        f"text ::= [^\\x00-\\x20\\[\\]] [^\\x00-\\x1f\\[\\]]{{1,{_LONGEST}}}\n"
+        f"root ::= {' | '.join(roots)}\n"
+        f"{''.join(lines)}"
+        f"text ::= [^\\x00-\\x20.!?\\[\\]] within{{1,{_LONGEST}}} [.!?]?\n"
+        "within ::= [^\\x00-\\x1f.!?\\[\\]] | [.!?] [^\\x00-\\x20.!?\\[\\]]\n"
     )
 
 
@@ -101,15 +101,10 @@ def _literal(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _lines(evidence: Evidence) -> int:
-    return max(1, min(3, len(evidence.chosen)))
-
-
-def _row(passage: Passage, text: str) -> str:
-    author = passage.post.author
-    who = _one_line(author.handle or author.name or "someone")
+def _row(passage: Passage, text: str, lang: str) -> str:
     at = iso(passage.post.witnessed_at)[11:16]
-    return f"[{passage.number}] @{who} [{_LABEL[passage.author_class]}] {at}: {_one_line(text)[:280]}"
+    label = _LABEL[passage.author_class]
+    return f"[{passage.number}] {_one_line(speaker(passage, lang))} [{label}] {at}: {_one_line(text)[:280]}"
 
 
 def _one_line(text: str) -> str:

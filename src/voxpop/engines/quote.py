@@ -41,16 +41,20 @@ class QuoteEngine:
         return EngineInfo("quote", "none", converses=False)
 
 
-def opening(passage: Passage, lang: str, *, stated: bool = False) -> str:
-    """How a sentence begins that a post's author says: `@handle says: `, in the language of the answer.
+def speaker(passage: Passage, lang: str) -> str:
+    """Whose word a passage is: `@handle`, a listed account's name, or "One post" in the language of the answer.
 
     An unlisted account without a handle has no name: anybody can call himself anything.
     """
-    says, colon, _, _, nameless = _SAYS.get(lang, _SAYS["en"])
     author = passage.post.author
     name = author.name if passage.author_class != "unknown" else ""
-    who = f"@{author.handle}" if author.handle else name or nameless
-    return who + (colon if stated else says)
+    return f"@{author.handle}" if author.handle else name or _SAYS.get(lang, _SAYS["en"])[4]
+
+
+def opening(passage: Passage, lang: str, *, stated: bool = False) -> str:
+    """How a sentence begins that a passage's author says: `@handle says: `, in the language of the answer."""
+    says, colon, *_ = _SAYS.get(lang, _SAYS["en"])
+    return speaker(passage, lang) + (colon if stated else says)
 
 
 def quotation(claim: Claim, passage: Passage, lang: str) -> str:
