@@ -341,6 +341,33 @@ def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, n
     assert "3 posts" in index["said"]
 
 
+def test_a_second_night_on_the_same_folder_leaves_the_first_alone(up: Up) -> None:
+    second = voxpop("up", "--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(up.data))
+    assert second.returncode == 1
+    assert str(up.data) in second.stderr
+    assert said("search", "Dornick", "--data", str(up.data / "simulated"))["posts"]
+
+
+def test_the_bound_on_streams_is_a_setting(recording: Path, tmp_path: Path) -> None:
+    running = Program(
+        tmp_path / "log", "up", "--source", f"replay:{recording}", "--engine", "quote", "--port", "0",
+        "--data", str(tmp_path), VOXPOP_SERVER_STREAMS="1",
+    )  # fmt: skip
+    try:
+        port = int(running.until(r"open http://127\.0\.0\.1:(\d+)")[1])
+        request = b"GET /api/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as one,
+            socket.create_connection(("127.0.0.1", port), timeout=10) as two,
+        ):
+            one.sendall(request)
+            assert b" 200 " in one.recv(4096)
+            two.sendall(request)
+            assert b" 503 " in two.recv(4096)
+    finally:
+        running.stop()
+
+
 def test_up_ends_while_a_page_is_open(recording: Path, tmp_path: Path) -> None:
     running = Program(
         tmp_path / "log", "up", "--source", f"replay:{recording}", "--engine", "quote", "--port", "0",

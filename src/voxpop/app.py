@@ -222,7 +222,7 @@ async def serve(config: Config, say: Say) -> None:
         if invented:
             # Invented posts never mix with real ones, nor with those of an earlier night.
             folder = config.data / "simulated"
-            shutil.rmtree(folder, ignore_errors=True)
+            await _forget(config, folder)
             say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
         store = await stack.enter_async_context(open_store(config, folder=folder))
         engines = Engines(config, say, [instruction(choose(load_voices(config), config.answers.voice))])
@@ -237,7 +237,15 @@ async def serve(config: Config, say: Say) -> None:
             say=say,
         )
         gc.freeze()  # what is loaded by now stays: without this its collections stall searches
-        await run(service, engines, config.server.host, config.server.port, say)
+        server = config.server
+        await run(service, engines, server.host, server.port, say, streams=server.streams)
+
+
+async def _forget(config: Config, folder: Path) -> None:
+    """Empty a folder of posts. Raises VoxpopError where another voxpop still writes there."""
+    async with open_store(config, folder=folder):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_open_door(host: str) -> None:

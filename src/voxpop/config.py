@@ -29,6 +29,7 @@ def _listed(name: str) -> tuple[str, ...]:
 class Server:
     host: str = _setting("127.0.0.1", "Address to listen on. Without accounts only loopback is accepted.")
     port: int = _setting(8080, "Port of the page and the API; 0 takes a free one.", high=65535)
+    streams: int = _setting(64, "How many answers may be under way at once, and how many pages open.", 1, 10_000)
 
 
 @dataclass(frozen=True, slots=True)
