@@ -68,7 +68,14 @@ async def test_no_claims_no_words() -> None:
 @pytest.mark.parametrize("lang", ["en", "fr", "es", "de", "pt", "ja"])
 @pytest.mark.parametrize("handle", ["ann.example", ""])
 @pytest.mark.parametrize(
-    "text", [TEXT, "He said “never” to @bob. Then 3-2!", "A [2] b [3, 4] c is so", "Nobody won, 5 % left?!", "Oss [2-1] Pell it is"]
+    "text",
+    [
+        TEXT,
+        "He said “never” to @bob. Then 3-2!",
+        "A [2] b [3, 4] c is so",
+        "Nobody won, 5 % left?!",
+        "Oss [2-1] Pell it is",
+    ],
 )
 async def test_what_it_quotes_is_always_shown(lang: str, handle: str, text: str) -> None:
     claim = Claim(1, text, "attributed")
