@@ -1,6 +1,7 @@
 """Drafts: sentences and their markers, whatever the pieces in which an engine's text comes."""
 
 import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -84,3 +85,10 @@ def test_unmarked_streams_show_no_citation(text: str, size: int) -> None:
 def test_unmarked_holds_back_no_more_than_a_marker() -> None:
     plain = Unmarked()
     assert [plain.feed(p) for p in ("Hi [", "1", "] there [see", "] you")] == ["Hi ", "", "(1) there [see", "] you"]
+
+
+@pytest.mark.parametrize("piece", ["“a. ", "a. ", "...", "[1]", ". [1]", "- ", "! ”", "[1,", "Dr. "])
+def test_no_line_takes_long_to_read(piece: str) -> None:
+    start = time.process_time()
+    read_line(piece * (20_000 // len(piece)))
+    assert time.process_time() - start < 1.0

@@ -188,6 +188,10 @@ def test_an_account_without_a_handle_has_no_name() -> None:
     assert said("One post says: “Lind is arrested in Oss.” [1]", nameless) == ""
 
 
+def test_a_sentence_has_a_length() -> None:
+    assert said("Lind won. " + "Dr. " * 3000 + "[1]", RESULT).endswith("is too long for one sentence")
+
+
 def test_pictures_and_hashtags_hold_names() -> None:
     seen = passage(1, PRESS, "Crowds tonight at the square #FountainSquare", "Mara Lind waves from a window")
     assert said("Crowds are at Fountain Square tonight. [1]", seen) == ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from voxpop.text import ABBREVIATION, MARK, unmarked, words
 
 _SLOT = "\ue000"
-_MOVED = re.compile(rf"([.!?…。！？]+[\"”’»」)]*)((?:\s*{_SLOT})+)")
+_MOVED = re.compile(rf"(?<![.!?…。！？])([.!?…。！？]+[\"”’»」)]*)((?:\s*{_SLOT})+)")
 _CUT = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’»)]))\s+|(?<=[。！？])(?![」』）])")
 _BULLET = re.compile(r"\s*(?:[-*•–]\s+)*")
 _MARK_BEGUN = re.compile(r"[\[［【〔][\s\d,;、]{0,40}")
@@ -84,7 +84,7 @@ def _pieces(line: str) -> list[str]:
     out, begin = [], 0
     for cut in _CUT.finditer(line):
         piece = line[begin : cut.start()]
-        if not (_is_open(piece) or ABBREVIATION.search(piece)):
+        if not (_is_open(piece) or ABBREVIATION.search(piece[-24:])):
             out.append(piece)
             begin = cut.end()
     return [*out, line[begin:]]

@@ -42,6 +42,7 @@ _MATCH = re.compile(r"(?<=\w )(\d{1,3}) ?[-–] ?(\d{1,3}) ((?:[A-ZÀ-Þ][\w’-
 _SCORED = re.compile(r"\d+ ?[-–] ?\d+")
 _SHARE, _SHARE_ABROAD = 0.7, 0.5
 _REACH, _NEARBY = 3, 6
+_LONGEST = 3500
 _TOKEN = re.compile(r"[^\W\d_][\w’-]*")
 
 
@@ -59,6 +60,8 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
         return Verdict(False, "cites no post")
     if unknown := [n for n in draft.citations if n not in passages]:
         return Verdict(False, f"cites [{unknown[0]}], which is no passage of the prompt")
+    if len(draft.text) > _LONGEST:
+        return Verdict(False, "is too long for one sentence")
     if quoted := _verbatim(draft, passages, evidence):
         return quoted
     if _MARK_LIKE.search(draft.text):
