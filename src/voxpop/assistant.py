@@ -215,6 +215,9 @@ class Assistant:
     ) -> AsyncIterator[AnswerEvent]:
         """What the model says by itself, labelled; it saw no post, so nothing in it may look like a citation."""
         lang = planned.question.lang
+        answer.simulated = self._stream().simulated
+        if answer.simulated:
+            yield _notice("simulated", lang)
         if not engine.describe().converses:
             situation = "greeting" if planned.kind == "conversation" else "no_model"
             yield Text(voice.line(situation, lang, request.question), kind="notice")

@@ -12,6 +12,8 @@ from voxpop.text import ABBREVIATION, MARK, unmarked, words
 _SLOT = "\ue000"
 _MOVED = re.compile(rf"(?<![.!?…。！？])([.!?…。！？]+[\"”’»」)]*)((?:\s*{_SLOT})+)")
 _CUT = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’»)]))\s+|(?<=[。！？])(?![」』）])")
+# "Yes, …": what follows says it all, and is checked; the yes could not be.
+_PARTICLE = re.compile(r"(^|: )(?:Yes|No|Oui|Non|Sí|Ja|Nein|Sim|Não), ")
 _BULLET = re.compile(r"\s*(?:[-*•–]\s+)*")
 _MARK_BEGUN = re.compile(r"[\[［【〔][\s\d,;、]{0,40}")
 _PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("„", "“"))
@@ -73,7 +75,7 @@ def read_line(line: str) -> list[Draft]:
     for piece in pieces:
         citations = tuple(dict.fromkeys(n for _ in range(piece.count(_SLOT)) for n in next(waiting)))
         text = re.sub(rf"\s*{_SLOT}\s*(?=\w|[.,]\d)", " ", piece)
-        text = re.sub(rf"\s*{_SLOT}", "", text).strip()
+        text = _PARTICLE.sub(r"\1", re.sub(rf"\s*{_SLOT}", "", text).strip())
         if words(text):
             drafts.append(Draft(text, citations))
     return _held(drafts)

@@ -118,8 +118,34 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
     if question.about_result:
         standing = _without_lone_calls(standing, {p.number: p for p in passages})
     chosen = _varied(standing, passages, limit)
+    against = _denial(question, standing, chosen, {p.number: p for p in passages})
+    if against:
+        chosen = (against, *(c for c in chosen if c != against))[:limit]
     replaced = tuple(c for c in fit if c.standing == "superseded")
-    return Evidence(chosen, replaced, tuple(judged), question.asks == "how_many" and _differ(chosen, question))
+    return Evidence(
+        chosen,
+        replaced,
+        tuple(judged),
+        bool(against) or (question.asks == "how_many" and _differ(chosen, question)),
+    )
+
+
+def _denial(
+    question: Question, claims: Sequence[Claim], chosen: Sequence[Claim], passages: Mapping[int, Passage]
+) -> Claim | None:
+    """Where a yes or no is asked and the best says yes: the newest listed voice that denies it."""
+    if question.asks != "whether" or not chosen or denies(question, chosen[0].text):
+        return None
+    against = [c for c in claims if passages[c.number].author_class != "unknown" and denies(question, c.text)]
+    return max(against, key=lambda c: _when(c, passages), default=None)
+
+
+def denies(question: Question, sentence: str) -> bool:
+    """Whether a sentence negates what the question is about, not something beside it."""
+    terms = words(sentence)
+    meant = frozenset().union(*(c.kin for c in question.concepts))
+    marks = [i for i, w in enumerate(terms) if sign("negation").fullmatch(w)]
+    return any(meant & set(terms[i + 1 : i + 4]) for i in marks)
 
 
 def worth(question: Question, passages: Sequence[Passage]) -> dict[int, float]:
@@ -162,6 +188,8 @@ def answers(question: Question, sentence: str) -> bool:
     if question.asks == "where":
         return bool(_place().search(sentence))
     if question.asks == "who":
+        if any(c.word in family("name") for c in question.concepts) and not sign("identity").search(flat):
+            return False
         known = question.names.union(*(c.kin for c in question.concepts))
         return bool(_named(sentence, question.about_result) - known)
     return True
@@ -274,7 +302,7 @@ def _supersede(question: Question, claims: list[Claim], passages: dict[int, Pass
     return [replace(c, standing="superseded", by=by[c]) if c in by else c for c in claims]
 
 
-def _when(claim: Claim, passages: dict[int, Passage]) -> int:
+def _when(claim: Claim, passages: Mapping[int, Passage]) -> int:
     return passages[claim.number].post.witnessed_at
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from voxpop.authorities import Authorities
-from voxpop.evidence import worth
+from voxpop.evidence import denies, worth
 from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
@@ -17,6 +17,7 @@ Kind = Literal["posts", "conversation", "general"]
 
 _POOL = 50
 _LISTED = 20
+_DENIALS = 2
 _MINUTE = 60 * MICROS
 _DAY = 24 * 60 * _MINUTE
 
@@ -116,4 +117,10 @@ def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limi
     ]
     scores = worth(question, passages)
     passages.sort(key=lambda p: -(p.score + scores.get(p.number, -1.0)))
-    return [replace(p, number=i) for i, p in enumerate(passages[:limit], 1)]
+    kept, rest = passages[: limit - _DENIALS], passages[limit - _DENIALS :]
+    # The best twelve may all say one thing: who denies it, and newly, is heard beside them.
+    against = [p for p in rest if p.number in scores and denies(question, p.post.text)]
+    against.sort(key=lambda p: (p.author_class == "unknown", -p.post.witnessed_at))
+    heard = [*kept, *against[:_DENIALS]]
+    heard += [p for p in rest if p not in heard][: limit - len(heard)]
+    return [replace(p, number=i) for i, p in enumerate(heard, 1)]

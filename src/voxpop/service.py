@@ -29,7 +29,7 @@ _STATUS_S = 0.5
 _RATE_S = 15.0  # a rate of the first moments would be one of the backlog
 _EXAMPLES = {
     False: (
-        "What is happening right now?",
+        "Who won the match?",
         "What are people saying about the weather?",
         "Que dit-on du match ?",
     ),

@@ -21,6 +21,7 @@ from voxpop.text import (
     family,
     fold,
     indexed,
+    is_cjk,
     keywords,
     language,
     lexicon,
@@ -64,6 +65,8 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
         return Verdict(False, "is too long for one sentence")
     if quoted := _verbatim(draft, passages, evidence):
         return quoted
+    if len(words(draft.text)) < 2 and not is_cjk(draft.text):
+        return Verdict(False, "says nothing")
     if _MARK_LIKE.search(draft.text):
         return Verdict(False, "holds a marker that cannot be read")
     nearest = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
@@ -157,6 +160,25 @@ def _figures_occur(text: str, cited: Sequence[Passage]) -> str:
     if missing := set(_GLUED.findall(text)) - set(re.findall(r"\d+", source)):
         return f"the number {min(missing)} is in no cited post"
     return ""
+
+
+def _bounds_stay(text: str, cited: Sequence[Passage]) -> str:
+    """A number that the posts give as a bound (`1 or more`, `nearly 50`) is not told as exact."""
+    for number in _figures(text):
+        told = [_bounded(s, number) for p in cited for s in sentences(_said(p)) if number in numbers(s)]
+        if told and all(told) and not _bounded(text, number):
+            return f"the number {number} is no exact one in the cited post"
+    return ""
+
+
+def _figures(text: str) -> list[str]:
+    return sorted(numbers(HANDLE.sub(" ", text)))
+
+
+def _bounded(sentence: str, number: str) -> bool:
+    terms = words(sentence)
+    places = [i for i, w in enumerate(terms) if number in numbers(w)]
+    return any(sign("bound").search(" ".join(terms[max(0, i - 3) : i + 3])) for i in places)
 
 
 def _measured(text: str) -> set[str]:
@@ -355,6 +377,7 @@ def _settles_nothing(text: str, cited: Sequence[Passage]) -> str:
 
 _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     _figures_occur,
+    _bounds_stay,
     _names_occur,
     _quotations_occur,
     _counts_their_own,
