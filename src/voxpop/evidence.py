@@ -133,10 +133,12 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
 def _denial(
     question: Question, claims: Sequence[Claim], chosen: Sequence[Claim], passages: Mapping[int, Passage]
 ) -> Claim | None:
-    """Where a yes or no is asked and the best says yes: the newest listed voice that denies it."""
+    """Where a yes or no is asked and the best says yes: the newest listed voice that has denied it since."""
     if question.asks != "whether" or not chosen or denies(question, chosen[0].text):
         return None
-    against = [c for c in claims if passages[c.number].author_class != "unknown" and denies(question, c.text)]
+    said = _when(chosen[0], passages)
+    listed = [c for c in claims if passages[c.number].author_class != "unknown" and _when(c, passages) > said]
+    against = [c for c in listed if denies(question, c.text)]
     return max(against, key=lambda c: _when(c, passages), default=None)
 
 

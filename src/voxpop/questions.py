@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
-from voxpop.text import HANDLE, family, fold, is_cjk, keywords, language, lexicon, names, words
+from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, language, lexicon, names, words
 
 Asks = Literal["how_many", "where", "when", "why", "who", "whether", "what"]
 
@@ -68,7 +68,7 @@ class Question:
 
     def terms(self, text: str) -> frozenset[str]:
         """The folded words of a text, and `score` where it holds one, such as `2-1`."""
-        found = frozenset(words(_FULL_HOUR.sub(r"\1 ", text)))
+        found = frozenset(indexed(_FULL_HOUR.sub(r"\1 ", text)).split())
         return found | {"score"} if SCORE.search(text) else found
 
     def coverage(self, terms: frozenset[str]) -> float:
