@@ -36,7 +36,7 @@ _RESULTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """One thing that an answer must speak of: a word, its kin, and how much it counts (names count double)."""
+    """One thing that an answer must speak of: a word, its kin, its weight (names double, light words half)."""
 
     word: str
     kin: frozenset[str]
@@ -81,7 +81,7 @@ class Question:
         return not named or _share(named, self.terms(text)) >= 0.5
 
     def met_by(self, terms: frozenset[str]) -> bool:
-        """Whether words speak of what is asked and of whom: half of its topics, and half of its names.
+        """Whether words speak of what is asked and of whom: most of its topics, and half of its names.
 
         Where it asks who won, they must tell a result, and of the race that is meant.
         """
@@ -93,7 +93,7 @@ class Question:
             topics = [c for c in topics if c.word not in result_words()]
         if not self.concepts:
             return bool(self.handles)
-        return all(_share(part, terms) >= 0.5 for part in (topics, named) if part)
+        return (not topics or _share(topics, terms) > 0.5) and (not named or _share(named, terms) >= 0.5)
 
 
 def result_words() -> frozenset[str]:
@@ -144,7 +144,13 @@ def _alone(text: str) -> Question:
 
 
 def _concepts(found: Iterable[str], named: frozenset[str]) -> tuple[Concept, ...]:
-    return tuple(Concept(w, family(w), 2.0 if w in named or w.isdigit() else 1.0) for w in found)
+    return tuple(Concept(w, family(w), _weight(w, named)) for w in found)
+
+
+def _weight(word: str, named: frozenset[str]) -> float:
+    if word in named or word.isdigit():
+        return 2.0
+    return 0.5 if word in _light() else 1.0
 
 
 def _settled(question: Question) -> Question:
@@ -214,6 +220,11 @@ def _asks(flat: str) -> Asks:
 def means(intent: str, flat: str) -> bool:
     """Whether a folded text means what the patterns of an intent describe."""
     return any(re.search(pattern, flat) for pattern in lexicon("intents")[intent])
+
+
+@lru_cache(maxsize=1)
+def _light() -> frozenset[str]:
+    return frozenset(words(lexicon("light")["words"]))
 
 
 @lru_cache(maxsize=1)

@@ -187,12 +187,13 @@ def language(text: str, default: str = "en") -> str:
     """ISO 639-1 code of a short text: by its function words, else by a trained identifier."""
     if re.search(r"[぀-ヿ]", text):
         return "ja"
-    terms = [fold(w) for w in _LETTER_RUN.findall(URL.sub(" ", text))]
+    runs = _LETTER_RUN.findall(HANDLE.sub(" ", URL.sub(" ", text)))
+    terms = [fold(w) for i, w in enumerate(runs) if not i or w.islower()]  # a name tells no language
     votes = {code: sum(t in _stop_words(code) for t in terms) for code in _word_lists()["function_words"]}
     best = max(votes, key=lambda code: votes[code])
     if 3 * votes[best] >= max(1, len(terms)) and sum(v == votes[best] for v in votes.values()) == 1:
         return best
-    if len(terms) < 3:
+    if len(runs) < 3:
         return default
     return str(_identifier().classify(text)[0])
 
