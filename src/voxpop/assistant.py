@@ -189,7 +189,8 @@ class Assistant:
         for draft in () if broken else lines.end():
             for event in _judge(draft, evidence, prompt.lang, unused, answer):
                 yield event
-        for claim in unused if broken or not answer.sentences else ():
+        # Where voices disagree a model may not choose whom to leave out.
+        for claim in unused if broken or evidence.disagree or not answer.sentences else ():
             for event in answer.show(_quoted(claim, prompt.lang, answer), (claim.number,)):
                 yield event
 

@@ -75,10 +75,15 @@ def read_line(line: str) -> list[Draft]:
     for piece in pieces:
         citations = tuple(dict.fromkeys(n for _ in range(piece.count(_SLOT)) for n in next(waiting)))
         text = re.sub(rf"\s*{_SLOT}\s*(?=\w|[.,]\d)", " ", piece)
-        text = _PARTICLE.sub(r"\1", re.sub(rf"\s*{_SLOT}", "", text).strip())
+        text = _without_particle(re.sub(rf"\s*{_SLOT}", "", text).strip())
         if words(text):
             drafts.append(Draft(text, citations))
     return _held(drafts)
+
+
+def _without_particle(text: str) -> str:
+    rest = _PARTICLE.sub(r"\1", text)
+    return rest if rest == text else rest[:1].upper() + rest[1:]
 
 
 def _pieces(line: str) -> list[str]:

@@ -67,6 +67,8 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
         return quoted
     if len(words(draft.text)) < 2 and not is_cjk(draft.text):
         return Verdict(False, "says nothing")
+    if draft.text.rstrip(' "”»').endswith(("?", "？")):
+        return Verdict(False, "only asks")
     if _MARK_LIKE.search(draft.text):
         return Verdict(False, "holds a marker that cannot be read")
     nearest = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
