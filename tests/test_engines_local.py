@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -205,3 +207,18 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF nonsense" * 100)
     with pytest.raises(VoxpopError, match="not a readable GGUF"):
         LocalEngine.open(tmp_path / "x.gguf")
+
+
+def test_the_import_calls_nobody_and_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="comes with the local engine")
+    program = (
+        "import socket\n"
+        "def asked(*a, **k): raise SystemExit(f'looked up {a}')\n"
+        "socket.getaddrinfo = socket.socket.connect = asked\n"
+        "import voxpop.engines.local, time\n"
+        "time.sleep(0.5)\n"
+    )
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=home, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov  # type: ignore[import-untyped]
 import orjson
 from numpy.typing import NDArray
-from openvino import opset6, opset13
-from openvino.op import Constant  # type: ignore[import-untyped]
-from openvino.op.util import Variable, VariableInfo  # type: ignore[import-untyped]
 
 from voxpop.engines.gguf_file import GgufFile, Shape, Template, Vocabulary
+from voxpop.engines.openvino_quiet import Constant, Variable, VariableInfo, opset6, opset13, ov
 from voxpop.errors import VoxpopError
 
 op: Any = opset13

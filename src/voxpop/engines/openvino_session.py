@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+
+from voxpop.engines.openvino_quiet import ov
 
 _CHUNK = 256
 _LEAST_REUSE = 8
