@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import dropwhile, pairwise, takewhile
 
+from voxpop import figures
 from voxpop.drafts import Draft
 from voxpop.evidence import Evidence, declaring, is_statement, opposed, settles, settling, sign, unsure
+from voxpop.figures import is_grammar, post_words, readable
 from voxpop.messages import Claim, Passage
 from voxpop.text import (
     HANDLE,
@@ -24,7 +26,6 @@ from voxpop.text import (
     is_cjk,
     keywords,
     language,
-    lexicon,
     names,
     numbers,
     quotations,
@@ -35,14 +36,8 @@ from voxpop.text import (
 
 _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
 _SINGLE = re.compile(r"(?<!\w)[‘']([^‘’']{8,})[’'](?!\w)")
-_UNIT = re.compile(r"(\d)\s*(%|percent|per cent|pour cent|prozent|por ciento|million|billion|thousand|[€$£])", re.I)
-_GLUED = re.compile(r"(?<!\w)(\d+)(?=[^\W\d_])")
-_PERCENT = frozenset({"percent", "per cent", "pour cent", "prozent", "por ciento"})
-_COUNT = re.compile(r"(?P<number>(?<![\w.,])\d+(?:[.,]\d+)*)|(?P<name>[A-ZÀ-Þ][\w’-]+)|(?P<word>\w+)")
-_MATCH = re.compile(r"(?<=\w )(\d{1,3}) ?[-–] ?(\d{1,3}) ((?:[A-ZÀ-Þ][\w’-]+ ?)+)")
-_SCORED = re.compile(r"\d+ ?[-–] ?\d+")
 _SHARE, _SHARE_ABROAD = 0.7, 0.5
-_REACH, _NEARBY = 3, 6
+_NEARBY = 6
 _LONGEST = 3500
 _TOKEN = re.compile(r"[^\W\d_][\w’-]*")
 
@@ -67,8 +62,8 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
         return quoted
     if len(words(draft.text)) < 2 and not is_cjk(draft.text):
         return Verdict(False, "says nothing")
-    if draft.text.rstrip(' "”»').endswith(("?", "？")):
-        return Verdict(False, "only asks")
+    if draft.text.rstrip(' "”»').endswith(("?", "？", ":", "：")):
+        return Verdict(False, "only asks, or breaks off")
     if _MARK_LIKE.search(draft.text):
         return Verdict(False, "holds a marker that cannot be read")
     nearest = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
@@ -118,7 +113,7 @@ def _only_names_author(frame: str, passage: Passage) -> bool:
     rest, named = _known_as(passage).subn(" ", fold(frame))
     rest = sign("says").sub(" ", rest)
     spare = sign("negation").search(rest) or numbers(rest)
-    return bool(named) and not spare and _is_grammar(rest)
+    return bool(named) and not spare and is_grammar(rest)
 
 
 def _known_as(passage: Passage) -> re.Pattern[str]:
@@ -141,56 +136,8 @@ def _in_their_name(text: str, passage: Passage) -> bool:
 # -- what must occur --------------------------------------------------------------------------------------------
 
 
-def _said(passage: Passage) -> str:
-    post = passage.post
-    return "\n".join([post.text, *(m.alt for m in post.media if m.alt)])
-
-
-def _readable(passage: Passage) -> str:
-    author = passage.post.author
-    return f"{_said(passage)}\n@{author.handle} {author.name}"
-
-
-def _figures_occur(text: str, cited: Sequence[Passage]) -> str:
-    source, text = "\n".join(map(_said, cited)), HANDLE.sub(" ", text)
-    if missing := numbers(text) - numbers(source):
-        return f"the number {min(missing)} is in no cited post"
-    if missing := dates(text) - dates(source):
-        return f"the date '{min(missing)}' is in no cited post"
-    if missing := _measured(text) - _measured(source):
-        return f"'{min(missing)}' is in no cited post"
-    if missing := set(_GLUED.findall(text)) - set(re.findall(r"\d+", source)):
-        return f"the number {min(missing)} is in no cited post"
-    return ""
-
-
-def _bounds_stay(text: str, cited: Sequence[Passage]) -> str:
-    """A number that the posts give as a bound (`1 or more`, `nearly 50`) is not told as exact."""
-    for number in _figures(text):
-        told = [_bounded(s, number) for p in cited for s in sentences(_said(p)) if number in numbers(s)]
-        if told and all(told) and not _bounded(text, number):
-            return f"the number {number} is no exact one in the cited post"
-    return ""
-
-
-def _figures(text: str) -> list[str]:
-    return sorted(numbers(HANDLE.sub(" ", text)))
-
-
-def _bounded(sentence: str, number: str) -> bool:
-    terms = words(sentence)
-    places = [i for i, w in enumerate(terms) if number in numbers(w)]
-    return any(sign("bound").search(" ".join(terms[max(0, i - 3) : i + 3])) for i in places)
-
-
-def _measured(text: str) -> set[str]:
-    """Numbers with their units, by the last digit: `2 %` and `2 percent` are the same, `2 million` is not."""
-    units = ((m[1], m[2].lower()) for m in _UNIT.finditer(text))
-    return {f"{digit} {'%' if unit in _PERCENT else unit}" for digit, unit in units}
-
-
 def _names_occur(text: str, cited: Sequence[Passage]) -> str:
-    source = "\n".join(map(_readable, cited))
+    source = "\n".join(map(readable, cited))
     handles = {fold(h) for h in HANDLE.findall(source)}
     for handle in HANDLE.findall(text):
         if fold(handle) not in handles:
@@ -209,50 +156,15 @@ def _opening(text: str) -> set[str]:
     first = re.match(r"\W*([A-ZÀ-Þ][\w’'-]*)", HANDLE.sub(" ", text))
     word = re.sub(r"['’]s$", "", first[1]) if first else ""
     spoken = sign("says").match(fold(text)) or sign("nameless").fullmatch(fold(word))
-    return set() if spoken or _is_grammar(word) else {fold(word)}
-
-
-def _is_grammar(text: str) -> bool:
-    """Whether a text holds only function words, of one language or another."""
-    return any(not keywords(text, lang) for lang in lexicon("function_words"))
+    return set() if spoken or is_grammar(word) else {fold(word)}
 
 
 def _quotations_occur(text: str, cited: Sequence[Passage]) -> str:
-    joined = " ".join(words("\n".join(map(_readable, cited))))
+    joined = " ".join(words("\n".join(map(readable, cited))))
     for quotation in [*quotations(text), *_SINGLE.findall(text)]:
         if not re.search(rf"(?<!\w){re.escape(' '.join(words(quotation)))}(?!\w)", joined):
             return "a quotation is in no cited post"
     return ""
-
-
-def _counts_their_own(text: str, cited: Sequence[Passage]) -> str:
-    """In a list of names with numbers, a number stays with its name."""
-    held: dict[str, set[str]] = {}
-    for passage in cited:
-        for name, count in _counts(_said(passage), 2):
-            held.setdefault(name, set()).add(count)
-    for name, count in _counts(text, _REACH):
-        others = [other for other, counts in held.items() if count in counts and other != name]
-        if name in held and count not in held[name] and others:
-            return f"the number {count} is not said of '{name}'"
-    return ""
-
-
-def _counts(text: str, reach: int) -> Iterator[tuple[str, str]]:
-    """A name's words with the number within `reach` words after it, and with those that follow that at once."""
-    for sentence in sentences(_SCORED.sub(" ", _MATCH.sub(r"\1, \3 \2", text))):
-        run: list[str] = []
-        gap = 0
-        for token in _COUNT.finditer(sentence):
-            if token["name"] and not _is_grammar(token["name"]):
-                run = [*(run if gap == reach else []), fold(token["name"])]
-                gap = reach
-            elif token["number"] and gap > 0:
-                number = min(numbers(token["number"]), default=token["number"])
-                yield from ((name, number) for name in run)
-                gap = 1
-            else:
-                gap -= 1
 
 
 # -- what it may say --------------------------------------------------------------------------------------------
@@ -262,7 +174,9 @@ def _supports(text: str, passage: Passage) -> str:
     """The sentence of a post that is nearest to `text`."""
     mine = frozenset(words(text))
     return max(
-        sentences(_said(passage)), key=lambda s: (len(mine & frozenset(words(s))), -len(s)), default=_said(passage)
+        sentences(post_words(passage)),
+        key=lambda s: (len(mine & frozenset(words(s))), -len(s)),
+        default=post_words(passage),
     )
 
 
@@ -270,7 +184,7 @@ def _speaks_of(text: str, cited: Sequence[Passage]) -> str:
     plain = HANDLE.sub(" ", text)
     lang = language(plain)
     mine = [w for w in keywords(plain, lang) if not w.isdigit() and not sign("says").fullmatch(w)]
-    theirs = frozenset(w for p in cited for w in indexed(_readable(p)).split())
+    theirs = frozenset(w for p in cited for w in indexed(readable(p)).split())
     stems = {w[:5] for w in theirs}
     share = sum(w in theirs or w[:5] in stems or bool(family(w) & theirs) for w in mine) / max(1, len(mine))
     abroad = all(language(bare(p.post.text)) != lang for p in cited)
@@ -280,7 +194,7 @@ def _speaks_of(text: str, cited: Sequence[Passage]) -> str:
 
 
 def _says_no_opposite(text: str, cited: Sequence[Passage]) -> str:
-    said = [s for p in cited for s in sentences(_said(p))]
+    said = [s for p in cited for s in sentences(post_words(p))]
     if not any(is_statement(s) for s in said):
         return "the cited post only asks"
     mine, theirs, nearest = (_Denials.of(s) for s in ([text], said, [_supports(text, p) for p in cited]))
@@ -331,7 +245,7 @@ def _meant(sentence: str) -> frozenset[str]:
 
 def _no_firmer(text: str, cited: Sequence[Passage]) -> str:
     flat = fold(text)
-    hedged = all(sign("hedge").search(fold(_said(p))) for p in cited)
+    hedged = all(sign("hedge").search(fold(post_words(p))) for p in cited)
     if hedged and not (sign("hedge").search(flat) or sign("says").search(flat)):
         return "the cited posts are not as sure"
     if settles(text) and not unsure(text) and all(unsure(_supports(text, p)) for p in cited):
@@ -341,14 +255,14 @@ def _no_firmer(text: str, cited: Sequence[Passage]) -> str:
 
 def _tells_of_the_same(text: str, cited: Sequence[Passage]) -> str:
     """Who won, leads, died or resigned is who the post says: its loser stands there too."""
-    told = {name for p in cited for s in sentences(_said(p)) for run in _told_of(s) for name in run}
+    told = {name for p in cited for s in sentences(post_words(p)) for run in _told_of(s) for name in run}
     strangers = [run[-1] for run in _told_of(text) if run and run[-1] not in told]
     return f"'{strangers[0]}' is not who the cited post tells this of" if told and strangers else ""
 
 
 def _told_of(sentence: str) -> Iterator[list[str]]:
     """The names next before each word that tells what became of somebody; next after it where it is declared."""
-    tokens = [w for w in _TOKEN.findall(HANDLE.sub(" ", sentence)) if not (w[0].isupper() and _is_grammar(w))]
+    tokens = [w for w in _TOKEN.findall(HANDLE.sub(" ", sentence)) if not (w[0].isupper() and is_grammar(w))]
     for i, token in enumerate(tokens):
         if fold(token) in _fates():
             before, after = _name_next(tokens[:i][::-1])[::-1], _name_next(tokens[i + 1 :])
@@ -372,22 +286,24 @@ def _settles_nothing(text: str, cited: Sequence[Passage]) -> str:
     """A result in no one's name needs an authority that tells it."""
     if not settles(text) or unsure(text) or any(_in_their_name(text, p) for p in cited):
         return ""
-    if any(settles(s) for p in cited if p.author_class == "authority" for s in sentences(_said(p))):
+    if any(settles(s) for p in cited if p.author_class == "authority" for s in sentences(post_words(p))):
         return ""
     return "states as settled what no listed authority declares"
 
 
 _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
-    _figures_occur,
-    _bounds_stay,
+    figures.occur,
+    figures.keep_their_bounds,
     _names_occur,
     _quotations_occur,
-    _counts_their_own,
+    figures.keep_their_names,
     _speaks_of,
     _says_no_opposite,
     _no_firmer,
     _tells_of_the_same,
     _settles_nothing,
+    figures.keep_their_company,
+    figures.keep_their_kind,
 )
 
 
