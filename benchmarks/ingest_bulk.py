@@ -32,7 +32,7 @@ async def main() -> None:
         progress = Progress(source.name, source.network, False)
         async with LocalStore(Path(temporary) / "store") as store:
             wall, cpu = time.perf_counter(), time.process_time()
-            await ingest(source, store, progress, time.monotonic)
+            await ingest(source, store, progress)
             await store.commit()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             assert await store.check() == []

@@ -38,7 +38,7 @@ async def main() -> None:
             store.applies, store.lags = [], []
             await asyncio.sleep(events[0].post.witnessed_at / MICROS - time.time())
             wall, cpu = time.perf_counter(), time.process_time()
-            await ingest(Paced(events), store, Progress("paced", "x", False), time.monotonic)
+            await ingest(Paced(events), store, Progress("paced", "x", False))
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     apply50, apply99 = millis(store.applies, 0.5, 0.99)
     lag50, lag99 = millis(store.lags, 0.5, 0.99)

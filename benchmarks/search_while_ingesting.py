@@ -23,7 +23,7 @@ async def main() -> None:
             stream = fresh(events[: int(RATE * SECONDS)], RATE, time.time() + 2)
             await asyncio.sleep(stream[0].post.witnessed_at / MICROS - time.time())
             progress = Progress("paced", "x", False)
-            ingesting = asyncio.create_task(ingest(Paced(stream), store, progress, time.monotonic))
+            ingesting = asyncio.create_task(ingest(Paced(stream), store, progress))
             begun, cpu = time.perf_counter(), time.process_time()
             for n, query in enumerate(asked):
                 await asyncio.sleep(max(0.0, begun + n / ASKED_A_SECOND - time.perf_counter()))

@@ -1,7 +1,6 @@
 """The demo: the same questions as the invented night goes on, and what was known by then."""
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +19,7 @@ from voxpop.store.local import LocalStore
 async def until_all_posts(source: Source, store: LocalStore) -> int:
     """As the program's own, but without waiting for the handles of thousands of invented accounts."""
     progress = Progress(source.name, source.network, source.simulated)
-    running = asyncio.create_task(ingest(source, store, progress, time.monotonic))
+    running = asyncio.create_task(ingest(source, store, progress))
     before = -1
     while progress.posts != before:
         before = progress.posts if progress.posts else -1

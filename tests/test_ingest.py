@@ -89,7 +89,7 @@ def progress() -> Progress:
 
 async def run(source: Script, store: Kept) -> Progress:
     seen = progress()
-    await asyncio.wait_for(ingest(source, store, seen, time.monotonic), 10)
+    await asyncio.wait_for(ingest(source, store, seen), 10)
     return seen
 
 
@@ -117,7 +117,7 @@ async def test_it_goes_on_after_the_stored_cursor() -> None:
 
 async def test_cancelled_it_stores_what_it_has() -> None:
     source, store = Script(BATCH + 5, 60.0), Kept()
-    task = asyncio.create_task(ingest(source, store, progress(), time.monotonic))
+    task = asyncio.create_task(ingest(source, store, progress()))
     while source.given < BATCH + 5:
         await asyncio.sleep(0)
     task.cancel()
@@ -135,7 +135,7 @@ async def test_cancelled_while_storing_it_waits_for_the_batch() -> None:
         await free.wait()
 
     source, store, seen = Script(BATCH + 3, 60.0), Kept(slow), progress()
-    task = asyncio.create_task(ingest(source, store, seen, time.monotonic))
+    task = asyncio.create_task(ingest(source, store, seen))
     await started.wait()
     task.cancel()
     asyncio.get_running_loop().call_later(0.05, free.set)
@@ -162,7 +162,7 @@ async def test_a_store_that_fails_while_cancelled_is_not_silent() -> None:
         raise VoxpopError("The disk is full.", "Free space.")
 
     source = Script(3, 60.0)
-    task = asyncio.create_task(ingest(source, Kept(fail), progress(), time.monotonic))
+    task = asyncio.create_task(ingest(source, Kept(fail), progress()))
     while source.given < 3:
         await asyncio.sleep(0)
     task.cancel()
@@ -196,23 +196,23 @@ async def test_a_slow_store_slows_the_source(monkeypatch: pytest.MonkeyPatch) ->
 def test_progress_counts_and_rates() -> None:
     seen = progress()
     assert seen.lag_s(5) is None
-    seen.count([event(5 * MICROS), Delete("at://1", 1, "c9")], Applied(added=1, deleted=1), second=100)
-    seen.count([event(3 * MICROS)], Applied(unchanged=1), second=130)
+    seen.count([event(5 * MICROS), Delete("at://1", 1, "c9")], Applied(added=1, deleted=1))
+    seen.count([event(3 * MICROS)], Applied(unchanged=1))
     assert (seen.events, seen.posts, seen.added, seen.deleted, seen.unchanged) == (3, 2, 1, 1, 1)
     assert (seen.newest, seen.cursor) == (5 * MICROS, str(3 * MICROS))
     assert seen.lag_s(7 * MICROS) == 2.0
-    assert seen.posts_per_minute(130, running_s=30) == 4.0
-    assert seen.posts_per_minute(130, running_s=600) == 2.0
-    assert seen.posts_per_minute(170, running_s=600) == 1.0
-    seen.count([], Applied(), second=200)
-    assert list(seen.recent) == [(200, 0)]
+    assert seen.posts_per_minute(7 * MICROS) == 2
+    assert seen.posts_per_minute(64 * MICROS) == 1
+    assert seen.posts_per_minute(900 * MICROS) == 0
+    seen.count([event(100 * MICROS), event(20 * MICROS)], Applied(added=2))
+    assert list(seen.recent) == [(100, 1)]
 
 
 @pytest.mark.skipif(not RECORDING.exists(), reason=f"no recording at {RECORDING}")
 async def test_a_real_recording_is_stored_whole_and_only_once(tmp_path: Path) -> None:
     async with LocalStore(tmp_path) as store:
         source, seen = ReplaySource(RECORDING), progress()
-        await ingest(source, store, seen, time.monotonic)
+        await ingest(source, store, seen)
         assert seen.posts + source.dropped.total() == 11_911
         assert seen.added + seen.edited + seen.unchanged + seen.refused == seen.posts
         assert seen.refused == 0
@@ -223,7 +223,7 @@ async def test_a_real_recording_is_stored_whole_and_only_once(tmp_path: Path) ->
             source = ReplaySource(RECORDING, name=name)
             if after:
                 assert [e async for e in source.events(after)] == []
-            await ingest(source, store, again, time.monotonic)
+            await ingest(source, store, again)
             assert (again.added, again.edited, again.posts) == (0, 0, seen.posts)
         assert (await store.totals())["posts"] == totals["posts"]
         assert await store.check() == []

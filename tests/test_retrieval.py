@@ -209,10 +209,11 @@ async def test_only_the_one_who_is_asked_for() -> None:
     assert all(q.handles == ("ann.example",) for q in shelf.asked)
 
 
-async def test_nothing_to_search_for_finds_nothing() -> None:
-    shelf = Shelf(post(1, "ann", "The count is slow."))
-    assert await retrieve(shelf, planned("what is it?"), NOW, Authorities()) == []
-    assert not shelf.asked
+async def test_a_question_without_a_topic_asks_for_the_newest() -> None:
+    shelf = Shelf(post(1, "ann", "The count is slow tonight."))
+    await retrieve(shelf, planned("What is going on?"), NOW, Authorities())
+    assert [(q.words, q.until) for q in shelf.asked] == [((), NOW)]
+    assert shelf.asked[0].since == NOW - 30 * 60 * 1_000_000
 
 
 def test_best_puts_what_answers_first_and_says_who_speaks() -> None:

@@ -104,7 +104,7 @@ async def child(folder: Path, path: Path) -> None:
 
     source = ReplaySource(path, name="rows")
     async with Telling(folder, commit_s=0.02) as store:
-        await ingest.ingest(source, store, ingest.Progress("rows", "x", False), time.monotonic)
+        await ingest.ingest(source, store, ingest.Progress("rows", "x", False))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ async def ingest_all(config: Config, say: Say) -> list[dict[str, Any]]:
         try:
             async with asyncio.TaskGroup() as group:
                 for source in sources:
-                    group.create_task(ingest(source, store, progress[source.name], time.monotonic))
+                    group.create_task(ingest(source, store, progress[source.name]))
         except* VoxpopError as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -130,7 +130,7 @@ def _row(source: Source, progress: Progress) -> dict[str, Any]:
 async def ingest_until_quiet(source: Source, store: LocalStore) -> int:
     """Ingest until the source has been quiet for a moment; how many posts came."""
     progress = Progress(source.name, source.network, source.simulated)
-    running = asyncio.create_task(ingest(source, store, progress, time.monotonic))
+    running = asyncio.create_task(ingest(source, store, progress))
     before = 0
     while not running.done() and (not progress.events or progress.events != before):
         before = progress.events
@@ -173,6 +173,9 @@ def _moment(name: str, value: str | None, now: int) -> int | None:
 @asynccontextmanager
 async def asking(config: Config) -> AsyncIterator[Assistant]:
     """An assistant over the data folder as it is now, with the engine loaded."""
+    if not (config.data / "posts.db").exists() and (config.data / "simulated" / "posts.db").exists():
+        cure = f"Ask it with: --data {config.data / 'simulated'}"
+        raise VoxpopError(f"Only the simulated night is in {config.data}.", cure)
     engines = Engines(config, lambda _: None)
     async with open_store(config, readonly=True) as store:
         await engines.load_now()

@@ -11,7 +11,7 @@ from voxpop import prompt as prompts
 from voxpop.authorities import Authorities
 from voxpop.drafts import Draft, Lines, Unmarked
 from voxpop.engines import Engine
-from voxpop.engines.quote import quotation
+from voxpop.engines.quote import QuoteEngine, quotation
 from voxpop.errors import VoxpopError
 from voxpop.evidence import Evidence, declared, numbered, weigh
 from voxpop.messages import (
@@ -131,6 +131,7 @@ class Assistant:
         planned = plan(request, now)
         answer = _Answer(time.perf_counter())
         if planned.kind == "posts":
+            engine = engine if engine.describe().writes else QuoteEngine()
             steps = self._from_posts(request, planned, engine, voice, answer, now)
         else:
             steps = self._from_model(request, planned, engine, voice, answer)

@@ -40,9 +40,11 @@ async def play(config: Config, as_json: bool, say: Callable[[str], None]) -> Non
         )
         async with app.opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
             began = clock() - (END + 60) * MICROS
+            if not as_json:
+                say("An invented election night, in six languages. Listening to its six hours…")
             posts = await app.ingest_until_quiet(source, store)
             if not as_json:
-                say(f"An invented election night: {posts} posts in six languages over six hours.\n")
+                say(f"{posts} posts. The same questions as the night goes on:\n")
             assistant = app.assistant(config, store)
             for minutes, question in _SCRIPT:
                 request = Request(

@@ -3,22 +3,42 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from voxpop import models
 from voxpop.config import Config
-from voxpop.engines import Engine
+from voxpop.engines import Engine, EngineInfo
 from voxpop.engines.echo import EchoEngine
 from voxpop.engines.openai import OpenAIEngine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.messages import Delta, Prompt
 
 _NAMES = ("auto", "quote", "local", "openai", "echo")
 _HUB_S = 3.0
+_MAY_WRITE = 3  # rank in the catalogue from which `auto` lets a model write facts; below, quotes did better
+
+
+class Talker:
+    """A model that converses but does not write facts: too small to be better than the posts' own words."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def generate(self, prompt: Prompt, schema: Mapping[str, Any] | None = None) -> AsyncIterator[Delta]:
+        return self._engine.generate(prompt, schema)
+
+    def count(self, text: str) -> int:
+        return self._engine.count(text)
+
+    def describe(self) -> EngineInfo:
+        return replace(self._engine.describe(), writes=False)
 
 
 class Engines:
@@ -87,8 +107,11 @@ class Engines:
 
     async def _load(self, model: models.Model, path: Path) -> None:
         self._report(f"loading {model.name}, answering with quotes meanwhile")
-        self._engine = await asyncio.to_thread(open_local, path, model.name, self._instructions)
-        self._report(f"ready: {model.name} writes, quotes check it")
+        engine = await asyncio.to_thread(open_local, path, model.name, self._instructions)
+        talks_only = self._config.engine.use == "auto" and model.rank < _MAY_WRITE
+        self._engine = Talker(engine) if talks_only else engine
+        doing = "talks, quotes answer from posts" if talks_only else "writes, every sentence is checked"
+        self._report(f"ready: {model.name} {doing}")
 
     def _report(self, state: str) -> None:
         self.state = state
@@ -114,7 +137,9 @@ def told(step: models.Progress) -> str:
 
 def models_folder(config: Config) -> Path:
     """Where models are kept."""
-    return config.data / "models"
+    own = config.data / "models"
+    above = config.data.parent / "models"
+    return above if config.data.name == "simulated" and not own.exists() else own
 
 
 def hub_answers() -> bool:

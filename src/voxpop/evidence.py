@@ -22,6 +22,7 @@ _SCORE = 1.0
 _RANK = {"authority": 2, "press": 1, "unknown": 0}
 _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
+_OPEN = 0.5
 _WEAKER = 0.4
 _MISSES, _LACKS = -2.0, -0.6
 _SHOUT = re.compile(r"\b[A-ZÀ-Þ]{5,}\b")
@@ -32,7 +33,8 @@ _CLOCK = re.compile(r"\b\d{1,2}(?::\d{2}| ?[hH](?:\d{2})?| ?[ap]\.?m)\b")
 class Evidence:
     """`chosen` answers the question, best first; `superseded` was chosen until a later post replaced it.
 
-    `judged` holds every sentence that was weighed, by score. `disagree`: chosen voices differ on a number.
+    `judged` holds every sentence that was weighed, by score. `disagree`: chosen voices differ on a number, or on
+    yes and no.
     """
 
     chosen: tuple[Claim, ...] = ()
@@ -126,7 +128,7 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
         chosen,
         replaced,
         tuple(judged),
-        bool(against) or (question.asks == "how_many" and _differ(chosen, question)),
+        _disagree(question, chosen),
     )
 
 
@@ -235,7 +237,8 @@ def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now
     whole = question.terms(_context(post, posts)) | owner
     if not question.met_by(whole):
         return
-    context = _weight(passage, now) + 0.3 * question.coverage(whole)
+    # A question without a topic ("what is going on?") is met by anything: who says it and how many decide.
+    context = _weight(passage, now) + 0.3 * question.coverage(whole) + (0.0 if question.concepts else _OPEN)
     if question.about_result and passage.author_class == "authority":
         context += 0.6
     for text in _spoken(question, post.text):
@@ -351,7 +354,10 @@ def _varied(claims: list[Claim], passages: Sequence[Passage], limit: int) -> tup
     return tuple(chosen)
 
 
-def _differ(chosen: Sequence[Claim], question: Question) -> bool:
+def _disagree(question: Question, chosen: Sequence[Claim]) -> bool:
+    """Whether chosen sentences tell different numbers where one is asked, or yes and no."""
+    if question.asks == "whether":
+        return len({denies(question, c.text) for c in chosen}) > 1
     asked = numbers(question.text)
-    said = [numbers(c.text) - asked for c in chosen]
+    said = [numbers(c.text) - asked for c in chosen] if question.asks == "how_many" else []
     return any(a and b and not a & b for a, b in combinations(said, 2))

@@ -1,8 +1,7 @@
 """Carry events from a source to the store in batches; it decides nothing about a post and drops none."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ _MINUTE = 60
 
 @dataclass(slots=True)
 class Progress:
-    """What one source has brought since the start; `recent` holds (second, posts) of the last minute."""
+    """What one source has brought since the start; `recent` holds (witnessed second, posts) of the last minute."""
 
     name: str
     network: str
@@ -34,8 +33,8 @@ class Progress:
     cursor: str | None = None
     recent: deque[tuple[int, int]] = field(default_factory=deque)
 
-    def count(self, events: list[Event], applied: Applied, second: int) -> None:
-        """Add an applied batch, at `second` of any steady clock."""
+    def count(self, events: list[Event], applied: Applied) -> None:
+        """Add an applied batch."""
         posts = [e.post for e in events if isinstance(e, Upsert)]
         self.events += len(events)
         self.posts += len(posts)
@@ -44,14 +43,16 @@ class Progress:
         self.cursor = next((e.cursor for e in reversed(events) if e.cursor), self.cursor)
         if posts:
             self.newest = max(self.newest or 0, *(p.witnessed_at for p in posts))
-        self.recent.append((second, len(posts)))
-        while self.recent[0][0] < second - _MINUTE:
+            fresh = Counter(
+                p.witnessed_at // MICROS for p in posts if p.witnessed_at > self.newest - _MINUTE * MICROS
+            )
+            self.recent.extend(sorted(fresh.items()))
+        while self.recent and self.recent[0][0] < (self.newest or 0) // MICROS - _MINUTE:
             self.recent.popleft()
 
-    def posts_per_minute(self, second: int, running_s: float) -> float:
-        """Posts in the last minute, scaled up while the source has run for less."""
-        posts = sum(n for at, n in self.recent if at >= second - _MINUTE)
-        return posts * _MINUTE / min(_MINUTE, max(running_s, 1.0))
+    def posts_per_minute(self, now: int) -> int:
+        """Posts that were witnessed in the minute before `now` (microseconds): a backlog is not a rate."""
+        return sum(n for at, n in self.recent if at >= now // MICROS - _MINUTE)
 
     def lag_s(self, now: int) -> float | None:
         """Seconds between now (microseconds) and the newest post's witnessing; None before the first post."""
@@ -72,17 +73,17 @@ class _Line:
         self.full.set()
 
 
-async def ingest(source: Source, store: Store, progress: Progress, clock: Callable[[], float]) -> None:
+async def ingest(source: Source, store: Store, progress: Progress) -> None:
     """Store the source's events until it ends; a batch leaves when it is full or 250 ms old.
 
-    `clock` is a monotonic clock in seconds. On cancellation, and when the source fails, what it gave is stored
+    On cancellation, and when the source fails, what it gave is stored
     first. At most one batch waits while another is being stored: a slow store slows the source down.
     """
     progress.cursor = await store.cursor(source.name)
     line = _Line()
     reading = asyncio.create_task(_read(source, progress.cursor, line))
     reading.add_done_callback(line.end)
-    storing = asyncio.create_task(_store(source.name, store, line, progress, clock))
+    storing = asyncio.create_task(_store(source.name, store, line, progress))
     try:
         await asyncio.shield(storing)
     finally:
@@ -103,7 +104,7 @@ async def _read(source: Source, after: str | None, line: _Line) -> None:
                 await line.room.wait()
 
 
-async def _store(name: str, store: Store, line: _Line, progress: Progress, clock: Callable[[], float]) -> None:
+async def _store(name: str, store: Store, line: _Line, progress: Progress) -> None:
     """Never cancelled: it ends when the line has ended and is empty, or when the store fails."""
     while line.waiting or not line.ended:
         with suppress(TimeoutError):
@@ -113,4 +114,4 @@ async def _store(name: str, store: Store, line: _Line, progress: Progress, clock
             line.full.clear()
         line.room.set()
         if events:
-            progress.count(events, await store.apply(name, events), int(clock()))
+            progress.count(events, await store.apply(name, events))

@@ -92,7 +92,7 @@ class Question:
                 return False
             topics = [c for c in topics if c.word not in result_words()]
         if not self.concepts:
-            return bool(self.handles)
+            return True
         return (not topics or _share(topics, terms) > 0.5) and (not named or _share(named, terms) >= 0.5)
 
 

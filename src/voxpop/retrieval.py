@@ -18,6 +18,7 @@ Kind = Literal["posts", "conversation", "general"]
 _POOL = 50
 _LISTED = 20
 _DENIALS = 2
+_RECENT = 30 * 60 * MICROS
 _MINUTE = 60 * MICROS
 _DAY = 24 * 60 * _MINUTE
 
@@ -39,7 +40,7 @@ def plan(request: Request, now: int) -> Plan:
     kind: Kind = "posts"
     if means("conversation", flat):
         kind = "conversation"
-    elif means("general", flat) and not names(request.question):
+    elif means("knowledge", flat) or (means("general", flat) and not names(request.question)):
         kind = "general"
     return Plan(kind, question, _query(question, flat, request, now))
 
@@ -86,7 +87,7 @@ async def retrieve(
 ) -> list[Passage]:
     """The best passages for a plan, numbered from 1; the listed accounts are searched by themselves as well."""
     if not planned.query.words and not planned.query.handles:
-        return []
+        return await _newest(store, planned, now, authorities, limit)
     plain = await store.search(planned.query, now)
     # Summed over synonyms, BM25 rewards the post that repeats itself: the plain words keep half of the pool. In a
     # flood of copies a declaration is one post among thousands: whose word counts is asked apart.
@@ -95,6 +96,17 @@ async def retrieve(
     if authorities.accounts and not wider.handles:
         found.append(await store.search(replace(wider, handles=authorities.accounts, limit=_LISTED), now))
     hits = {h.post.id: h for hits in found for h in _scaled(hits)}
+    return best(planned.question, list(hits.values()), authorities, limit)
+
+
+async def _newest(store: Store, planned: Plan, now: int, authorities: Authorities, limit: int) -> list[Passage]:
+    """What is posted now, for a question without a topic: the listed accounts' newest and everybody's."""
+    end = planned.query.until if planned.query.until is not None else now
+    recent = replace(planned.query, since=planned.query.since or end - _RECENT)
+    found = [await store.search(recent, now)]
+    if authorities.accounts:
+        found.append(await store.search(replace(recent, handles=authorities.accounts, limit=_LISTED), now))
+    hits = {h.post.id: h for hits in found for h in hits}
     return best(planned.question, list(hits.values()), authorities, limit)
 
 

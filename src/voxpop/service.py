@@ -26,17 +26,16 @@ Say = Callable[[str], None]
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
 _WELL = re.compile(r"(connected|connecting|replaying|ended|not started|ready|loading|downloading)\b")
 _STATUS_S = 0.5
-_RATE_S = 15.0  # a rate of the first moments would be one of the backlog
 _EXAMPLES = {
     False: (
-        "Who won the match?",
+        "What are people saying right now?",
         "What are people saying about the weather?",
         "Que dit-on du match ?",
     ),
     True: (
-        "Who won the election?",
         "Did a ballot box burn in Dornick?",
         "What do the exit polls say?",
+        "Who won the election?",
         "Qui a gagné l'élection ?",
     ),
 }
@@ -75,7 +74,6 @@ class Service:
         self._store, self._sources = store, sources
         self._engine, self._engine_state, self._say = engine, engine_state, say
         self._failures: dict[str, str] = {}
-        self._began = time.monotonic()
         self._last: tuple[float, dict[str, Any]] | None = None
         self._asking = asyncio.Lock()
 
@@ -98,7 +96,7 @@ class Service:
     async def _ingest(self, source: Source) -> None:
         progress = self.progress[source.name]
         try:
-            await ingest(source, self._store, progress, time.monotonic)
+            await ingest(source, self._store, progress)
             self._say(f"{source.name}: the source has ended after {progress.posts} posts")
         except VoxpopError as error:
             self._failures[source.name] = str(error)
@@ -117,14 +115,13 @@ class Service:
 
     async def _status(self) -> dict[str, Any]:
         totals = await self._store.totals()
-        second, running = int(time.monotonic()), max(time.monotonic() - self._began, _RATE_S)
-        rate = sum(p.posts_per_minute(second, running) for p in self.progress.values())
+        rate = sum(p.posts_per_minute(clock()) for p in self.progress.values())
         lag = self.stream().lag_s
         info = self._engine().describe()
         return {
             "simulated": self.simulated,
             "posts": totals["posts"],
-            "posts_per_minute": round(rate, 1),
+            "posts_per_minute": rate,
             "lag_s": None if lag is None else round(lag, 2),
             "sources": [
                 {"name": s.name, "simulated": s.simulated, **_health(self.state(s), s.name not in self._failures)}

@@ -9,13 +9,14 @@ from voxpop.messages import Delta, Prompt
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine is. `converses` is False for one that can only quote posts."""
+    """What an engine is. One that only quotes posts does not converse; one that only talks does not write facts."""
 
     name: str
     model: str
     converses: bool
     context: int = 0
     state: str = "ready"
+    writes: bool = True
 
 
 class Engine(Protocol):

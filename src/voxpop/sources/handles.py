@@ -28,19 +28,21 @@ _LOCAL = (".local", ".localhost", ".internal", ".lan", ".home", ".corp", ".arpa"
 class Directories(NamedTuple):
     """Where handles are looked up: base addresses, and the address at which a domain confirms its DID.
 
-    `confirm` holds `{handle}`; `web` holds `{host}`, for DIDs that a domain answers for.
+    `confirm` holds `{handle}`; `web` holds `{host}`, for DIDs that a domain answers for. `pause_s` is the rest
+    between two askings, out of courtesy.
     """
 
     profiles: str = "https://public.api.bsky.app"
     plc: str = "https://plc.directory"
     confirm: str = "https://{handle}/.well-known/atproto-did"
     web: str = "https://{host}/.well-known/did.json"
+    pause_s: float = 0.2
 
     @classmethod
     def at(cls, base: str) -> "Directories":
         """All of them at one address, as the simulator serves them."""
         base = base.rstrip("/")
-        return cls(base, base, base + "/confirm/{handle}", base + "/web/{host}")
+        return cls(base, base, base + "/confirm/{handle}", base + "/web/{host}", pause_s=0.0)
 
 
 PUBLIC = Directories()
@@ -56,12 +58,13 @@ class Handles:
         cache: int = 50_000,
         queue: int = 10_000,
         timeout_s: float = 10.0,
-        pause_s: float = 0.2,
+        pause_s: float | None = None,
         longest_pause_s: float = 60.0,
     ) -> None:
         self.dropped: Counter[str] = Counter()
         self._at, self._timeout_s = directories, timeout_s
-        self._pause_s, self._longest_pause_s = pause_s, longest_pause_s
+        self._pause_s = directories.pause_s if pause_s is None else pause_s
+        self._longest_pause_s = longest_pause_s
         self._cache_size, self._queue_size = cache, queue
         self._known: OrderedDict[str, Author] = OrderedDict()
         self._asked: OrderedDict[str, None] = OrderedDict()
