@@ -52,7 +52,8 @@ async def test_the_night_is_told_as_it_was_known(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_for_people_it_says_whose_posts_these_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, *answers = await played(monkeypatch, as_json=False)
+    first, count, *answers = await played(monkeypatch, as_json=False)
+    assert "posts" in count
     assert first.startswith("An invented election night")
     assert all("invent" in answer and "engine quote" in answer for answer in answers)
 

@@ -124,12 +124,21 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
     if against:
         chosen = (against, *(c for c in chosen if c != against))[:limit]
     replaced = tuple(c for c in fit if c.standing == "superseded")
-    return Evidence(
-        chosen,
-        replaced,
-        tuple(judged),
-        _disagree(question, chosen),
-    )
+    disagree = _disagree(question, chosen)
+    if disagree:
+        by_number = {p.number: p for p in passages}
+        chosen, judged = tuple(_contested(chosen, by_number)), _contested(judged, by_number)
+    return Evidence(chosen, replaced, tuple(judged), disagree)
+
+
+def _contested(claims: Iterable[Claim], passages: Mapping[int, Passage]) -> list[Claim]:
+    """Where voices disagree, what the press says is only said by it; an authority's word stands."""
+    return [
+        replace(c, standing="attributed")
+        if c.standing == "stated" and passages[c.number].author_class != "authority"
+        else c
+        for c in claims
+    ]
 
 
 def _denial(
