@@ -217,3 +217,22 @@ def test_numbered_is_a_bijection(passages: list[Passage], chosen: list[int]) -> 
     assert [c.number for c in evidence.chosen] == [list(dict.fromkeys(chosen)).index(n) + 1 for n in chosen]
     assert evidence.judged == evidence.chosen
     assert all(replace(c, number=0) == replace(o, number=0) for c, o in zip(evidence.chosen, claims, strict=True))
+
+
+def test_a_newer_denial_leads() -> None:
+    def told(number: int, handle: str, minute: int, text: str) -> Passage:
+        at = minute * 60_000_000
+        return Passage(
+            number, Post(f"at://{number}", "test", Author(handle, handle), text, at, at), author_class="press"
+        )
+
+    passages = [
+        told(1, "one.example", 1, "Police confirm a shooting at the Larkspur mall in the old town of Dern."),
+        told(2, "two.example", 9, "Police say there was no shooting at the Larkspur mall in Dern."),
+    ]
+    found = weigh(read("Was there a shooting at the Larkspur mall?"), passages, 10 * 60_000_000)
+    assert [c.number for c in found.chosen] == [2, 1]
+    assert found.disagree
+    assert {c.standing for c in found.chosen} == {"attributed"}
+    older = weigh(read("Was there a shooting at the Larkspur mall?"), [*passages[:1]], 10 * 60_000_000)
+    assert not older.disagree
