@@ -220,19 +220,18 @@ def test_numbered_is_a_bijection(passages: list[Passage], chosen: list[int]) -> 
 
 
 def test_a_newer_denial_leads() -> None:
-    def told(number: int, handle: str, minute: int, text: str) -> Passage:
+    def told(number: int, minute: int, copies: int, text: str) -> Passage:
         at = minute * 60_000_000
-        return Passage(
-            number, Post(f"at://{number}", "test", Author(handle, handle), text, at, at), author_class="press"
-        )
+        post = Post(f"at://{number}", "test", Author(f"did:{number}", f"{number}.example"), text, at, at)
+        return Passage(number, post, duplicates=copies, independent_authors=copies, author_class="press")
 
     passages = [
-        told(1, "one.example", 1, "Police confirm a shooting at the Larkspur mall in the old town of Dern."),
-        told(2, "two.example", 9, "Police say there was no shooting at the Larkspur mall in Dern."),
+        told(1, 1, 12, "Police confirm a shooting at the Larkspur mall in the old town of Dern."),
+        told(2, 9, 1, "Police say there was no shooting at the Larkspur mall in Dern."),
     ]
     found = weigh(read("Was there a shooting at the Larkspur mall?"), passages, 10 * 60_000_000)
     assert [c.number for c in found.chosen] == [2, 1]
     assert found.disagree
     assert {c.standing for c in found.chosen} == {"attributed"}
-    older = weigh(read("Was there a shooting at the Larkspur mall?"), [*passages[:1]], 10 * 60_000_000)
+    older = weigh(read("Was there a shooting at the Larkspur mall?"), passages[:1], 10 * 60_000_000)
     assert not older.disagree
