@@ -78,11 +78,10 @@ async def measure(noted: Noted, rounds: int) -> dict[str, Any]:
             await app.ingest_until_quiet(source, store)
             listed = app.authorities(config, invented=True)
             assistant = Assistant(store, lambda: noted, app.load_voices(config), authorities=listed, clock=clock)
-            for n in range(rounds):
+            for _ in range(rounds):
                 for minutes, question in ASKED:
                     asked = Request((Message("user", question),), as_of=began + minutes * 60 * MICROS)
-                    if n == 0:  # the same question twice keeps its prompt computed: both sides then start level
-                        await answered(assistant, asked)
+                    await answered(assistant, asked)  # keeps this prompt computed: both sides then start level
                     first, whole = await answered(assistant, asked)
                     assert noted.prompt is not None
                     alone = await bare(noted.engine, noted.prompt)
