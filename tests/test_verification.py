@@ -1,14 +1,10 @@
 """What may be shown: each sentence held against the posts that it cites."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import evaluation
 from voxpop.drafts import Draft, read_line
 from voxpop.evidence import Evidence, is_statement
 from voxpop.messages import AuthorClass, Claim, Passage, Standing
@@ -233,19 +229,8 @@ def test_a_quip_adds_nothing(quip: str, fits: bool) -> None:
     assert adds_nothing(quip, "@board.example: “Mara Lind is elected.”") is fits
 
 
-def citations() -> ModuleType:
-    path = Path(__file__).parents[1] / "evals" / "citations.py"
-    spec = importlib.util.spec_from_file_location("citations", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_citations_of_the_wrong_post_are_found() -> None:
-    measured = citations()
+    measured = evaluation("citations")
     report = measured.report()
     kinds = {kind: tuple(map(int, counted.split("/"))) for kind, counted in report["kinds"].items()}
     right, swapped = kinds["other post"]

@@ -1,16 +1,13 @@
 """The invented night asked at its moments: nothing false is stated, by quotes or by a model that lies."""
 
 import asyncio
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from conftest import evaluation
 from voxpop.engines.echo import EchoEngine
 from voxpop.simulator.world import DECLARED, END, FACTS
 from voxpop.text import fold
@@ -38,18 +35,7 @@ LIES = (
 )
 
 
-def load() -> ModuleType:
-    path = Path(__file__).parents[1] / "evals" / "world.py"
-    spec = importlib.util.spec_from_file_location("evals_world", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-world = load()
+world = evaluation("world")
 
 
 @pytest.fixture(scope="session")

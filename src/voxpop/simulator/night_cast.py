@@ -66,6 +66,3 @@ CAST: dict[str, Actor] = {
     "doubter": Actor("justasking.murmur.example", "Just Asking", "citizen"),
     "veteran": Actor("oldcount.murmur.example", "Eleven Elections", "citizen"),
 }
-
-TAKEN_DOWN = "impostor"
-RENAMED = ("junia", "junia.lirrencourier.example")
