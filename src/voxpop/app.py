@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import ipaddress
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from voxpop.service import Say, Service, clock
 from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
 from voxpop.sources import Source
-from voxpop.sources.auto import Simulator, Ways, open_source, parse_spec
+from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.store import Hit
 from voxpop.store.local import LocalStore
@@ -72,6 +73,7 @@ def ways(config: Config, simulator: Simulator | None = None) -> Ways:
         dictionary=config.sources.zstd_dictionary,
         probe_s=config.sources.probe_s,
         simulator=simulator,
+        secret=lambda name: os.environ.get(name, ""),
     )
 
 
@@ -192,15 +194,10 @@ def assistant(config: Config, store: LocalStore, engines: Engines | None = None)
 
 async def list_sources(config: Config) -> list[dict[str, Any]]:
     """The kinds of source, and the cursor of each source that the data folder knows."""
-    kinds = {
-        "auto": "Bluesky if it answers, else the simulated stream",
-        "bluesky": "Bluesky's Jetstream, live, no key",
-        "simulated": "an invented election night, for trying things out",
-        "replay": "recorded posts: replay:PATH?speed=max",
-    }
-    rows = [
-        {"source": k, "about": about, "configured": k in config.sources.use, "cursor": None}
-        for k, about in kinds.items()
+    used = {parse_spec(spec).kind for spec in config.sources.use}
+    rows: list[dict[str, Any]] = [
+        {"source": name, "about": f"{kind.about}: {kind.shape}", "configured": name in used, "cursor": None}
+        for name, kind in kinds().items()
     ]
     if (config.data / "posts.db").exists():
         async with open_store(config, readonly=True) as store:

@@ -36,6 +36,9 @@ class Server:
 class Storage:
     data: str = _setting("", "Folder of posts, index and models. Empty: `voxpop` in the user's data folder.")
     commit_s: float = _setting(0.5, "Seconds between the index's commits; posts are searchable before them.", 0.05)
+    purge_s: float = _setting(60.0, "Seconds until a removed text has left every file.", 1)
+    keep_days: float = _setting(0.0, "Drop posts that were witnessed longer ago, in days; 0 keeps all.")
+    keep_gb: float = _setting(0.0, "Drop the oldest posts once the folder holds more, in GB; 0 keeps all.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,31 @@ class Sources:
         "", "Path of Jetstream's zstd dictionary; with it the stream is asked for compressed."
     )
     probe_s: float = _setting(5.0, "How long `auto` waits for Bluesky before it plays the simulated stream.", 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class X:
+    rules: tuple[str, ...] = _setting((), "Rules of the filtered stream, in X's own words, kept in sync there.")
+    host: str = _setting("https://api.x.com", "Address of X's API.")
+    price_usd: float = _setting(0.005, "Price of one post read, in US dollars.")
+    monthly_usd: float = _setting(20.0, "Budget of a calendar month (UTC); reading stops there.")
+    backfill_minutes: int = _setting(
+        0, "Minutes that X gives again after a cut, where the access has them.", high=5
+    )
+    recheck_hours: float = _setting(24.0, "Hours between two looks whether a kept post is still public; 0: never.")
+
+
+@dataclass(frozen=True, slots=True)
+class Rss:
+    feeds: tuple[str, ...] = _setting((), "Addresses of feeds, or paths of OPML files, that source `rss` reads.")
+    shortest_s: float = _setting(60.0, "Shortest pause between two looks at a feed, in seconds.", 1)
+    longest_s: float = _setting(3600.0, "Longest pause between two looks at a feed, in seconds.", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    traces: str = _setting("", "OTLP/HTTP address that takes traces; empty: none (needs voxpop[traces]).")
+    log: str = _setting("text", "How log lines are written: `text` or `json`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +115,9 @@ class Config:
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
     sources: Sources = field(default_factory=Sources)
+    x: X = field(default_factory=X)
+    rss: Rss = field(default_factory=Rss)
+    watching: Watching = field(default_factory=Watching)
     engine: EngineChoice = field(default_factory=EngineChoice)
     answers: Answers = field(default_factory=Answers)
     authorities: Authorities = field(default_factory=Authorities)
@@ -137,7 +168,14 @@ def settings() -> list[tuple[str, str, Any, str]]:
 
 
 # Secrets and addresses of a test or a mirror: read where they are used, never kept in the config.
-_NOT_SETTINGS = {"VOXPOP_OPENAI_KEY", "VOXPOP_HUB", "VOXPOP_CHROMIUM", "VOXPOP_CONFIG"}
+_NOT_SETTINGS = {
+    "VOXPOP_CHROMIUM",
+    "VOXPOP_CONFIG",
+    "VOXPOP_HUB",
+    "VOXPOP_MASTODON_TOKENS",
+    "VOXPOP_OPENAI_KEY",
+    "VOXPOP_X_TOKEN",
+}
 _SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Config)}
 
 

@@ -33,7 +33,9 @@ class Post:
     """One public post.
 
     `id` is a URI unique across networks. Times are microseconds of UTC: `created_at` is the author's claim,
-    `witnessed_at` is when this text was seen, and it is the only time that is trusted.
+    `witnessed_at` is when this text was seen, and it is the only time that is trusted. `kind` is `post` or `news`.
+    `alias` is another name by which this source's server will speak of the post (Mastodon's local number): a
+    `Delete` may name either.
     """
 
     id: str
@@ -50,6 +52,8 @@ class Post:
     media: tuple[Media, ...] = ()
     links: tuple[str, ...] = ()
     engagement: Engagement = field(default_factory=Engagement)
+    kind: str = "post"
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A post was removed; `at` (microseconds) is when the network said so."""
+    """A post was removed, named by its id or its alias; `at` (microseconds) is when the network said so."""
 
     id: str
     at: int
@@ -88,11 +92,43 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Fresh engagement counts of a post that may be stored."""
+    """All engagement counts of a post that may be stored, as the network states them now."""
 
     id: str
     engagement: Engagement
     cursor: str = ""
 
 
-Event = Upsert | Delete | AccountGone | Renamed | Counted
+@dataclass(frozen=True, slots=True)
+class Engaged:
+    """More engagement of a post that may be stored: what is added to its counts.
+
+    A source gives one only for what it has not given before its cursor, since adding twice would count twice.
+    """
+
+    id: str
+    more: Engagement
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Nothing can be had of the stretch from `since` to `until` (microseconds), and why."""
+
+    since: int
+    until: int
+    why: str
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Reads that cost money: how many at `at` (microseconds), and their price in millionths of a US dollar."""
+
+    at: int
+    reads: int
+    micro_usd: int
+    cursor: str = ""
+
+
+Event = Upsert | Delete | AccountGone | Renamed | Counted | Engaged | Missed | Spent

@@ -1,16 +1,16 @@
-"""Open the source that a spec names; it refuses a spec that it does not know, and says which it may have meant.
+"""Open the source that a spec names: our own kinds, and those that other packages offer as entry points.
 
-Specs: `bluesky`, `bluesky:wss://host/subscribe`, `replay:PATH?speed=max`, `simulated?seed=7&speed=1`, and `auto`:
-Bluesky if it answers, otherwise the simulated night, marked as such. Whoever calls brings the simulator: a function
-that starts it with a seed and a speed and returns its websocket address.
+`auto` is Bluesky if it answers, otherwise the simulated night, marked as such. Whoever calls brings the simulator:
+a function that starts it with a seed and a speed and returns its websocket address.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -20,30 +20,19 @@ from voxpop.sources import Source
 from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource, Patience
 from voxpop.sources.handles import PUBLIC, Directories
 from voxpop.sources.replay import ReplaySource
+from voxpop.sources.specs import GROUP, Kind, Spec, parse
 
 Simulator = Callable[[int, float], Awaitable[str]]
 _SIMULATED_SPEED = 5.0
 _WHOLE_NIGHT_S = 24 * 3600.0
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "auto": (),
-    "bluesky": (),
-    "replay": ("speed",),
-    "simulated": ("seed", "speed"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """A source as a person writes it: its kind, what follows the colon, and the options after the question mark."""
-
-    kind: str
-    target: str = ""
-    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What a spec leaves open: the public hosts, how far back to begin, and how to reach the simulator."""
+    """What a spec leaves open: the public hosts, how far back to begin, and how to reach the simulator.
+
+    `secret` gives a token by its name, such as `VOXPOP_X_TOKEN`; empty where there is none.
+    """
 
     hosts: Sequence[str] = DEFAULT_HOSTS
     lookback_s: float = 1800.0
@@ -51,6 +40,7 @@ class Ways:
     directories: Directories | None = PUBLIC
     probe_s: float = 5.0
     simulator: Simulator | None = None
+    secret: Callable[[str], str] = field(default=lambda _: "")
 
 
 _DEFAULT = Ways()
@@ -58,37 +48,34 @@ _DEFAULT = Ways()
 
 def parse_spec(text: str) -> Spec:
     """Read a spec, or say what is wrong with it."""
-    kind, colon, rest = text.strip().partition(":")
-    if not colon:
-        kind, _, query = kind.partition("?")
-        target = ""
-    elif kind == "replay":
-        target, _, query = rest.rpartition("?") if "?" in rest else (rest, "", "")
-    else:
-        target, query = rest, ""
-    if kind not in _OPTIONS:
-        raise UsageError(f"No source is called {text!r}.", _meant(kind, tuple(_OPTIONS)))
-    if (kind == "replay") != bool(target) and kind != "bluesky":
-        raise UsageError(
-            f"Source {text!r} is incomplete or too long.", "Write 'replay:PATH', 'simulated' or 'auto'."
-        )
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for name in options:
-        if name not in _OPTIONS[kind]:
-            raise UsageError(f"Source {kind!r} has no option {name!r}.", _meant(name, _OPTIONS[kind]))
-    _speed(options), _seed(options)
-    return Spec(kind, target, options)
+    return parse(text, kinds())
 
 
 async def open_source(spec: str, ways: Ways = _DEFAULT) -> Source:
     """The source that the spec names, ready to be read; `auto` decides here, once."""
     asked = parse_spec(spec)
-    if asked.kind == "replay":
-        return ReplaySource(asked.target, _speed(asked.options))
-    if asked.kind == "simulated":
-        return await _simulated(asked, ways)
-    if asked.kind == "bluesky":
-        return _bluesky(ways, (asked.target,) if asked.target else ())
+    return await kinds()[asked.kind].opens(asked, ways)
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """Every kind of source by its name. Raises VoxpopError for a package's offer that cannot be used."""
+    found = dict(_OWN)
+    for point in entry_points(group=GROUP):
+        if point.name in _OWN:
+            raise VoxpopError(f"A package offers a source called {point.name!r}, which is ours.", "Remove it.")
+        try:
+            found[point.name] = kind = point.load()
+        except Exception as error:
+            raise VoxpopError(f"The source {point.name!r} ({point.value}) failed: {error}.", "Mend it.") from error
+        if not isinstance(kind, Kind):
+            raise VoxpopError(
+                f"The source {point.name!r} ({point.value}) is no Kind.", "See docs/sources.md on plugins."
+            )
+    return found
+
+
+async def _open_auto(spec: Spec, ways: Ways) -> Source:
     answering = await probe(ways.hosts, ways.probe_s)
     if answering:
         return _bluesky(ways, (), first=answering)
@@ -97,7 +84,15 @@ async def open_source(spec: str, ways: Ways = _DEFAULT) -> Source:
             f"None of {len(ways.hosts)} Bluesky hosts answered within {ways.probe_s:g} s.",
             "Check the network, or name another source, such as replay:PATH.",
         )
-    return await _simulated(asked, ways)
+    return await _simulated(spec, ways)
+
+
+async def _open_bluesky(spec: Spec, ways: Ways) -> Source:
+    return _bluesky(ways, (spec.target,) if spec.target else ())
+
+
+async def _open_replay(spec: Spec, _: Ways) -> Source:
+    return ReplaySource(spec.target, _speed(spec.options))
 
 
 async def probe(hosts: Sequence[str], within_s: float = 5.0) -> str:
@@ -172,8 +167,16 @@ def _seed(options: dict[str, str]) -> int:
     return int(text)
 
 
-def _meant(word: str, known: tuple[str, ...]) -> str:
-    close = get_close_matches(word, known, 1)
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Known: {', '.join(known)}." if known else "It takes none."
+_OWN = {
+    "auto": Kind("Bluesky if it answers, else the simulated stream", "auto", _open_auto),
+    "bluesky": Kind(
+        "Bluesky's Jetstream, live, no key", "bluesky or bluesky:wss://host/subscribe", _open_bluesky, "may"
+    ),
+    "replay": Kind(
+        "recorded posts", "replay:PATH?speed=max", _open_replay, "must", ("speed",), lambda s: _speed(s.options)
+    ),
+    "simulated": Kind(
+        "an invented election night, for trying things out", "simulated?seed=7&speed=5", _simulated,
+        options=("seed", "speed"), check=lambda s: (_speed(s.options), _seed(s.options)),
+    ),
+}  # fmt: skip

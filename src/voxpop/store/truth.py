@@ -15,6 +15,7 @@ import orjson
 from voxpop.posts import (
     AccountGone,
     Author,
+    Counted,
     Delete,
     Engagement,
     Event,
@@ -195,7 +196,7 @@ class _Change:
                 self._account_gone(event)
             elif isinstance(event, Renamed):
                 self._name(event.author)
-            else:
+            elif isinstance(event, Counted):
                 self._count(event.id, event.engagement)
         self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", [(seq,) for seq in self._removed])
         applied = Applied(self._added, self._edited, self._deleted, self._unchanged, self._refused)
