@@ -17,6 +17,9 @@ figures
 ingest retrieval prompt verification
 assistant
 config
+runner
+meters
+health
 service
 api
 render

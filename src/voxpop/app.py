@@ -21,7 +21,8 @@ from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.ingest import Progress, ingest
 from voxpop.prompt import instruction
-from voxpop.service import Say, Service, clock
+from voxpop.runner import Say
+from voxpop.service import Service, clock
 from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
 from voxpop.sources import Source

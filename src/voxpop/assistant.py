@@ -99,8 +99,8 @@ class Assistant:
 
     `engine` is asked anew for each request, so that a model can take over from `quote` when it has arrived;
     `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `tally`
-    counts answers, sentences shown and withheld, and engines that broke off. An engine that gives nothing for
-    `patience_s` is given up.
+    counts answers, sentences shown and withheld, and engines that broke off; `done`
+    hears of each answer's end. An engine that gives nothing for `patience_s` is given up.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Assistant:
         authorities: Authorities,
         clock: Callable[[], int],
         stream: Callable[[], Stream] = Stream,
+        done: Callable[[Done], None] = lambda _: None,
         patience_s: float = 120.0,
     ) -> None:
         self._store = store
@@ -120,6 +121,7 @@ class Assistant:
         self._authorities = authorities
         self._clock = clock
         self._stream = stream
+        self._note = done
         self._patience_s = patience_s
         self.tally: Counter[str] = Counter()
 
@@ -140,7 +142,9 @@ class Assistant:
                 self._count(event)
                 yield event
         self.tally["answers"] += 1
-        yield self._done(answer, engine, voice)
+        done = self._done(answer, engine, voice)
+        self._note(done)
+        yield done
 
     def _count(self, event: AnswerEvent) -> None:
         if isinstance(event, Withheld):

@@ -4,18 +4,20 @@
 class VoxpopError(Exception):
     """A failure whose message a person can act on.
 
-    `what` says what happened with the value in it; `cure` says what to do, as an imperative sentence.
+    `what` says what happened with the value in it; `cure` says what to do, as an imperative sentence; `lasting`
+    marks what no second try can mend.
     """
 
-    def __init__(self, what: str, cure: str = "", *, code: str = "failed") -> None:
+    def __init__(self, what: str, cure: str = "", *, code: str = "failed", lasting: bool = False) -> None:
         super().__init__(f"{what} {cure}".strip())
         self.what = what
         self.cure = cure
         self.code = code
+        self.lasting = lasting
 
 
 class UsageError(VoxpopError):
     """The caller asked for something that cannot be: command line exit 2, HTTP 400."""
 
     def __init__(self, what: str, cure: str = "", *, code: str = "bad_usage") -> None:
-        super().__init__(what, cure, code=code)
+        super().__init__(what, cure, code=code, lasting=True)

@@ -1,30 +1,25 @@
 """The running program: one store, one assistant, any number of sources side by side; it answers nothing itself.
 
-Each source has its own task, counters and lag. One that fails is said in its state and does not stop the others.
+Each source has a runner of its own. One that fails is said in its state, is tried again, and stops no other.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from voxpop.assistant import Assistant, Stream
 from voxpop.authorities import Authorities
 from voxpop.engines import Engine
-from voxpop.errors import VoxpopError
-from voxpop.ingest import Progress, ingest
+from voxpop.health import Health, health, well
+from voxpop.meters import Measured, Meters, Sample, Steps
+from voxpop.runner import Runner, Say
 from voxpop.sources import Source
 from voxpop.store.local import LocalStore
 from voxpop.voices import Voice
 
-Say = Callable[[str], None]
-# Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
-_WELL = re.compile(r"(connected|connecting|replaying|ended|not started|ready|loading|downloading)\b")
 _STATUS_S = 0.5
 _EXAMPLES = {
     False: (
@@ -67,44 +62,39 @@ class Service:
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.started = int(time.time())
-        self.assistant = Assistant(store, engine, voices, authorities=authorities, clock=clock, stream=self.stream)
-        self.progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
         self.registry = CollectorRegistry()
-        self.registry.register(_Meters(self, sources))
-        self._store, self._sources = store, sources
-        self._engine, self._engine_state, self._say = engine, engine_state, say
-        self._failures: dict[str, str] = {}
+        self._measured = Measured(store, self.registry)
+        self._runners = [Runner(source, self._measured, say) for source in sources]
+        self.assistant = Assistant(
+            self._measured,
+            engine,
+            voices,
+            authorities=authorities,
+            clock=clock,
+            stream=self.stream,
+            done=Steps(self.registry).done,
+        )
+        self._meters = Meters(self.registry, self._samples)
+        self._store, self._engine, self._engine_state = store, engine, engine_state
+        self._totals: dict[str, int] = {}
         self._last: tuple[float, dict[str, Any]] | None = None
         self._asking = asyncio.Lock()
 
     @property
     def simulated(self) -> bool:
         """Whether any of the posts are made up."""
-        return any(s.simulated for s in self._sources)
+        return any(r.source.simulated for r in self._runners)
 
     def stream(self) -> Stream:
         """The lag of the source that is furthest ahead, and whether the stream is made up."""
-        lags = [lag for p in self.progress.values() if (lag := p.lag_s(clock())) is not None]
+        lags = [lag for r in self._runners if (lag := r.progress.lag_s(clock())) is not None]
         return Stream(min(lags, default=None), self.simulated)
 
     async def run(self) -> None:
         """Ingest from every source until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for source in self._sources:
-                group.create_task(self._ingest(source))
-
-    async def _ingest(self, source: Source) -> None:
-        progress = self.progress[source.name]
-        try:
-            await ingest(source, self._store, progress)
-            self._say(f"{source.name}: the source has ended after {progress.posts} posts")
-        except VoxpopError as error:
-            self._failures[source.name] = str(error)
-            self._say(f"{source.name}: stopped. {error}")
-
-    def state(self, source: Source) -> str:
-        """What a source is doing, or why it stopped."""
-        return self._failures.get(source.name, source.state)
+            for runner in self._runners:
+                group.create_task(runner.run())
 
     async def status(self) -> dict[str, Any]:
         """The page's header: totals, rate, lag, sources, engine, examples; half a second old at most."""
@@ -114,20 +104,21 @@ class Service:
             return self._last[1]
 
     async def _status(self) -> dict[str, Any]:
-        totals = await self._store.totals()
-        rate = sum(p.posts_per_minute(clock()) for p in self.progress.values())
+        self._totals = totals = await self._store.totals()
+        sources = self._healths()
         lag = self.stream().lag_s
         info = self._engine().describe()
+        state = self._engine_state()
         return {
             "simulated": self.simulated,
             "posts": totals["posts"],
-            "posts_per_minute": rate,
+            "posts_per_minute": sum(s.posts_per_minute for s in sources),
+            "last_hour": self._measured.last_hour(),
             "lag_s": None if lag is None else round(lag, 2),
-            "sources": [
-                {"name": s.name, "simulated": s.simulated, **_health(self.state(s), s.name not in self._failures)}
-                for s in self._sources
-            ],
-            "engine": {"name": info.name, "model": info.model, **_health(self._engine_state())},
+            "sources": [s.json() for s in sources],
+            "engine": {"name": info.name, "model": info.model, "state": state, "ok": well(state)},
+            "process": {"memory_bytes": self._meters.memory_bytes(), "searches": self._measured.searches},
+            "store": {"tail": totals["tail"]},
             "examples": list(_EXAMPLES[self.simulated]),
         }
 
@@ -135,35 +126,19 @@ class Service:
         """Why no question can be answered yet; empty when one can."""
         if (await self._store.totals())["posts"]:
             return ""
-        return "no posts yet: " + "; ".join(f"{s.name} {self.state(s)}" for s in self._sources)
+        return "no posts yet: " + "; ".join(f"{r.source.name} {r.state}" for r in self._runners)
 
+    def _healths(self) -> list[Health]:
+        return [health(runner, clock()) for runner in self._runners]
 
-def _health(state: str, going: bool = True) -> dict[str, Any]:
-    return {"state": state, "ok": going and bool(_WELL.match(state))}
-
-
-class _Meters(Collector):
-    """Prometheus metrics, read from the live counters at each scrape."""
-
-    def __init__(self, service: Service, sources: Sequence[Source]) -> None:
-        self._service, self._sources = service, sources
-
-    def collect(self) -> Iterator[Metric]:
-        posts = CounterMetricFamily("voxpop_posts", "Posts received.", labels=["source"])
-        dropped = CounterMetricFamily("voxpop_dropped", "Input dropped.", labels=["source", "reason"])
-        lag = GaugeMetricFamily("voxpop_lag_seconds", "Age of the newest post.", labels=["source"])
-        for source in self._sources:
-            progress = self._service.progress[source.name]
-            posts.add_metric([source.name], progress.posts)
-            for reason, count in source.dropped.items():
-                dropped.add_metric([source.name, reason], count)
-            if (age := progress.lag_s(clock())) is not None:
-                lag.add_metric([source.name], age)
-        yield from (posts, dropped, lag)
-        tally = self._service.assistant.tally
-        for name, said in (
-            ("answers", "Answers given."),
-            ("sentences", "Sentences shown after verification."),
-            ("withheld", "Sentences withheld by verification."),
-        ):
-            yield CounterMetricFamily(f"voxpop_{name}", said, value=tally[name])
+    def _samples(self) -> Iterator[Sample]:
+        """What a scrape reads: the counters of this moment, and the store's figures of the last status."""
+        for source in self._healths():
+            yield from source.samples()
+            yield "voxpop_apply_failures", (source.name,), self._measured.failures.get(source.name, 0)
+        if self._totals:
+            yield "voxpop_stored_posts", (), self._totals["posts"]
+            yield "voxpop_tail_posts", (), self._totals["tail"]
+        tally = self.assistant.tally
+        for name in ("answers", "sentences", "withheld", "engine_failures"):
+            yield f"voxpop_{name}", (), tally[name]

@@ -84,6 +84,7 @@ class Faces:
         return JSONResponse({"status": why or "ready"}, 503 if why else 200)
 
     async def metrics(self, request: HttpRequest) -> Response:
+        await self.running.status()  # what a scrape reads of the store is then fresh
         text = generate_latest(self.running.registry)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

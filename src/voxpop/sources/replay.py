@@ -278,13 +278,16 @@ def _offset(after: str | None, name: str) -> int:
         raise VoxpopError(
             f"The cursor {after!r} of source {name!r} is not a byte offset.",
             "Remove that source's cursor from the store; the file is then read from its start.",
+            lasting=True,
         )
     return int(after)
 
 
 def _missing(path: Path) -> VoxpopError:
     return VoxpopError(
-        f"No replay file at {str(path)!r}.", "Give the path of a .jsonl, .jsonl.gz or .jsonl.zst file."
+        f"No replay file at {str(path)!r}.",
+        "Give the path of a .jsonl, .jsonl.gz or .jsonl.zst file.",
+        lasting=True,
     )
 
 
