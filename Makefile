@@ -1,6 +1,9 @@
 PY ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+KILLS ?= 200
+SECONDS ?= 300
+MINUTES ?= 30
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check
 
 help:  ## Show this help
@@ -21,7 +24,16 @@ lint: $(VENV)/test.done  ## Reformat, mend what can be mended, check style and t
 	$(BIN)/mypy
 
 bench: $(VENV)/bench.done  ## Print every figure, one JSON line each
-	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in $(filter-out benchmarks/soak.py benchmarks/plot.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$file || exit 1; done
+
+chaos: $(VENV)/test.done  ## Kill the store 200 times under load and see that nothing is lost
+	VOXPOP_KILLS=$(KILLS) $(BIN)/pytest tests/test_store_kill.py tests/test_chaos*.py
+
+fuzz: $(VENV)/fuzz.done  ## Fuzz every parser of the world's bytes: make fuzz SECONDS=300
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+soak: $(VENV)/bench.done  ## Four sources, two of them bad, for half an hour: docs/soak.svg
+	$(BIN)/python benchmarks/soak.py $(MINUTES)
 
 mutants: $(VENV)/test.done  ## Break each invariant on purpose and see its test fail
 	$(BIN)/python tests/mutants/run.py
@@ -39,9 +51,13 @@ $(VENV)/bench.done: pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[local,test,bench]'
 	@touch $@ $(VENV)/run.done $(VENV)/test.done
 
+$(VENV)/fuzz.done: pyproject.toml | $(BIN)/pip
+	$(PIP) -e '.[local,test,fuzz]'
+	@touch $@ $(VENV)/run.done $(VENV)/test.done
+
 $(BIN)/pip:
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "voxpop needs Python 3.11 or newer; $(PY) is $$($(PY) -V). Name another: make PY=python3.12"; exit 1; }
 	@$(PY) -m venv $(VENV) || { echo "$(PY) cannot make a virtual environment. On Debian: apt install python3-venv"; exit 1; }
 
-.PHONY: help run test lint bench mutants
+.PHONY: help run test lint bench chaos fuzz soak mutants
 .DEFAULT_GOAL := help

@@ -5,6 +5,7 @@ It refuses an architecture or tokenizer that it does not know; the template runs
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,19 +75,24 @@ class Card:
         path.write_bytes(orjson.dumps(asdict(self)))
 
 
+class _Bounded(gguf.GGUFReader):
+    """The library's reader follows a length that points past the end of the file until memory is full."""
+
+    def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> NDArray[Any]:
+        if offset + int(count) * np.dtype(dtype).itemsize > len(self.data):
+            raise ValueError(f"a length at byte {offset} points past the end")
+        return super()._get(offset, dtype, count, override_order)
+
+
 class GgufFile:
     """An open GGUF file of architecture llama, qwen2 or qwen3. Raises VoxpopError where it is anything else."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._reader = gguf.GGUFReader(path)
-        except (OSError, ValueError, IndexError, KeyError) as error:
-            raise VoxpopError(
-                f"'{path}' is not a readable GGUF file: {error}.", "Remove it and pull the model again."
-            ) from error
         self.path = path
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
-        self.shape = self._read_shape()
+        with _readable(str(path)):
+            self._reader = _Bounded(path)
+            self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+            self.shape = self._read_shape()
 
     def value(self, key: str, default: Any = None) -> Any:
         """A metadata value, or `default`."""
@@ -95,7 +101,8 @@ class GgufFile:
 
     def card(self) -> Card:
         """Its card."""
-        found = {key: self.value(key) for key in _CARD_KEYS}
+        with _readable(self.path.name):
+            found = {key: self.value(key) for key in _CARD_KEYS}
         return Card(self.path.name, self.shape, {k: v for k, v in found.items() if v is not None})
 
     def __contains__(self, name: str) -> bool:
@@ -162,6 +169,10 @@ class Vocabulary:
                 f"'{card.name}' has the tokenizer '{kind}/{split}'.",
                 "Choose a model of 'voxpop models list', or serve it elsewhere and use --engine openai.",
             )
+        with _readable(card.name):
+            self._fill(said, split)
+
+    def _fill(self, said: dict[str, Any], split: str) -> None:
         written: list[str] = said["tokenizer.ggml.tokens"]
         kinds: list[int] = said["tokenizer.ggml.token_type"]
         merges = [tuple(merge.split(" ", 1)) for merge in said["tokenizer.ggml.merges"]]
@@ -207,14 +218,15 @@ class Template:
         environment.globals["raise_exception"] = _refuse
         try:
             self._template = environment.from_string(source)
-        except TemplateError as error:
+        except Exception as error:  # also what is no text, or nests too deep
             raise VoxpopError(f"The chat template cannot be read: {error}.", "Choose another model.") from error
-        tokens = card.values["tokenizer.ggml.tokens"]
-        bos = card.values.get("tokenizer.ggml.bos_token_id")
-        self._marks = {
-            "bos_token": tokens[bos] if bos is not None else "",
-            "eos_token": tokens[card.values["tokenizer.ggml.eos_token_id"]],
-        }
+        with _readable(card.name):
+            tokens = card.values["tokenizer.ggml.tokens"]
+            bos = card.values.get("tokenizer.ggml.bos_token_id")
+            self._marks = {
+                "bos_token": tokens[bos] if bos is not None else "",
+                "eos_token": tokens[card.values["tokenizer.ggml.eos_token_id"]],
+            }
 
     def pieces(self, messages: Sequence[Message]) -> list[tuple[str, bool]]:
         """The prompt in order: (text, whether the template wrote it), so that no message can forge a mark."""
@@ -223,7 +235,7 @@ class Template:
             text = self._template.render(
                 messages=stand_ins, add_generation_prompt=True, tools=None, enable_thinking=False, **self._marks
             )
-        except TemplateError as error:
+        except Exception as error:  # it is a program: it can fail in every way that Python can
             raise VoxpopError(f"The chat template failed: {error}.", "Choose another model.") from error
         parts = re.split("\ue000([0-9]+)\ue001", text)
         return [
@@ -231,6 +243,18 @@ class Template:
             for i, part in enumerate(parts)
             if part
         ]
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """A damaged file can break its readers in any way, and `tokenizers` raises bare Exceptions."""
+    try:
+        yield
+    except VoxpopError:
+        raise
+    except Exception as error:
+        what = f"'{name}' is not a readable GGUF file: {type(error).__name__}: {error}."
+        raise VoxpopError(what, "Remove it and pull the model again.") from error
 
 
 def _refuse(message: str) -> None:

@@ -101,7 +101,8 @@ def _delta(line: str) -> Delta | None:
         if error := chunk.get("error"):
             raise VoxpopError(f"The engine broke off: {str(error)[:300]}", "Look at its log.", code="engine_failed")
         choices = chunk.get("choices") or [{}]
-        text = (choices[0].get("delta") or {}).get("content") or ""
+        said = (choices[0].get("delta") or {}).get("content")
+        text = said if isinstance(said, str) else ""
         counts = chunk.get("usage")
         usage = Usage(int(counts["prompt_tokens"]), int(counts["completion_tokens"])) if counts else None
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, IndexError):

@@ -26,6 +26,7 @@ from voxpop.times import MICROS
 
 MAX_ROW_BYTES = 1 << 20
 MAX_TEXT = 30_000
+_MOST_COUNTED = 10**12  # more is no count, and past 63 bits no database takes it
 _BLOCK = 1 << 18
 _ROWS_A_CHUNK = 1000
 _NO_ENGAGEMENT = Engagement()
@@ -200,7 +201,7 @@ def _engagement(counts: dict[str, object]) -> Engagement:
 
 
 def _count(value: object) -> int:
-    return value if type(value) is int and value > 0 else 0
+    return value if type(value) is int and 0 < value <= _MOST_COUNTED else 0
 
 
 def _next_chunk(rows: Iterator[_Row]) -> _Chunk | None:

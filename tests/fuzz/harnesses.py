@@ -1,0 +1,175 @@
+"""One harness for each parser of the world's bytes: it takes any bytes, and raises only where the parser is wrong.
+
+A parser is wrong when it raises what its contract does not name, or gives what the store cannot hold: a text that
+is not UTF-8, a whole number beyond 63 bits, a text without an end.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from voxpop.errors import VoxpopError
+
+NOW = 1_900_000_000_000_000
+_MOST_TEXT = 200_000
+_WHOLE = range(-(2**63), 2**63)
+SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """What is fed with bytes; `shape` says how its inputs are changed: as JSON, as lines of text, or as bytes."""
+
+    feed: Callable[[bytes], object]
+    shape: str = "bytes"
+    largest: int = 1 << 14
+
+
+def storable(value: Any) -> None:
+    """Refuse what SQLite and the index would choke on, at any depth of an event."""
+    if isinstance(value, str):
+        value.encode()
+        assert len(value) <= _MOST_TEXT, f"a text of {len(value)} characters"
+    elif isinstance(value, int):
+        assert value in _WHOLE, f"a number beyond 63 bits: {value}"
+    elif isinstance(value, tuple | list):
+        for part in value:
+            storable(part)
+    elif is_dataclass(value):
+        for field in fields(value):
+            storable(getattr(value, field.name))
+
+
+def _events(found: Iterable[Any]) -> None:
+    for event in found:
+        if not isinstance(event, str):
+            storable(event)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def jetstream(data: bytes) -> None:
+    from voxpop.sources.jetstream import read_line
+
+    _events([read_line(data, NOW), read_line(_text(data), NOW)])
+
+
+def replay(data: bytes) -> None:
+    from voxpop.sources.replay import read_row
+
+    _events([read_row(data, "7")])
+
+
+def handles(data: bytes) -> None:
+    """Profiles and DID documents, as JSON that came from a directory."""
+    from voxpop.sources import handles
+
+    with suppress(orjson.JSONDecodeError):
+        answer = orjson.loads(data)
+        storable(handles._claimed_handle(answer))
+        if isinstance(answer, dict):
+            storable(handles._author("did:plc:x", answer.get("handle"), answer.get("displayName")))
+
+
+def text(data: bytes) -> None:
+    """What every post goes through on its way into the index and into an answer."""
+    from voxpop import text
+
+    said = _text(data)
+    text.indexed(said)
+    text.fingerprint(said)
+    text.keywords(said)
+    text.names(said)
+    text.quotations(said)
+    text.shingles(said)
+    text.language(said)
+    for sentence in text.sentences(said):
+        text.numbers(sentence)
+        text.dates(sentence)
+
+
+def query(data: bytes) -> None:
+    from voxpop.store.query import parse
+
+    with suppress(VoxpopError):
+        parse(_text(data), NOW)
+
+
+def specs(data: bytes) -> None:
+    from voxpop.sources.auto import parse_spec
+
+    with suppress(VoxpopError):
+        parse_spec(_text(data))
+
+
+def api(data: bytes) -> None:
+    from voxpop.api.asked import parse
+
+    with suppress(orjson.JSONDecodeError, VoxpopError):
+        parse(orjson.loads(data), _voices(), "regular")
+
+
+@cache
+def _voices() -> Any:
+    from voxpop import voices
+
+    return voices.load()
+
+
+def engine(data: bytes) -> None:
+    """A line that another program's model server streams."""
+    from voxpop.engines.openai import _delta
+
+    with suppress(VoxpopError):
+        delta = _delta("data: " + _text(data))
+        assert delta is None or isinstance(delta.text, str)
+
+
+def gguf(data: bytes) -> None:
+    from voxpop.engines.gguf_file import GgufFile, Template, Vocabulary
+    from voxpop.messages import Message
+
+    with suppress(VoxpopError):
+        card = GgufFile(_file(data, ".gguf")).card()
+        for reading in (
+            lambda: Vocabulary(card).encode("a b"),
+            lambda: Template(card).pieces([Message("user", "hi")]),
+        ):
+            with suppress(VoxpopError):
+                reading()
+
+
+def config(data: bytes) -> None:
+    from voxpop.config import load
+
+    with suppress(VoxpopError):
+        load(_file(data, ".toml"), {})
+
+
+def _file(data: bytes, suffix: str) -> Path:
+    path = SCRATCH / f"voxpop-fuzz-{os.getpid()}{suffix}"
+    path.write_bytes(data)
+    return path
+
+
+HARNESSES = {
+    "jetstream": Harness(jetstream, "json"),
+    "replay": Harness(replay, "json"),
+    "handles": Harness(handles, "json"),
+    "text": Harness(text, largest=3000),
+    "query": Harness(query, largest=1100),
+    "specs": Harness(specs, largest=300),
+    "api": Harness(api, "json"),
+    "engine": Harness(engine, "json"),
+    "gguf": Harness(gguf),
+    "config": Harness(config, largest=4096),
+}
