@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "voxpop"
 ORDER = """
 errors times
-posts text
+posts text tracing logs
 messages questions voices
 authorities
 sources store engines models

@@ -6,12 +6,13 @@ import ipaddress
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voxpop import tracing
 from voxpop import voices as tones
 from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
@@ -76,6 +77,17 @@ def ways(config: Config, simulator: Simulator | None = None) -> Ways:
         simulator=simulator,
         secret=lambda name: os.environ.get(name, ""),
     )
+
+
+@contextmanager
+def traced(config: Config) -> Iterator[None]:
+    """Spans are sent where the config says so, until the end."""
+    end = tracing.begin(config.watching.traces) if config.watching.traces else None
+    try:
+        yield
+    finally:
+        if end:
+            end()
 
 
 @asynccontextmanager
@@ -217,6 +229,7 @@ async def serve(config: Config, say: Say) -> None:
     say(f"voxpop: data in {config.data}")
     say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
     async with AsyncExitStack() as stack:
+        stack.enter_context(traced(config))
         sources = await stack.enter_async_context(opened(config))
         invented = any(s.simulated for s in sources)
         folder = config.data

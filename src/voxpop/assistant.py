@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from voxpop import prompt as prompts
 from voxpop.authorities import Authorities
@@ -33,6 +34,7 @@ from voxpop.messages import (
 from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
 from voxpop.times import MICROS
+from voxpop.tracing import span
 from voxpop.verification import adds_nothing, verify
 from voxpop.voices import Voice, choose
 
@@ -73,6 +75,7 @@ class _Answer:
     first_ms: float | None = None
     chatted: bool = False
     simulated: bool = False
+    span: Any = None
 
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self.began) * 1000, 1)
@@ -137,10 +140,12 @@ class Assistant:
             steps = self._from_posts(request, planned, engine, voice, answer, now)
         else:
             steps = self._from_model(request, planned, engine, voice, answer)
-        async with aclosing(steps):  # type: ignore[type-var]
-            async for event in steps:
-                self._count(event)
-                yield event
+        traced = span("answer", kind=planned.kind, engine=engine.describe().name, voice=voice.name)
+        with traced as answer.span:
+            async with aclosing(steps):  # type: ignore[type-var]
+                async for event in steps:
+                    self._count(event)
+                    yield event
         self.tally["answers"] += 1
         done = self._done(answer, engine, voice)
         self._note(done)
@@ -157,8 +162,10 @@ class Assistant:
     ) -> AsyncIterator[AnswerEvent]:
         question, until = planned.question, planned.query.until or now
         yield Searching(" ".join(c.word for c in question.concepts))
-        found = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
-        passages, evidence = numbered(found, weigh(question, found, until))
+        with span("search", answer.span):
+            found = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
+        with span("weigh", answer.span, posts=len(found)):
+            passages, evidence = numbered(found, weigh(question, found, until))
         prompt = prompts.build(request, question, passages, evidence, voice)
         answer.passages = {p.number: p for p in prompt.passages}
         answer.search_ms = answer.elapsed_ms()
@@ -201,16 +208,17 @@ class Assistant:
 
     async def _written(self, prompt: Prompt, engine: Engine, answer: _Answer) -> AsyncIterator[str]:
         """The engine's text as it comes; TimeoutError where nothing comes for too long."""
-        async with aclosing(engine.generate(prompt)) as deltas:  # type: ignore[type-var]
-            while True:
-                try:
-                    async with asyncio.timeout(self._patience_s):
-                        delta = await anext(deltas)
-                except StopAsyncIteration:
-                    return
-                answer.usage = delta.usage or answer.usage
-                if delta.text:
-                    yield delta.text
+        with span("generate", answer.span, engine=engine.describe().name):
+            async with aclosing(engine.generate(prompt)) as deltas:  # type: ignore[type-var]
+                while True:
+                    try:
+                        async with asyncio.timeout(self._patience_s):
+                            delta = await anext(deltas)
+                    except StopAsyncIteration:
+                        return
+                    answer.usage = delta.usage or answer.usage
+                    if delta.text:
+                        yield delta.text
 
     def _broke(self, lang: str) -> Text:
         self.tally["engine_failures"] += 1
@@ -257,7 +265,8 @@ class Assistant:
 
 
 def _judge(draft: Draft, evidence: Evidence, lang: str, unused: list[Claim], answer: _Answer) -> list[AnswerEvent]:
-    verdict = verify(draft, answer.passages, evidence)
+    with span("verify", answer.span, citations=len(draft.citations)):
+        verdict = verify(draft, answer.passages, evidence)
     if verdict.shown:
         unused[:] = [c for c in unused if c.number not in draft.citations]
         return [] if draft.text in answer.sentences else answer.show(draft.text, draft.citations)

@@ -69,12 +69,12 @@ async def up(context: click.Context, **given: Any) -> None:
 
     Example: voxpop up --source bluesky --port 8080
     """
-    from voxpop import app
+    from voxpop import app, logs
     from voxpop.voices import choose
 
     config = config_of(context, **given)
     choose(app.load_voices(config), config.answers.voice)
-    await app.serve(config, lambda line: click.echo(line, err=True))
+    await app.serve(config, logs.begin(config.watching.log))
 
 
 @cli.command()

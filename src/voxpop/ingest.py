@@ -9,6 +9,7 @@ from voxpop.posts import Event, Upsert
 from voxpop.sources import Source
 from voxpop.store import Applied, Store
 from voxpop.times import MICROS
+from voxpop.tracing import span
 
 BATCH = 2000
 MAX_AGE_S = 0.25
@@ -114,4 +115,6 @@ async def _store(name: str, store: Store, line: _Line, progress: Progress) -> No
             line.full.clear()
         line.room.set()
         if events:
-            progress.count(events, await store.apply(name, events))
+            with span("batch", source=name, events=len(events)) as batch, span("apply", batch):
+                applied = await store.apply(name, events)
+            progress.count(events, applied)

@@ -71,6 +71,7 @@ def server_of(app: Starlette) -> uvicorn.Server:
             app,
             http=PatientHTTP,
             ws="none",
+            log_config=None,  # logs.py alone says how lines look
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=2,
