@@ -46,13 +46,64 @@ def test_links_and_described_pictures_are_kept_mentions_and_hashtags_are_not_lin
     assert plain.pictures == (("https://site.example/i.png", "A harbour"),)
 
 
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("news.example/long/pa…", "https://www.news.example/long/path"),
+        ("https://news.example/lo...", "https://www.news.example/long/path"),
+        ("other.example/…", "other.example/…"),
+        ("read on", "read on"),
+    ],
+)
+def test_a_link_that_is_shown_shortened_is_written_out(shown: str, text: str):
+    plain = read_html(f"<p>See <a href='https://www.news.example/long/path'>{shown}</a>!</p>")
+    assert plain == (f"See {text}!", ("https://www.news.example/long/path",), ())
+
+
+def test_a_link_that_only_calls_itself_a_mention_is_a_link():
+    assert read_html("<a class=mention href=https://x.example/>win now</a>").links == ("https://x.example/",)
+
+
+def test_lines_of_code_stay_lines():
+    assert read_html("<p>So:</p><pre><code>if x:\ny = 1\n</code></pre><p>a\nb</p>").text == "So:\nif x:\ny = 1\na b"
+
+
+@pytest.mark.parametrize("number", ["&#" + "9" * 5000, "&#x" + "f" * 5000 + ";", "&#xD800;", "&#99999999;"])
+def test_a_number_that_no_character_has_does_not_raise(number: str):
+    assert read_html(f"a{number}").text == "a\ufffd"
+
+
+@given(st.lists(st.sampled_from(["p", "b", "ul", "li", "blockquote", "pre", "span", "div", "code"]), max_size=40))
+def test_no_nesting_loses_a_link(names: list[str]):
+    inside = "<a href='https://a.example/1'><span>one</span></a> and <a href=https://a.example/2>two…</a>"
+    nested = "".join(f"<{n}>" for n in names) + inside + "".join(f"</{n}>" for n in reversed(names))
+    assert read_html(nested).links == ("https://a.example/1", "https://a.example/2")
+    assert read_html(nested[: len(nested) - len(names)]).links == ("https://a.example/1", "https://a.example/2")
+
+
 @pytest.mark.parametrize("value", ["", " ", None, 7, "ftp://x/y", "javascript:1", "http://[", "https://a b", "//x"])
 def test_what_is_no_web_address_is_empty(value: object):
     assert web_address(value) == ""
 
 
 @pytest.mark.parametrize(
-    "piece", ["<", "<a ", "<a '", '<a "', "<!--", "<!", "<script>", "</", "&", "<a href=x ", "<p "]
+    "piece",
+    [
+        "<",
+        "<a ",
+        "<a '",
+        '<a "',
+        "<!--",
+        "<!",
+        "<script>",
+        "</",
+        "&",
+        "<a href=x ",
+        "<p ",
+        "&#9",
+        "<pre>\n",
+        "<a href=//x>x…",
+    ],
 )
 def test_the_worst_markup_takes_bounded_time(piece: str):
     began = time.process_time()

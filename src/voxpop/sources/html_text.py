@@ -21,12 +21,23 @@ _BLOCKS |= {"figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "hea
 _BLOCKS |= {"ol", "p", "pre", "section", "table", "tbody", "td", "th", "tr", "ul"}
 _SPACE = re.compile(r"[ \t\r\f\v\u00a0]+")
 _EDGE = re.compile(r" ?\n[ \n]*")
+_LONG_NUMBER = re.compile(r"&#[xX]?[0-9a-fA-F]{9,};?")
+_SCHEME = re.compile(r"https?://(?:www\.)?", re.IGNORECASE)
+_SHORTENED = ("…", "...")
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+class _Anchor(NamedTuple):
+    """An open link: its address, its class, and how many parts came before it."""
+
+    address: str
+    marks: frozenset[str]
+    begins: int
 
 
 class Plain(NamedTuple):
     """A text without markup, a line for each block; links that are no mention or hashtag; (address, description)
-    of pictures that have one."""
+    of pictures that have one. A link that was shown shortened stands in the text whole."""
 
     text: str
     links: tuple[str, ...] = ()
@@ -39,12 +50,14 @@ def read_html(markup: str, base: str = "") -> Plain:
     parts: list[str] = []
     links: dict[str, None] = {}
     pictures: dict[str, str] = {}
-    at, end = 0, len(markup)
+    at, end, pre = 0, len(markup), 0
+    anchor: _Anchor | None = None
     while at < end:
         opening = markup.find("<", at)
         if opening < 0:
             opening = end
-        parts.append(unescape(markup[at:opening]))
+        text = _characters(markup[at:opening])
+        parts += _lines(text) if pre and "\n" in text else (text,)
         if markup.startswith(("<!", "<?"), opening):
             at = _after(markup, "-->" if markup.startswith("<!--", opening) else ">", opening)
             continue
@@ -58,8 +71,13 @@ def read_html(markup: str, base: str = "") -> Plain:
             at = _past(markup, name, at)
         elif name in _BLOCKS:
             parts.append("\n")
-        elif not tag[1] and name in ("a", "img"):
-            _attached(name, _attributes(tag[3]), base, links, pictures)
+            pre += (-1 if tag[1] and pre else not tag[1]) if name == "pre" else 0
+        elif name == "a":
+            _link(anchor, parts, links)
+            anchor = None if tag[1] else _anchor(_attributes(tag[3]), base, len(parts))
+        elif name == "img" and not tag[1]:
+            _picture(_attributes(tag[3]), base, pictures)
+    _link(anchor, parts, links)
     text = _folded(parts) if "<" in markup else "".join(parts)
     return Plain(tidy(text), tuple(links), tuple(pictures.items()))
 
@@ -99,19 +117,44 @@ def _past(markup: str, name: str, start: int) -> int:
     return closing.end() if closing else len(markup)
 
 
+def _characters(text: str) -> str:
+    """Text with its entities resolved; a number longer than any character's would raise in the standard library."""
+    return unescape(_LONG_NUMBER.sub("\ufffd", text)) if "&" in text else text
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as they were written, with the breaks between them as blocks make them."""
+    return [part for line in text.split("\n") for part in (line, "\n")][:-1]
+
+
 def _attributes(text: str) -> dict[str, str]:
-    return {m[1].lower(): unescape(m[2] or m[3] or m[4] or "") for m in _ATTRIBUTE.finditer(text)}
+    return {m[1].lower(): _characters(m[2] or m[3] or m[4] or "") for m in _ATTRIBUTE.finditer(text)}
 
 
-def _attached(
-    name: str, attributes: dict[str, str], base: str, links: dict[str, None], pictures: dict[str, str]
-) -> None:
-    address = web_address(attributes.get("href" if name == "a" else "src"), base)
-    if not address:
+def _anchor(attributes: dict[str, str], base: str, begins: int) -> _Anchor:
+    marks = frozenset(attributes.get("class", "").split())
+    return _Anchor(web_address(attributes.get("href"), base), marks, begins)
+
+
+def _link(anchor: _Anchor | None, parts: list[str], links: dict[str, None]) -> None:
+    """Keep the address of a link that ends here, unless it is a mention or hashtag and looks like one."""
+    if anchor is None or not anchor.address:
         return
-    if name == "img":
-        alt = tidy(attributes.get("alt", ""))
-        if alt and len(pictures) < _MAX_LINKS:
-            pictures[address] = alt
-    elif len(links) < _MAX_LINKS and not {"mention", "hashtag"} & set(attributes.get("class", "").split()):
-        links[address] = None
+    shown = "".join(parts[anchor.begins :])
+    if {"mention", "hashtag"} & anchor.marks and shown.lstrip().startswith(("@", "#")):
+        return
+    if len(links) < _MAX_LINKS:
+        links[anchor.address] = None
+    bare = shown.strip()
+    if bare.endswith(_SHORTENED) and _bare(anchor.address).startswith(_bare(bare.rstrip("….").rstrip())):
+        parts[anchor.begins :] = [shown[: len(shown) - len(shown.lstrip())] + anchor.address]
+
+
+def _bare(address: str) -> str:
+    return _SCHEME.sub("", address, count=1)
+
+
+def _picture(attributes: dict[str, str], base: str, pictures: dict[str, str]) -> None:
+    address, alt = web_address(attributes.get("src"), base), tidy(attributes.get("alt", ""))
+    if address and alt and len(pictures) < _MAX_LINKS:
+        pictures[address] = alt
