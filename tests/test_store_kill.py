@@ -1,111 +1,138 @@
-"""SIGKILL at any moment: what was acknowledged is there, nothing is doubled, and the rest follows (invariant 1)."""
+"""SIGKILL at any moment: what was acknowledged is there, nothing is doubled, and the rest follows (invariant 1).
+
+`make chaos` kills 200 times; VOXPOP_KILLS says how often.
+"""
 
 import asyncio
 import json
 import os
-import random
+import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
-from voxpop.posts import Event
-from voxpop.store import Applied, Query
+import chaos_nursery
+import chaos_world
+from voxpop.store import Query
 from voxpop.store.local import LocalStore
 
-ROWS, KILLS, BATCH = 60_000, 10, 400
-WORDS = ["river", "fire", "match", "vote", "storm", "train", "court", "bridge", "signal", "harbour"]
+KILLS = int(os.environ.get("VOXPOP_KILLS", "20"))
+EVERY = 10
+WHILE_OPENING = 0.25
+REST = 2000
+_NOTE = re.compile(rb"zq\d{8}")
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
-def write_rows(path: Path) -> list[tuple[int, str, str]]:
-    """(offset after the row, id, text) of each; every seventh row edits an earlier post."""
-    rows, end = [], 0
-    with path.open("wb") as file:
-        for n in range(ROWS):
-            id_ = str(n if n % 7 else n // 2)
-            text = f"{WORDS[n % 10]} {WORDS[n // 10 % 10]} note{n}"
-            at = f"2026-01-{1 + n // 3600 // 24:02}T{n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02}.000Z"
-            row = {"id": id_, "platform": "x", "author": f"u{n % 500}", "created_at": at, "text": text}
-            end += file.write(json.dumps(row).encode() + b"\n")
-            rows.append((end, f"x:{id_}", text))
-    return rows
+class Lives:
+    """One folder, filled by one process after another."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.luck = Random(seed)
+        self.truth = chaos_world.Truth()
+        self.acknowledged = 0
+        self._nursery = subprocess.Popen(
+            [sys.executable, chaos_nursery.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def end(self) -> None:
+        self._nursery.stdin.close()
+        self._nursery.wait(10)
+        self._nursery.stdout.close()
+
+    def live(self, until: int, *, killed: bool) -> int:
+        """One life, ended by a kill or by itself; its exit code. Now and then it is killed while it opens."""
+        order = {"folder": str(self.folder), "until": until, "seed": self.luck.random()}
+        self._nursery.stdin.write(json.dumps(order) + "\n")
+        self._nursery.stdin.flush()
+        opening = killed and self.luck.random() < WHILE_OPENING
+        batches = 0 if opening else self.luck.randint(1, 6)
+        delay = self.luck.uniform(0, 0.12) if opening else self.luck.uniform(0, 0.03) * self.luck.random()
+        pid = 0
+        for said in self._said():
+            if "ended" in said:
+                return int(said["ended"])
+            pid = said.get("pid", pid)
+            self.acknowledged = said.get("acknowledged", self.acknowledged)
+            batches -= "acknowledged" in said
+            if killed and batches <= 0:
+                killed = False
+                time.sleep(delay)
+                os.kill(pid, signal.SIGKILL)
+        raise AssertionError("the nursery is gone")
+
+    def _said(self) -> Iterator[dict[str, Any]]:
+        for line in self._nursery.stdout:
+            yield json.loads(line)
+
+    # -- what must be true after it -------------------------------------------------------------------------
+
+    async def look(self, *, closely: bool) -> None:
+        """Open the store and compare it with what was sent until its cursor."""
+        async with chaos_nursery.tiny_store(self.folder) as store:
+            held = int(await store.cursor("world") or 0)
+            assert held >= self.acknowledged
+            self.truth.until(held)
+            ids = set(self.truth.notes.values()) if closely else self.truth.touched
+            found = {p.id: p for p in await store.posts(sorted(ids))}
+            for id_ in ids:
+                assert _told(found.get(id_)) == _told(self.truth.posts.get(id_)), (id_, held)
+            assert (await store.totals())["posts"] == len(self.truth.posts)
+            await self._search(store)
+            assert store.rebuilt == ""
+            if closely:
+                assert await store.check() == []
+                totals = await store.totals()
+                assert totals["indexed"] == totals["posts"]
+
+    async def _search(self, store: LocalStore) -> None:
+        written = list(self.truth.notes)
+        for word in [*written[-3:], *self.luck.choices(written, k=5)] if written else ():
+            hits = await store.search(Query(words=(word,)), chaos_world.time_of(self.truth.seen))
+            post = self.truth.posts.get(self.truth.notes[word])
+            assert [h.post.id for h in hits] == ([post.id] if post and word in post.text else []), word
+
+    def texts_in_files(self) -> set[str]:
+        """Every note that can be read in any file of the folder."""
+        return {
+            note.decode()
+            for path in self.folder.rglob("*")
+            if path.is_file()
+            for note in _NOTE.findall(path.read_bytes())
+        }
 
 
-async def check(folder: Path, rows: list[tuple[int, str, str]], acknowledged: int) -> int:
-    """How many rows the store holds, after seeing that it holds these and nothing else."""
-    async with LocalStore(folder) as store:
-        cursor = int(await store.cursor("rows") or 0)
-        assert cursor >= acknowledged
-        held = next((n for n, row in enumerate(rows, 1) if row[0] == cursor), 0)
-        expected = {id_: text for _, id_, text in rows[:held]}
-        with closing(sqlite3.connect(folder / "posts.db")) as con:
-            assert dict(con.execute("SELECT id, text FROM posts")) == expected
-        totals = await store.totals()
-        assert totals["posts"] == totals["indexed"] == len(expected)
-        assert (await store.check(), store.rebuilt) == ([], "")
-        if held:
-            (hit,) = await store.search(Query(words=(f"note{held - 1}",)), 0)
-            assert hit.post.text == rows[held - 1][2]
-        return held
+def _told(post: Any) -> Any:
+    return post and (post.text, post.created_at, post.witnessed_at, post.author.id, post.engagement)
 
 
-def ingest_until_killed(folder: Path, path: Path, luck: random.Random | None) -> int:
-    """The last cursor that the child acknowledged before it was killed, or ended where `luck` is None."""
-    command = [sys.executable, __file__, str(folder), str(path)]
-    last, seen = 0, 0
-    stop_after = luck.randint(0, 2 * ROWS // BATCH // KILLS - 3) if luck else -1
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout
-        for line in child.stdout:
-            last, seen = int(line), seen + 1
-            if luck and seen > stop_after:
-                time.sleep(luck.uniform(0, 0.03))
-                os.kill(child.pid, signal.SIGKILL)
-                break
-        for line in child.stdout:
-            last = int(line) if line.endswith("\n") else last
-    assert child.returncode == (-signal.SIGKILL if luck else 0)
-    return last
+@pytest.fixture
+def lives(tmp_path: Path) -> Iterator[Lives]:
+    lives = Lives(tmp_path / "store", seed=20261121)
+    yield lives
+    lives.end()
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-def test_killed_at_any_moment_it_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    luck = random.Random(20261121)
-    path, folder = tmp_path / "rows.jsonl", tmp_path / "store"
-    rows = write_rows(path)
-    held = []
-    for _ in range(KILLS):
-        acknowledged = ingest_until_killed(folder, path, luck)
-        held.append(asyncio.run(check(folder, rows, acknowledged)))
-    assert held == sorted(held)
-    assert len(set(held)) > KILLS // 2
-    assert held[-1] < ROWS
-    assert ingest_until_killed(folder, path, None) == rows[-1][0]
-    assert asyncio.run(check(folder, rows, rows[-1][0])) == ROWS
-
-
-async def child(folder: Path, path: Path) -> None:
-    from voxpop import ingest
-    from voxpop.sources.replay import ReplaySource
-
-    ingest.BATCH = BATCH
-
-    class Telling(LocalStore):
-        async def apply(self, source: str, events: Sequence[Event]) -> Applied:
-            applied = await super().apply(source, events)
-            print(events[-1].cursor, flush=True)
-            return applied
-
-    source = ReplaySource(path, name="rows")
-    async with Telling(folder, commit_s=0.02) as store:
-        await ingest.ingest(source, store, ingest.Progress("rows", "x", False))
-
-
-if __name__ == "__main__":
-    asyncio.run(child(Path(sys.argv[1]), Path(sys.argv[2])))
+def test_killed_at_any_moment_it_loses_nothing_and_doubles_nothing(lives: Lives) -> None:
+    kills = held = 0
+    while kills < KILLS:
+        code = lives.live(lives.truth.seen + 50_000, killed=True)
+        assert code == -signal.SIGKILL
+        kills += 1
+        if kills % EVERY == 0 or lives.luck.random() > WHILE_OPENING:
+            asyncio.run(lives.look(closely=kills % EVERY == 0))
+            held += lives.truth.seen > held
+    end = lives.acknowledged + REST
+    assert lives.live(end, killed=False) == 0
+    asyncio.run(lives.look(closely=True))
+    assert lives.truth.seen == end
+    assert not lives.texts_in_files() & set(lives.truth.removed_notes())

@@ -11,6 +11,7 @@ from heapq import nlargest
 from operator import itemgetter
 from pathlib import Path
 
+import orjson
 import tantivy
 
 from voxpop.times import MICROS
@@ -75,6 +76,7 @@ class Partition:
     def __init__(self, folder: Path, schema: tantivy.Schema) -> None:
         self.folder = folder
         self._schema = schema
+        _sweep(folder)
         self._index = tantivy.Index(schema, path=str(folder))
         self._index.register_tokenizer(
             _TOKENIZER, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
@@ -236,6 +238,19 @@ class Index:
         """Give back what writing took."""
         for partition in self.partitions:
             partition.rest()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove lists of deletions that no commit names: a killed writer leaves them, and the next fails on one."""
+    try:
+        segments = orjson.loads((folder / "meta.json").read_bytes())["segments"]
+        deletes = {s["segment_id"].replace("-", ""): s["deletes"] for s in segments}
+        named = {f"{id_}.{d['opstamp']}.del" for id_, d in deletes.items() if d}
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # no index of tantivy's yet, or none at all: opening it says so
+    for path in folder.glob("*.del"):
+        if path.name not in named:
+            path.unlink()
 
 
 def erase(folder: Path) -> None:
