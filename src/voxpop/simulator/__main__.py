@@ -1,9 +1,14 @@
-"""Run the simulated network until interrupted: `python -m voxpop.simulator --port 8765 --speed 10`."""
+"""Run the simulated network until interrupted: `python -m voxpop.simulator --port 8765 --speed 10`.
+
+`python -m voxpop.simulator firehose --rate 6000` plays a flood in its place.
+"""
 
 import argparse
 import asyncio
 import contextlib
+import sys
 
+from voxpop.simulator import firehose
 from voxpop.simulator.jetstream import Jetstream
 
 
@@ -21,6 +26,9 @@ async def _serve(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Read the options and serve."""
+    if sys.argv[1:2] == ["firehose"]:
+        firehose.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m voxpop.simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=8765, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--seed", type=int, default=7, help="which night")

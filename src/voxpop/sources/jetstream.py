@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from voxpop.posts import AccountGone, Author, Delete, Event, Media, Post, Renamed, Upsert
+from voxpop.sources.engagement import LIKES, REPLIES, REPOSTS
 from voxpop.sources.timestamps import timestamp
 from voxpop.times import MICROS
 
 POST = "app.bsky.feed.post"
+LIKE = "app.bsky.feed.like"
+REPOST = "app.bsky.feed.repost"
+FUTURE = "future time_us"
 MAX_TEXT = 3000
 MAX_ALT = 2000
 _MAX_MEDIA, _MAX_FACETS, _MAX_URL = 10, 100, 2048
@@ -28,14 +32,20 @@ _RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}").fullmatch
 _HANDLE = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?").fullmatch
 _AT_URI = re.compile(r"at://did:[a-z]+:[A-Za-z0-9.%:-]+/[A-Za-z0-9.-]+/[A-Za-z0-9._:~-]+").fullmatch
 
+_REACTION = {LIKE: LIKES, REPOST: REPOSTS}
+
 Json = dict[str, Any]
 
 
 class Reading(NamedTuple):
-    """What the reader knows: an author by DID, and the network that the posts carry."""
+    """What the reader knows: an author by DID, and the network that the posts carry.
+
+    `reacted` is told of each new like, repost and reply: its kind, the post it goes to, its own key, and when.
+    """
 
     known: Callable[[str], Author] = Author
     network: str = "bluesky"
+    reacted: Callable[[int, str, str, int], object] | None = None
 
 
 _PLAIN = Reading()
@@ -59,7 +69,7 @@ def read_line(line: str | bytes, now: int, reading: Reading = _PLAIN) -> Event |
         return "bad time_us"
     if time_us > now + _AHEAD_OK:
         if time_us > now + _AHEAD_WRONG:
-            return "future time_us"
+            return FUTURE
         time_us = now + _AHEAD_OK
     fold = _FOLD.get(kind) if type(kind) is str else None
     if fold is None:
@@ -77,9 +87,10 @@ def read_handle(value: object) -> str:
 
 
 def _commit(commit: Json, did: str, at: int, reading: Reading) -> Event | str | None:
-    if commit.get("collection") != POST:
-        return None
-    rkey, operation = commit.get("rkey"), commit.get("operation")
+    collection, rkey, operation = commit.get("collection"), commit.get("rkey"), commit.get("operation")
+    if collection != POST:
+        wanted = reading.reacted and type(collection) is str and collection in _REACTION
+        return _reaction(commit, did, at, reading) if wanted else None
     if type(rkey) is not str or not _RKEY(rkey):
         return "bad rkey"
     if operation == "delete":
@@ -88,10 +99,27 @@ def _commit(commit: Json, did: str, at: int, reading: Reading) -> Event | str | 
         return "unknown operation"
     post = _post(commit.get("record"), did, rkey, at, reading)
     if isinstance(post, Post):
+        if reading.reacted and post.reply_to and operation == "create":
+            reading.reacted(REPLIES, post.reply_to, post.id, at)
         return Upsert(post, str(at))
     if operation == "update":  # what the post said before is gone, even where we cannot show what it says now
         return Delete(f"at://{did}/{POST}/{rkey}", at, str(at))
     return post
+
+
+def _reaction(commit: Json, did: str, at: int, reading: Reading) -> str | None:
+    """A like or repost that is taken back names no post, so it cannot be taken off a count."""
+    if commit.get("operation") != "create":
+        return None
+    rkey, record = commit.get("rkey"), commit.get("record")
+    if type(rkey) is not str or type(record) is not dict:
+        return "bad reaction"
+    post = _reference(record.get("subject"))
+    if not post or reading.reacted is None:
+        return "bad reaction"
+    if f"/{POST}/" in post:  # feeds and lists are liked too
+        reading.reacted(_REACTION[commit["collection"]], post, f"{did}/{rkey}", at)
+    return None
 
 
 def _account(account: Json, did: str, at: int, _: Reading) -> Event | str | None:
