@@ -73,6 +73,7 @@ def ways(config: Config, simulator: Simulator | None = None) -> Ways:
         hosts=config.sources.bluesky_hosts or DEFAULT_HOSTS,
         lookback_s=config.sources.lookback_s,
         dictionary=config.sources.zstd_dictionary,
+        engagement=config.sources.engagement,
         probe_s=config.sources.probe_s,
         simulator=simulator,
         secret=lambda name: os.environ.get(name, ""),

@@ -53,6 +53,9 @@ class Sources:
     zstd_dictionary: str = _setting(
         "", "Path of Jetstream's zstd dictionary; with it the stream is asked for compressed."
     )
+    engagement: bool = _setting(
+        False, "Count Bluesky's likes, reposts and replies; takes some ten times the bandwidth."
+    )
     probe_s: float = _setting(5.0, "How long `auto` waits for Bluesky before it plays the simulated stream.", 0.1)
 
 

@@ -1,11 +1,16 @@
-"""Carry events from a source to the store in batches; it decides nothing about a post and drops none."""
+"""Carry events from a source to the store in batches; it decides nothing about a post and drops none.
+
+Where the store is slower than the source, the source is held back: it catches up by its cursor. Sums of likes
+(`Engaged`) do not wait: from when a post had to, until a batch leaves that is not full, they are shed and counted.
+"""
 
 import asyncio
+import time
 from collections import Counter, deque
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from voxpop.posts import Event, Upsert
+from voxpop.posts import Engaged, Event, Missed, Upsert
 from voxpop.sources import Source
 from voxpop.store import Applied, Store
 from voxpop.times import MICROS
@@ -14,11 +19,18 @@ from voxpop.tracing import span
 BATCH = 2000
 MAX_AGE_S = 0.25
 _MINUTE = 60
+_PACE_S = 10.0
+_BEHIND_S = 10.0
 
 
 @dataclass(slots=True)
 class Progress:
-    """What one source has brought since the start; `recent` holds (witnessed second, posts) of the last minute."""
+    """What one source has brought since the start, and how full its line is.
+
+    `recent` holds (witnessed second, posts) of the last minute; `pace` holds (seconds of our running, newest) at
+    the batches of the last ten seconds. `waiting` is how many events waited for the store when the last batch, of
+    `batch` events, had been stored. `shed` counts by kind what was given up because the store was too slow.
+    """
 
     name: str
     network: str
@@ -30,15 +42,26 @@ class Progress:
     deleted: int = 0
     unchanged: int = 0
     refused: int = 0
+    engaged: int = 0
+    missed: int = 0
+    batches: int = 0
+    batch: int = 0
+    waiting: int = 0
+    shed: Counter[str] = field(default_factory=Counter)
     newest: int | None = None
     cursor: str | None = None
     recent: deque[tuple[int, int]] = field(default_factory=deque)
+    pace: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def count(self, events: list[Event], applied: Applied) -> None:
-        """Add an applied batch."""
+    def count(self, events: list[Event], applied: Applied, at_s: float | None = None) -> None:
+        """Add a batch that was applied at `at_s` seconds of our running (not given: now)."""
+        kinds = Counter(map(type, events))
         posts = [e.post for e in events if isinstance(e, Upsert)]
         self.events += len(events)
         self.posts += len(posts)
+        self.engaged += kinds[Engaged]
+        self.missed += kinds[Missed]
+        self.batches, self.batch = self.batches + 1, len(events)
         for name in ("added", "edited", "deleted", "unchanged", "refused"):
             setattr(self, name, getattr(self, name) + getattr(applied, name))
         self.cursor = next((e.cursor for e in reversed(events) if e.cursor), self.cursor)
@@ -48,6 +71,9 @@ class Progress:
                 p.witnessed_at // MICROS for p in posts if p.witnessed_at > self.newest - _MINUTE * MICROS
             )
             self.recent.extend(sorted(fresh.items()))
+            self.pace.append((time.monotonic() if at_s is None else at_s, self.newest))
+        while len(self.pace) > 2 and self.pace[0][0] < self.pace[-1][0] - _PACE_S:
+            self.pace.popleft()
         while self.recent and self.recent[0][0] < (self.newest or 0) // MICROS - _MINUTE:
             self.recent.popleft()
 
@@ -59,14 +85,31 @@ class Progress:
         """Seconds between now (microseconds) and the newest post's witnessing; None before the first post."""
         return None if self.newest is None else max(0.0, (now - self.newest) / MICROS)
 
+    def behind(self, now: int) -> str:
+        """Such as `behind 12 min, catching up at 8x`; empty if it is not. `now` is in microseconds."""
+        lag, speed = self.lag_s(now) or 0.0, self.speed()
+        if lag < _BEHIND_S or not speed:
+            return ""
+        ago = f"{lag:.0f} s" if lag < 120 else f"{lag / 60:.0f} min" if lag < 7200 else f"{lag / 3600:.1f} h"
+        return f"behind {ago}, catching up at {speed:.0f}x" if speed > 1.1 else f"behind {ago}, and not catching up"
+
+    def speed(self) -> float:
+        """Seconds of the world a second, over the last batches; 0 before there are any."""
+        if len(self.pace) < 2:
+            return 0.0
+        (began, first), (ended, last) = self.pace[0], self.pace[-1]
+        return (last - first) / MICROS / (ended - began) if ended > began else 0.0
+
 
 @dataclass(slots=True)
 class _Line:
-    """Events on their way from the source to the store."""
+    """Events on their way from the source to the store; `pressed` while the store is the slower one."""
 
     waiting: list[Event] = field(default_factory=list)
     full: asyncio.Event = field(default_factory=asyncio.Event)
     room: asyncio.Event = field(default_factory=asyncio.Event)
+    storing: bool = False
+    pressed: bool = False
     ended: bool = False
 
     def end(self, _: object) -> None:
@@ -82,7 +125,7 @@ async def ingest(source: Source, store: Store, progress: Progress) -> None:
     """
     progress.cursor = await store.cursor(source.name)
     line = _Line()
-    reading = asyncio.create_task(_read(source, progress.cursor, line))
+    reading = asyncio.create_task(_read(source, progress, line))
     reading.add_done_callback(line.end)
     storing = asyncio.create_task(_store(source.name, store, line, progress))
     try:
@@ -95,12 +138,19 @@ async def ingest(source: Source, store: Store, progress: Progress) -> None:
             reading.result()
 
 
-async def _read(source: Source, after: str | None, line: _Line) -> None:
-    async with aclosing(source.events(after)) as events:  # type: ignore[type-var]
+async def _read(source: Source, progress: Progress, line: _Line) -> None:
+    """Waits for room after a post, never after an `Engaged`: those of one cursor must be stored together."""
+    async with aclosing(source.events(progress.cursor)) as events:  # type: ignore[type-var]
         async for event in events:
+            adds = isinstance(event, Engaged)
+            if adds and (line.pressed or len(line.waiting) >= 2 * BATCH):
+                progress.shed["engaged"] += 1
+                continue
             line.waiting.append(event)
-            while len(line.waiting) >= BATCH:
+            if len(line.waiting) >= BATCH:
                 line.full.set()
+            while len(line.waiting) >= BATCH and not adds:
+                line.pressed |= line.storing
                 line.room.clear()
                 await line.room.wait()
 
@@ -111,10 +161,14 @@ async def _store(name: str, store: Store, line: _Line, progress: Progress) -> No
         with suppress(TimeoutError):
             await asyncio.wait_for(line.full.wait(), MAX_AGE_S)
         events, line.waiting = line.waiting, []
+        line.pressed = line.pressed and len(events) >= BATCH
         if not line.ended:
             line.full.clear()
         line.room.set()
         if events:
+            line.storing = True
             with span("batch", source=name, events=len(events)) as batch, span("apply", batch):
                 applied = await store.apply(name, events)
+            line.storing = False
+            progress.waiting = len(line.waiting)
             progress.count(events, applied)

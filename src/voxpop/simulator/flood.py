@@ -180,8 +180,9 @@ class Flood:
         return framed(b"".join((
             b'{"did":"did:plc:', key, b'liker777777","time_us":', b"%016d" % at,
             b',"kind":"commit","commit":{"rev":"', key, b'","operation":"create","collection":"app.bsky.feed.',
-            kind, b'","rkey":"', key, b'","record":{"$type":"app.bsky.feed.', kind, b'","createdAt":"', self._iso(at),
-            b'","subject":{"cid":"', _CID, b'","uri":"', self.uri(post).encode(), b'"}},"cid":"', _CID, b'"}}',
+            kind, b'","rkey":"', key, b'","record":{"$type":"app.bsky.feed.', kind, b'","createdAt":"',
+            self._iso(at), b'","subject":{"cid":"', _CID, b'","uri":"',
+            self.uri(post).encode(), b'"}},"cid":"', _CID, b'"}}',
         )))  # fmt: skip
 
     # -- keys and times -------------------------------------------------------------------------------------

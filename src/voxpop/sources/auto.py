@@ -37,6 +37,7 @@ class Ways:
     hosts: Sequence[str] = DEFAULT_HOSTS
     lookback_s: float = 1800.0
     dictionary: str = ""
+    engagement: bool = False
     directories: Directories | None = PUBLIC
     probe_s: float = 5.0
     simulator: Simulator | None = None
@@ -127,6 +128,7 @@ def _bluesky(ways: Ways, own: tuple[str, ...], first: str = "") -> BlueskySource
         compress=bool(ways.dictionary),
         dictionary=ways.dictionary or None,
         lookback_s=ways.lookback_s,
+        engagement=ways.engagement,
         directories=ways.directories,
     )
 
@@ -142,6 +144,7 @@ async def _simulated(spec: Spec, ways: Ways) -> BlueskySource:
         network="simulated",
         simulated=True,
         lookback_s=max(ways.lookback_s, _WHOLE_NIGHT_S),
+        engagement=ways.engagement,
         patience=Patience(gap_s=float("inf")),  # nothing came before the night began
         directories=Directories.at(f"http://{urlsplit(url).netloc}"),
     )

@@ -91,8 +91,8 @@ class BlueskySource:
     without a word. What was asked for after an earlier event is then given as `Missed`. `lag_s` is how far the last
     event lies behind our clock. Compressed frames need Jetstream's own zstd dictionary, which does not come with
     voxpop: give the path of your copy. `directories` None looks no handle up, and then an account's own claim is
-    all that is known of its handle. `engagement` asks for likes and reposts too, adds them and replies up for a second,
-    and gives the sums as `Engaged`; the cursor then stands still in between, so that none is counted twice.
+    all that is known of its handle. `engagement` asks for likes and reposts too, adds them and replies up for a
+    second, and gives the sums as `Engaged`; the cursor then stands still in between, so that none is counted twice.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class BlueskySource:
             apart = int(self._patience.overlap_s * MICROS) if cursor and len(self.hosts) > 1 else 0
             self._tally, self._given = Tally(cursor + apart), str(cursor or "")
         self._reading = Reading(
-            handles.known if handles else Author, self.network, self._tally.add if self._tally else None
+            handles.known if handles else Author, self.network, self._tally.add if self._tally is not None else None
         )
 
     def _counted(self, events: list[Event]) -> list[Event]:
@@ -271,7 +271,7 @@ class BlueskySource:
                 for event in found:
                     self._note(event, now, asked, inbox)
                     inbox.put(event)
-            if self._tally and self._due(self._tally):
+            if self._tally is not None and self._due(self._tally):
                 inbox.ready.set()
             read += 1
             if read % _WAITING == 1 or len(inbox.events) >= _WAITING:
