@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
+from voxpop.ingest import Progress
 from voxpop.meters import Sample, bounded
 from voxpop.runner import Runner
+from voxpop.sources import Source
 
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
 _WELL = re.compile(r"(connected|connecting|replaying|reading|ended|not started|ready|loading|downloading)\b")
@@ -25,6 +27,24 @@ class Spending:
 
     usd: float
     budget_usd: float | None = None
+
+
+class Spent(Protocol):
+    """A month's dollars so far, and what it may cost."""
+
+    @property
+    def usd(self) -> float: ...
+    @property
+    def budget_usd(self) -> float | None: ...
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """A source whose reads cost money."""
+
+    def spending(self) -> Spent:
+        """What this month cost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +100,17 @@ class Health:
                 yield "voxpop_budget_usd", me, self.spend.budget_usd
 
 
-def health(runner: Runner, now: int, spend: Spending | None = None) -> Health:
-    """How a source fares at `now` (microseconds)."""
-    source, progress = runner.source, runner.progress
-    state, lag = runner.state, progress.lag_s(now)
+def of(source: Source, progress: Progress, now: int) -> Health:
+    """How a source that runs fares at `now` (microseconds)."""
+    lag = progress.lag_s(now)
+    paid = source.spending() if isinstance(source, Paid) else None
     return Health(
         name=source.name,
         network=source.network,
         simulated=source.simulated,
-        state=state,
-        ok=not runner.failing and well(state),
-        retry_s=runner.retry_s,
+        state=source.state,
+        ok=well(source.state),
+        retry_s=None,
         events=progress.events,
         posts=progress.posts,
         deleted=progress.deleted,
@@ -101,8 +121,20 @@ def health(runner: Runner, now: int, spend: Spending | None = None) -> Health:
         queue=0,
         dropped=bounded(source.dropped),
         shed={},
-        restarts=runner.restarts,
+        restarts=0,
         reconnects=source.dropped[RECONNECTS],
+        crashes=0,
+        spend=Spending(paid.usd, paid.budget_usd) if paid else None,
+    )
+
+
+def health(runner: Runner, now: int) -> Health:
+    """How a source fares at `now` (microseconds), failed or not."""
+    return replace(
+        of(runner.source, runner.progress, now),
+        state=runner.state,
+        ok=not runner.failing and well(runner.state),
+        retry_s=runner.retry_s,
+        restarts=runner.restarts,
         crashes=runner.crashes,
-        spend=spend,
     )

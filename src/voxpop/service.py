@@ -62,6 +62,7 @@ class Service:
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.started = int(time.time())
+        self._began = time.monotonic()
         self.registry = CollectorRegistry()
         self._measured = Measured(store, self.registry)
         self._runners = [Runner(source, self._measured, say) for source in sources]
@@ -117,7 +118,11 @@ class Service:
             "lag_s": None if lag is None else round(lag, 2),
             "sources": [s.json() for s in sources],
             "engine": {"name": info.name, "model": info.model, "state": state, "ok": well(state)},
-            "process": {"memory_bytes": self._meters.memory_bytes(), "searches": self._measured.searches},
+            "process": {
+                "uptime_s": round(time.monotonic() - self._began, 3),
+                "memory_bytes": self._meters.memory_bytes(),
+                "searches": self._measured.searches,
+            },
             "store": {"tail": totals["tail"]},
             "examples": list(_EXAMPLES[self.simulated]),
         }
