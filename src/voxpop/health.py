@@ -1,11 +1,12 @@
 """How one source fares now, as one value that page, metrics and live table all show; it decides nothing."""
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from voxpop.ingest import Progress
+from voxpop.ingest import BATCH, Progress
 from voxpop.meters import Sample, bounded
 from voxpop.runner import Runner
 from voxpop.sources import Source
@@ -13,7 +14,10 @@ from voxpop.sources import Source
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
 _WELL = re.compile(r"(connected|connecting|replaying|reading|ended|not started|ready|loading|downloading)\b")
 RECONNECTS = "connection lost"
-_COUNTERS = ("events", "posts", "deleted", "refused", "restarts", "reconnects", "crashes")
+_BEHIND_S = 10.0
+_GAINING = 1.1
+_PLAYED = ("replaying", "ended")
+_COUNTERS = ("events", "posts", "deleted", "refused", "engaged", "missed", "restarts", "reconnects", "crashes")
 
 
 def well(state: str) -> bool:
@@ -65,6 +69,8 @@ class Health:
     posts: int
     deleted: int
     refused: int
+    engaged: int
+    missed: int
     posts_per_minute: int
     lag_s: float | None
     behind_s: float | None
@@ -115,17 +121,28 @@ def of(source: Source, progress: Progress, now: int) -> Health:
         posts=progress.posts,
         deleted=progress.deleted,
         refused=progress.refused,
+        engaged=progress.engaged,
+        missed=progress.missed,
         posts_per_minute=progress.posts_per_minute(now),
         lag_s=None if lag is None else round(lag, 2),
-        behind_s=None,
-        queue=0,
+        behind_s=_behind_s(progress, lag, source.state),
+        queue=progress.waiting,
         dropped=bounded(source.dropped),
-        shed={},
+        shed=bounded(progress.shed),
         restarts=0,
         reconnects=source.dropped[RECONNECTS],
         crashes=0,
         spend=Spending(paid.usd, paid.budget_usd) if paid else None,
     )
+
+
+def _behind_s(progress: Progress, lag_s: float | None, state: str) -> float | None:
+    """A quiet stream has an old newest post too: behind is what catches up, or what the store holds up."""
+    if lag_s is None or state.startswith(_PLAYED):
+        return None
+    recent = progress.pace and time.monotonic() - progress.pace[-1][0] < _BEHIND_S
+    late = recent and lag_s >= _BEHIND_S and (progress.speed() > _GAINING or progress.waiting >= BATCH)
+    return round(lag_s, 1) if late else 0.0
 
 
 def health(runner: Runner, now: int) -> Health:
