@@ -1,0 +1,133 @@
+"""Keep what a source's reads cost within a month's budget; it refuses a read before it is made, never after.
+
+A read is paid for when the network sends it, stored or not. So its worst case is written to the ledger first, and
+what was not used is taken back after: a process that dies in between has counted too much, never too little.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+from voxpop.errors import UsageError
+from voxpop.posts import Event, Spent
+from voxpop.times import MICROS
+
+
+class Ledger(Protocol):
+    """Where spending is kept for good; a store is one."""
+
+    async def apply(self, source: str, events: Sequence[Event]) -> object:
+        """Keep the `Spent` among the events before returning."""
+        ...
+
+    async def spent(self, source: str, month: str) -> tuple[int, int]:
+        """Reads and millionths of a US dollar of a month such as `2026-11` (UTC)."""
+        ...
+
+
+class Reserved(NamedTuple):
+    """Reads that are counted as spent at `at` (microseconds), though they were not yet made."""
+
+    reads: int
+    at: int
+
+
+class Spending(NamedTuple):
+    """A month's reads and dollars so far, and what it may cost."""
+
+    reads: int
+    usd: float
+    budget_usd: float
+    month: str
+
+
+class Budget:
+    """What one source may still spend this calendar month (UTC).
+
+    `price_usd` is of one read, kept as whole millionths of a dollar. Until `open` gave it a ledger it refuses to
+    reserve anything.
+    """
+
+    def __init__(
+        self, source: str, *, monthly_usd: float, price_usd: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.source = source
+        self._monthly, self._price = round(monthly_usd * MICROS), round(price_usd * MICROS)
+        if self._price < 0 or self._monthly < 0:
+            raise UsageError(
+                f"A read for {price_usd} USD of {monthly_usd} USD a month cannot be.", "Give no negative numbers."
+            )
+        self._clock = clock
+        self._ledger: Ledger | None = None
+        self._month, self._reads, self._spent = "", 0, 0
+        self._turn = asyncio.Lock()
+
+    async def open(self, ledger: Ledger) -> None:
+        """Take up the month where the ledger has it."""
+        self._ledger = ledger
+        async with self._turn:
+            self._month = ""
+            await self._turn_page()
+
+    async def reserve(self, reads: int) -> Reserved | None:
+        """Count reads as spent, for good, before they are made; None where the month cannot pay for them."""
+        async with self._turn:
+            await self._turn_page()
+            if not self._affordable(reads):
+                return None
+            reserved = Reserved(reads, int(self._clock() * MICROS))
+            await self._write(reads, reserved.at)
+            return reserved
+
+    async def settle(self, reserved: Reserved, used: int) -> None:
+        """Take back what was not used of a reservation, or add what was used beyond it."""
+        async with self._turn:
+            await self._turn_page()
+            if used != reserved.reads:
+                await self._write(used - reserved.reads, reserved.at)
+
+    def affordable(self) -> int:
+        """How many reads the month still pays for."""
+        if self.month() != self._month:
+            return self._monthly // self._price if self._price else 1 << 31
+        return max(self._monthly - self._spent, 0) // self._price if self._price else 1 << 31
+
+    def month(self) -> str:
+        """This month, as `2026-11`."""
+        return _month(int(self._clock() * MICROS))
+
+    def seconds_to_next_month(self) -> float:
+        """Until the first moment of the next month (UTC), when there is money again."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        first = datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
+        return (first - now).total_seconds()
+
+    def spending(self) -> Spending:
+        """The month so far; what is reserved counts as spent."""
+        if self.month() != self._month:
+            return Spending(0, 0.0, self._monthly / MICROS, self.month())
+        return Spending(self._reads, self._spent / MICROS, self._monthly / MICROS, self._month)
+
+    def _affordable(self, reads: int) -> bool:
+        return self._spent + reads * self._price <= self._monthly
+
+    async def _turn_page(self) -> None:
+        if self._ledger is None:
+            raise RuntimeError(f"The budget of {self.source!r} has no ledger: nothing may be spent.")
+        if (month := self.month()) != self._month:
+            self._reads, self._spent = await self._ledger.spent(self.source, month)
+            self._month = month
+
+    async def _write(self, reads: int, at: int) -> None:
+        """Into the ledger first: what is not kept there is not spent."""
+        assert self._ledger is not None  # noqa: S101  `_turn_page` has seen to it
+        await self._ledger.apply(self.source, [Spent(at, reads, reads * self._price)])
+        if _month(at) == self._month:
+            self._reads += reads
+            self._spent += reads * self._price
+
+
+def _month(at: int) -> str:
+    return datetime.fromtimestamp(at / MICROS, UTC).strftime("%Y-%m")
