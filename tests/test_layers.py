@@ -14,7 +14,7 @@ authorities
 sources store engines models
 evidence drafts
 figures
-ingest retrieval prompt verification
+ingest recheck retrieval prompt verification
 assistant
 config
 runner

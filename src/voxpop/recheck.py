@@ -1,4 +1,4 @@
-"""Look again at posts that were kept, and take out of the store what is no longer public; it decides by X's word only.
+"""Look again at posts that were kept, and take out of the store what is no longer public; it guesses nothing.
 
 For networks that send no deletes. Its events go through the store as those of the source do: what is gone is a
 `Delete`, a changed text an `Upsert`, new counts a `Counted`.
@@ -55,7 +55,7 @@ class Recheck:
 
     async def run(self) -> None:
         """Look, batch after batch, until cancelled."""
-        while True:
+        while True:  # noqa: ASYNC110  nobody else knows when the next is due
             await asyncio.sleep(max(await self.once(), _SHORTEST_S))
 
     async def once(self) -> float:

@@ -330,7 +330,7 @@ class X:
     def _change(self, request: Request) -> tuple[int, Object]:
         if request.method == "GET":
             return 200, self._listed()
-        body, dry = orjson.loads(request.body), request.query.get("dry_run") == "true"
+        body, dry = orjson.loads(request.body), request.query.get("dry_run", "").lower() == "true"
         if ids := (body.get("delete") or {}).get("ids"):
             known = [i for i in ids if i in self._rules]
             for id_ in known if not dry else ():

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.posts import Delete, Event, Missed, Upsert
 from voxpop.sources.lookup import Later, Looked
-from voxpop.sources.spending import Budget, Reserved
+from voxpop.sources.spending import Budget, Reserved, Spending
 from voxpop.sources.x_api import TOKEN, Api, Refused, Timeouts
 from voxpop.sources.x_gap import Gap, Way, fill
 from voxpop.sources.x_rules import sync
@@ -96,6 +96,10 @@ class XSource:
         """Close the connections."""
         await self.api.aclose()
 
+    def spending(self) -> Spending:
+        """What this month cost so far; what is reserved counts as spent."""
+        return self.budget.spending()
+
     async def events(self, after: str | None) -> AsyncIterator[Event]:
         """Events after the cursor, until X's own cap is reached. Raises VoxpopError for what X refuses for good."""
         self._newest, self._gap = _cursor(after, self.name)
@@ -162,8 +166,9 @@ class XSource:
             if ended is None:
                 await self._rest()
                 continue
-            if ended.kind in ("denied", "invalid"):
-                raise VoxpopError(f"X refused: {ended}.", f"Check {TOKEN} and 'x.rules' (docs/x.md).")
+            if ended.kind in ("denied", "forbidden", "invalid"):
+                cure = f"Check {TOKEN} and 'x.rules' (docs/x.md)."
+                raise VoxpopError(f"X refused: {ended}.", cure, lasting=ended.kind == "denied")
             if ended.kind == "capped":
                 self.state = f"stopped: the account's own cap at X is reached: {ended}"
                 return

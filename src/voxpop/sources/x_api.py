@@ -26,8 +26,8 @@ class Refused(Exception):
     """X did not do what was asked.
 
     `kind` is `network` (no answer, or half of one), `busy` (5xx), `limited` (429), `capped` (the account's own cap
-    or credit is used up), `denied` (401, 403) or `invalid`. `wait_s` is how long X asks to wait, where it says so.
-    `sent` says whether X may have done, and charged for, what was asked.
+    or credit is used up), `denied` (401), `forbidden` (403) or `invalid`. `wait_s` is how long X asks to
+    wait, where it says so. `sent` says whether X may have done, and charged for, what was asked.
     """
 
     def __init__(self, kind: str, said: str, *, wait_s: float | None = None, sent: bool = False) -> None:
@@ -119,7 +119,7 @@ class Api:
         if status in (420, 429):
             return Refused("limited", said, wait_s=self._until_reset(response))
         if status in (401, 403):
-            return Refused("denied", said)
+            return Refused("denied" if status == 401 else "forbidden", said)
         return Refused("busy" if status >= 500 else "invalid", said)
 
     def _until_reset(self, response: httpx.Response) -> float | None:

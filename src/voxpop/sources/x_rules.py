@@ -84,7 +84,9 @@ async def sync(api: Api, wanted: Sequence[str], *, dry_run: bool = False) -> Syn
     good = [rule for rule in difference.add if rule not in refused]
     if not good and not difference.keep:
         said = "; ".join(f"{rule!r}: {why}" for rule, why in refused.items()) or "there are none"
-        raise VoxpopError(f"X takes none of the rules of 'x.rules': {said}.", "Mend them (docs/x.md).")
+        raise VoxpopError(
+            f"X takes none of the rules of 'x.rules': {said}.", "Mend them (docs/x.md).", lasting=True
+        )
     if not dry_run:
         if difference.delete:
             await _change(api, {"delete": {"ids": [rule.id for rule in difference.delete]}}, dry_run=False)
