@@ -4,6 +4,7 @@ In a block tagged `console` each line that begins with `$ ` is run, in the order
 folder; each must exit with 0. Blocks with another tag, or none, are not run.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from voxpop import docs
+from voxpop.meters import METERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,6 +36,47 @@ def test_the_table_of_settings_is_current() -> None:
     assert page == docs.settings_page(page), "run: python -m voxpop.docs"
     with pytest.raises(ValueError, match="lacks"):
         docs.settings_page("no marks")
+
+
+def test_the_table_of_metrics_is_current() -> None:
+    page = (ROOT / "docs/watching.md").read_text("utf-8")
+    assert page == docs.metrics_page(page), "run: python -m voxpop.docs"
+
+
+def test_the_dashboard_is_whole_and_asks_only_for_what_is_exported() -> None:
+    board = json.loads((ROOT / "docs/grafana-dashboard.json").read_text("utf-8"))
+    assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= board.keys()
+    assert board["templating"]["list"][0] == board["templating"]["list"][0] | {
+        "type": "datasource",
+        "query": "prometheus",
+    }
+    panels = [p for p in board["panels"] if p["type"] != "row"]
+    assert len({p["id"] for p in board["panels"]}) == len(board["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at, own = panel["gridPos"], {"type": "prometheus", "uid": "${datasource}"}
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+        assert panel["targets"]
+        assert all(t["datasource"] == own for t in (panel, *panel["targets"]))
+    exported = {m.exported for m in METERS if m.kind != "histogram"}
+    exported |= {f"{m.name}{end}" for m in METERS if m.kind == "histogram" for end in ("_bucket", "_sum", "_count")}
+    asked = {name for p in panels for t in p["targets"] for name in re.findall(r"voxpop_\w+", t["expr"])}
+    assert asked
+    assert asked <= exported
+    known = {name.removesuffix(end) for name in asked for end in ("", "_total", "_bucket", "_count")}
+    unseen = {m.name for m in METERS} - known - {"voxpop_deleted", "voxpop_refused", "voxpop_engaged"}
+    assert unseen <= {"voxpop_posts_per_second"}, "the dashboard shows the rest"
+
+
+def test_the_alerts_ask_only_for_what_is_exported() -> None:
+    page = (ROOT / "docs/watching.md").read_text("utf-8")
+    alerts = page.partition("## What to alert on")[2].partition("## Grafana")[0]
+    asked = set(re.findall(r"voxpop_\w+", alerts))
+    assert asked
+    assert asked <= {m.exported for m in METERS}
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)

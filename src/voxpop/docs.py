@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands' help and the table of docs/configuration.md from the settings; nothing else.
+"""Write docs/cli.md, and the tables of docs/configuration.md and docs/watching.md, from the code; nothing else.
 
 Run it as `python -m voxpop.docs` in the repository; a test says when a page is behind.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from voxpop import meters
 from voxpop.cli import program
 from voxpop.config import settings
 
@@ -21,7 +22,6 @@ Every command takes `-h` and `--help`. With `--json` a failure is `{"error": {"m
 standard output; without it, one line on the standard error. Exit codes: 0 done, 1 failed, 2 asked wrongly,
 130 interrupted.
 """
-_BEGIN, _END = "<!-- settings: written by python -m voxpop.docs -->", "<!-- end of settings -->"
 _SHOWN = 3
 
 
@@ -32,11 +32,21 @@ def commands_page() -> str:
 
 def settings_page(page: str) -> str:
     """docs/configuration.md with its table written anew; raises ValueError where the marks are missing."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    return _filled(page, "settings", _table())
+
+
+def metrics_page(page: str) -> str:
+    """docs/watching.md with its table written anew; raises ValueError where the marks are missing."""
+    return _filled(page, "metrics", meters.table())
+
+
+def _filled(page: str, name: str, table: str) -> str:
+    begins, ends = f"<!-- {name}: written by python -m voxpop.docs -->", f"<!-- end of {name} -->"
+    before, begin, rest = page.partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise ValueError(f"The page lacks '{_BEGIN}' or '{_END}'.")
-    return f"{before}{_BEGIN}\n\n{_table()}\n\n{_END}{after}"
+        raise ValueError(f"The page lacks '{begins}' or '{ends}'.")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
 def _sections(command: click.Command, name: str, above: click.Context | None) -> Iterator[str]:
@@ -78,10 +88,11 @@ def _cell(text: str) -> str:
 
 
 def main(folder: Path) -> None:
-    """Write both pages in the folder of the docs."""
+    """Write the pages in the folder of the docs."""
     (folder / "cli.md").write_text(commands_page(), "utf-8")
-    page = folder / "configuration.md"
-    page.write_text(settings_page(page.read_text("utf-8")), "utf-8")
+    for name, written in (("configuration.md", settings_page), ("watching.md", metrics_page)):
+        page = folder / name
+        page.write_text(written(page.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":
