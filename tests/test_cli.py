@@ -175,9 +175,7 @@ def test_ask_prints_its_contract(data: str) -> None:
     ]
     assert answer["withheld"] == []
     at = "2026-11-03T20:00:00.000Z"
-    fresh = answer["freshness"]
-    assert (fresh["newest"], fresh["oldest"], fresh["gaps"]) == (at, at, [])
-    assert (fresh["stream_lag_s"], fresh["behind_s"], fresh["simulated"]) == (None, None, False)
+    assert answer["freshness"] == {"newest": at, "oldest": at, "stream_lag_s": None, "simulated": False}
     assert (answer["engine"], answer["voice"]) == ("quote", "fun")
     assert set(answer["usage"]) == {"prompt_tokens", "completion_tokens"}
     assert set(answer["timings"]) == {"search_ms", "first_sentence_ms", "total_ms"}
@@ -220,7 +218,7 @@ def test_ask_while_the_program_runs_on_the_same_folder(up: Up) -> None:
 
 def test_sources_and_voices_are_listed(data: str, tmp_path: Path) -> None:
     rows = {r["source"]: r for r in said("sources", "--data", data)["sources"]}
-    assert set(rows) == {"auto", "bluesky", "simulated", "replay", "replay:posts.jsonl"}
+    assert {"auto", "bluesky", "rss", "simulated", "replay", "replay:posts.jsonl"} <= set(rows)
     assert rows["replay:posts.jsonl"]["cursor"].isdigit()
     assert rows["auto"]["configured"] is True
     assert "cursor" in voxpop("sources", "--data", data).stdout

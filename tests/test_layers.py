@@ -23,11 +23,10 @@ health
 service
 api
 render
-live_table
 engine_choice
 app
 demo doctor cli_options
-cli_models cli_sources
+cli_models
 cli
 docs
 """.strip().splitlines()

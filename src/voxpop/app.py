@@ -6,7 +6,7 @@ import ipaddress
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,7 @@ from voxpop.config import Config
 from voxpop.engine_choice import Engines
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.health import of
 from voxpop.ingest import Progress, ingest
-from voxpop.live_table import rated
 from voxpop.prompt import instruction
 from voxpop.runner import Say
 from voxpop.service import Service, clock
@@ -31,6 +29,7 @@ from voxpop.simulator.jetstream import Jetstream
 from voxpop.sources import Source
 from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
+from voxpop.sources.feeds_pace import FeedSettings
 from voxpop.store import Hit
 from voxpop.store.local import LocalStore
 from voxpop.store.query import parse
@@ -78,6 +77,12 @@ def ways(config: Config, simulator: Simulator | None = None) -> Ways:
         engagement=config.sources.engagement,
         probe_s=config.sources.probe_s,
         simulator=simulator,
+        rss=FeedSettings(
+            feeds=config.rss.feeds,
+            shortest_s=config.rss.shortest_s,
+            longest_s=config.rss.longest_s,
+            oldest_s=config.rss.oldest_days * 86_400,
+        ),
         secret=lambda name: os.environ.get(name, ""),
     )
 
@@ -112,32 +117,15 @@ async def opened(config: Config, *, elapsed_s: float = _NIGHT_SO_FAR_S) -> Async
             await server.stop()
 
 
-async def ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
-    """Ingest every configured source to its end; what each brought, as `voxpop ingest --json` prints it.
-
-    `show` gets a status each second, as `voxpop sources --watch` has it.
-    """
-    with traced(config):
-        return await _ingest_all(config, show)
-
-
-async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+async def ingest_all(config: Config, say: Say) -> list[dict[str, Any]]:
+    """Ingest every configured source to its end; what each brought, as `voxpop ingest --json` prints it."""
     async with opened(config) as sources, open_store(config) as store:
-        began = time.monotonic()
         progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
 
         async def report() -> None:
-            before = None
             while True:
                 await asyncio.sleep(1)
-                now = {
-                    "posts": sum(p.posts for p in progress.values()),
-                    "sources": [of(s, progress[s.name], clock()).json() for s in sources],
-                    "store": {},
-                    "process": {"uptime_s": time.monotonic() - began, "searches": 0},
-                }
-                show(rated(before, now))
-                before = now
+                say("; ".join(f"{p.name}: {p.posts} posts" for p in progress.values()))
 
         reporting = asyncio.create_task(report())
         try:

@@ -76,6 +76,7 @@ class Rss:
     feeds: tuple[str, ...] = _setting((), "Addresses of feeds, or paths of OPML files, that source `rss` reads.")
     shortest_s: float = _setting(60.0, "Shortest pause between two looks at a feed, in seconds.", 1)
     longest_s: float = _setting(3600.0, "Longest pause between two looks at a feed, in seconds.", 1)
+    oldest_days: float = _setting(7.0, "Entries whose own date is older are no news and not taken; 0 takes all.")
 
 
 @dataclass(frozen=True, slots=True)

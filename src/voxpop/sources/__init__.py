@@ -18,7 +18,9 @@ class Source(Protocol):
     network: str
     simulated: bool
     dropped: Counter[str]
-    state: str
+
+    @property
+    def state(self) -> str: ...
 
     def events(self, after: str | None) -> AsyncIterator[Event]:
         """Events after `after` (None: the source's own start), until the source ends or is closed."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -18,8 +19,11 @@ from websockets.exceptions import WebSocketException
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.sources import Source
 from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource, Patience
+from voxpop.sources.feeds_pace import FeedSettings
+from voxpop.sources.feeds_places import is_address, place, places
 from voxpop.sources.handles import PUBLIC, Directories
 from voxpop.sources.replay import ReplaySource
+from voxpop.sources.rss import RssSource
 from voxpop.sources.specs import GROUP, Kind, Spec, parse
 
 Simulator = Callable[[int, float], Awaitable[str]]
@@ -41,6 +45,7 @@ class Ways:
     directories: Directories | None = PUBLIC
     probe_s: float = 5.0
     simulator: Simulator | None = None
+    rss: FeedSettings = FeedSettings()
     secret: Callable[[str], str] = field(default=lambda _: "")
 
 
@@ -94,6 +99,25 @@ async def _open_bluesky(spec: Spec, ways: Ways) -> Source:
 
 async def _open_replay(spec: Spec, _: Ways) -> Source:
     return ReplaySource(spec.target, _speed(spec.options))
+
+
+async def _open_rss(spec: Spec, ways: Ways) -> Source:
+    named = (spec.target,) if spec.target else ways.rss.feeds
+    if not named:
+        raise UsageError(
+            "Source 'rss' has no feeds.", "Set rss.feeds, or write rss:https://host/feed or rss:LIST.opml."
+        )
+    found = await asyncio.to_thread(places, named)
+    if not spec.target:
+        return RssSource(found, ways.rss)
+    return RssSource(
+        found, ways.rss, name=f"rss:{found[0].name if is_address(spec.target) else Path(spec.target).name}"
+    )
+
+
+def _check_rss(spec: Spec) -> None:
+    if is_address(spec.target):
+        place(spec.target)
 
 
 async def probe(hosts: Sequence[str], within_s: float = 5.0) -> str:
@@ -177,6 +201,10 @@ _OWN = {
     ),
     "replay": Kind(
         "recorded posts", "replay:PATH?speed=max", _open_replay, "must", ("speed",), lambda s: _speed(s.options)
+    ),
+    "rss": Kind(
+        "news feeds: RSS, Atom, RDF, JSON Feed", "rss, rss:https://host/feed or rss:LIST.opml", _open_rss, "may",
+        check=_check_rss,
     ),
     "simulated": Kind(
         "an invented election night, for trying things out", "simulated?seed=7&speed=5", _simulated,
