@@ -154,6 +154,21 @@ SCRIPTS = {
     "slow": lambda: [*start(), citation(1), text("The first sentence is here.", 1), HANG],
     "hostile": hostile,
     "long": long,
+    "gap": lambda: [
+        *start(),
+        citation(1),
+        text("The first sentence is here.", 1),
+        done(
+            freshness={
+                "newest": at(3),
+                "oldest": at(60),
+                "stream_lag_s": 0.4,
+                "simulated": False,
+                "behind_s": 725.0,
+                "gaps": [{"source": "bluesky", "since": at(9000), "until": at(6000), "why": "the host keeps 36 h"}],
+            }
+        ),
+    ],
     "cut": lambda: [*start(), citation(1), text("The first sentence is here.", 1)],
     "trouble": lambda: [*start(), ("error", {"message": "The engine is gone.", "cure": "Run 'voxpop doctor'."})],
     "chat": lambda: [
@@ -324,7 +339,7 @@ def test_a_chip_opens_its_card_by_keyboard_and_esc_closes_it(page: Any) -> None:
     expect(turn).to_have_attribute("data-state", "done")
     chip, card = turn.locator(".chip").first, page.locator("#card")
     page.locator(".brand").focus()
-    for _ in range(3):
+    for _ in range(4):
         page.keyboard.press("Tab")
     expect(chip).to_be_focused()
     expect(chip).to_have_accessible_name("Source 1: Author 1")
@@ -482,6 +497,44 @@ def test_the_header_is_live_and_the_banners_tell_the_trouble(page: Any, server: 
     server.live, server.down = dict(STATUS), False
     expect(meter).to_contain_text("15,200 posts")
     expect(banners).to_be_empty()
+
+
+HOUR = [n % 7 * 30 for n in range(59)] + [2]
+PAID = {
+    "name": "x", "state": "connected to api.x.com", "simulated": False, "ok": True, "posts_per_minute": 12,
+    "lag_s": 3.0, "behind_s": 720.0, "spend": {"usd": 1.5, "budget_usd": 20.0},
+}  # fmt: skip
+
+
+def test_the_panel_of_sources_tells_health_spending_and_the_last_hour(page: Any, server: Server) -> None:
+    meter, panel = page.locator("#meter"), page.get_by_role("region", name="Sources")
+    expect(panel).to_be_hidden()
+    expect(page.locator("#live-dots i")).to_have_count(0)
+    down = {"name": "feeds", "state": "trying again in 8 s: <b>No route.</b>", "simulated": False, "ok": False}
+    server.live = STATUS | {"sources": [*STATUS["sources"], PAID, down], "last_hour": HOUR}
+    expect(meter).to_contain_text(re.compile("12.min behind.*[$]1.50 of [$]20.00 this month"))
+    states = [dot.get_attribute("data-state") for dot in page.locator("#live-dots i").all()]
+    assert states == ["live", "late", "down"]
+    meter.press("Enter")
+    expect(meter).to_have_attribute("aria-expanded", "true")
+    expect(panel.locator("li")).to_have_count(3)
+    expect(panel.locator("li").nth(1)).to_contain_text(re.compile("^x12 posts/min12.min behind[$]1.50 of [$]20.00"))
+    expect(panel.locator("li").nth(2).locator(".state")).to_have_text("trying again in 8 s: <b>No route.</b>")
+    chart = panel.get_by_role("img", name="Posts per minute in the last hour: now 60, at most 180")
+    expect(chart).to_be_visible()
+    assert len(chart.locator("polyline").get_attribute("points").split()) == 59
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(meter).to_be_focused()
+    meter.click()
+    page.mouse.click(5, 600)
+    expect(panel).to_be_hidden()
+
+
+def test_an_answer_says_what_it_could_not_look_at(page: Any) -> None:
+    receipt = ask(page, "gap in between").locator(".receipt span")
+    expect(receipt).to_contain_text(["12 min behind, catching up"])
+    expect(receipt).to_contain_text([re.compile("no posts from bluesky .+–.+: the host keeps 36 h")])
 
 
 def test_the_theme_follows_the_system_until_chosen_and_is_remembered(new_page: Any) -> None:

@@ -1,7 +1,7 @@
 // Reads the event stream of one answer and draws it as it comes; it shows no sentence that the server has not sent whole.
 
 import { card, chip, link, make, webAddress } from "./cards.js";
-import { WORDS, count, isTime, say, secondsSince, span, timeElement } from "./words.js";
+import { WORDS, clock, count, isTime, say, secondsSince, span, timeElement } from "./words.js";
 
 /** The events of a text/event-stream body, with their data parsed. */
 export async function* events(body) {
@@ -206,6 +206,10 @@ export class Answer {
     else parts.push([WORDS.noEvidence, ""]);
     const lag = freshness.stream_lag_s;
     if (typeof lag === "number") parts.push([WORDS.streamLag(span(lag)), lag > 15 ? "old" : ""]);
+    if (freshness.behind_s >= 60) parts.push([WORDS.catchingUp(span(freshness.behind_s)), "old"]);
+    for (const { source, since, until, why } of freshness.gaps || []) {
+      parts.push([WORDS.gap(source, clock(since), clock(until), why), "old"]);
+    }
     if (typeof timings.total_ms === "number") parts.push([`${count(timings.total_ms)}\u00a0ms`, ""]);
     if (engine) parts.push([WORDS.engine(engine), ""]);
     if (voice) parts.push([WORDS.voiceUsed(voice), ""]);

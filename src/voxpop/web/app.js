@@ -3,6 +3,7 @@
 import { Answer, events } from "./answer.js";
 import { closeCard } from "./cards.js";
 import { watch } from "./live.js";
+import { closeStreams } from "./streams.js";
 import { WORDS, say, translate } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -174,7 +175,7 @@ $("composer").addEventListener("submit", (event) => {
   if (!stop()) submit();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing && (closeCard() || stop())) event.preventDefault();
+  if (event.key === "Escape" && !event.isComposing && (closeCard() || closeStreams() || stop())) event.preventDefault();
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("textarea, input, select")) return;
   event.preventDefault();

@@ -1,10 +1,8 @@
 // Keeps the header and the banners true to the server's stream; it reconnects for ever and hides no trouble.
 
+import { isBehind, isWell, showStreams, watchPanel } from "./streams.js";
 import { WORDS, count, say, setClock, span } from "./words.js";
 
-// A server that does not say whether a state is well tells it in words; by its first one it is, or is about to be.
-const WELL = /^(ok|live|ready|connect(ed|ing)|running|replaying|not started)\b/;
-const isWell = ({ ok, state = "" }) => ok ?? (!state || WELL.test(state));
 const LATE_S = 15;
 const SILENT_MS = 5000;
 const FAILING_MS = 1500;
@@ -58,6 +56,7 @@ export function watch(onStatus) {
   };
   window.addEventListener("online", begin);
   element("live-rate").textContent = WORDS.connecting;
+  watchPanel();
   greet(onStatus);
   begin();
 }
@@ -84,7 +83,7 @@ function listen(patience) {
 function lost() {
   element("meter").dataset.state = "offline";
   element("live-rate").textContent = WORDS.offline;
-  element("live-lag").textContent = element("live-posts").textContent = "";
+  for (const id of ["live-lag", "live-posts", "live-dots", "live-spend"]) element(id).textContent = "";
   lastPosts = null;
   const trouble = { key: "unreachable", kind: "unreachable", title: WORDS.unreachable, line: WORDS.unreachableLine };
   banners([...simulation(), trouble]);
@@ -96,8 +95,10 @@ function show(live) {
   const late = known && live.lag_s > LATE_S;
   element("meter").dataset.state = late ? "late" : "live";
   element("live-rate").textContent = live.posts ? WORDS.perMinute(count(live.posts_per_minute)) : WORDS.waiting;
-  element("live-lag").textContent = known ? WORDS.lag(span(live.lag_s)) : "";
+  const behind = Math.max(0, ...(live.sources || []).filter(isBehind).map((source) => source.behind_s));
+  element("live-lag").textContent = behind ? WORDS.behind(span(behind)) : known ? WORDS.lag(span(live.lag_s)) : "";
   element("live-posts").textContent = live.posts ? WORDS.posts(live.posts, count(live.posts)) : "";
+  showStreams(live);
   if (lastPosts !== null) pulse(Math.max(0, live.posts - lastPosts));
   lastPosts = live.posts;
   banners(troubles(live, late));

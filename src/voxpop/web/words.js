@@ -16,6 +16,14 @@ const ENGLISH = {
   latest: "↓ Latest",
   perMinute: (n) => `${n} posts/min`,
   lag: (age) => `lag ${age}`,
+  behind: (age) => `${age} behind`,
+  catchingUp: (age) => `${age} behind, catching up`,
+  gap: (name, since, until, why) => `no posts from ${name} ${since}–${until}: ${why}`,
+  spent: (usd, budget) => (budget ? `${usd} of ${budget} this month` : `${usd} this month`),
+  streams: "Sources",
+  perMinuteHour: "Posts per minute, last hour",
+  atMost: (n) => `at most ${n}`,
+  hourOf: (now, most) => `Posts per minute in the last hour: now ${now}, at most ${most}`,
   posts: (n, shown) => `${shown} ${n === 1 ? "post" : "posts"}`,
   waiting: "waiting for posts",
   offline: "offline",
@@ -86,6 +94,14 @@ const FRENCH = {
   latest: "↓ Suite",
   perMinute: (n) => `${n} messages/min`,
   lag: (age) => `retard ${age}`,
+  behind: (age) => `${age} de retard`,
+  catchingUp: (age) => `${age} de retard, en rattrapage`,
+  gap: (name, since, until, why) => `aucun message de ${name} ${since}–${until}\u00a0: ${why}`,
+  spent: (usd, budget) => (budget ? `${usd} sur ${budget} ce mois-ci` : `${usd} ce mois-ci`),
+  streams: "Flux",
+  perMinuteHour: "Messages par minute, dernière heure",
+  atMost: (n) => `${n} au plus`,
+  hourOf: (now, most) => `Messages par minute dans la dernière heure\u00a0: ${now} à présent, ${most} au plus`,
   posts: (n, shown) => `${shown} ${n < 2 ? "message" : "messages"}`,
   waiting: "en attente de messages",
   offline: "hors ligne",
@@ -150,7 +166,10 @@ const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: 
 const hour = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 const short = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
+const dollars = new Intl.NumberFormat(locale, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" });
+
 export const count = (n) => whole.format(n);
+export const money = (usd) => dollars.format(usd);
 
 /** Write the page's words into the elements that ask for them by data-text, data-label and data-placeholder. */
 export function translate(root) {
