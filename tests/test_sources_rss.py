@@ -145,7 +145,7 @@ async def test_the_cursor_takes_the_marks_across_a_restart_and_only_those_of_sto
     await seen.stop()
     cursor = seen.events[-1].cursor
     assert len(orjson.loads(cursor)) == 2
-    assert len(cursor) < 80
+    assert len(cursor) < 100
     of_a = [e.cursor for e in seen.events if "/a.atom" in e.post.id]
     assert of_a[0] == ""  # not before the feed's last entry
     assert of_a[1]
@@ -233,10 +233,9 @@ async def test_feeds_that_hang_wait_in_a_lane_of_their_own(server: FeedServer, w
     server.items["fine"] = [item(1)]
     settings = FAST._replace(at_once=2, a_host=100, suspects=1, whole_s=0.3)
     seen = watch(source(*hanging, f"{server.url}/fine.rss", settings=settings))
-    await seen.until(lambda: seen.source.dropped["feed: timed out"] >= 6)
+    await seen.until(lambda: "timed out: 6," in seen.source.state)
     before = server.asked.paths()["/fine.rss"]
-    await asyncio.sleep(0.6)
-    assert server.asked.paths()["/fine.rss"] - before >= 4
+    await seen.until(lambda: server.asked.paths()["/fine.rss"] - before >= 5, 2.5)  # in turn it would take 4.5 s
 
 
 async def test_a_feed_that_is_gone_or_finished_is_asked_no_more(server: FeedServer, watch: Callable[..., Watch]):
@@ -298,7 +297,7 @@ async def test_a_thousand_feeds_are_read_without_a_storm_and_then_hardly_cost_an
     assert len({p.id for p in seen.posts}) == len(seen.posts) == 998 * 2
     assert len({p.author.id for p in seen.posts}) == 998
     assert seen.source.state.startswith("998 of 1,000 feeds fine; ")
-    assert len(seen.events[-1].cursor) < 40_000
+    assert len(seen.events[-1].cursor) < 60_000
 
 
 async def test_specs_name_addresses_or_lists_and_wrong_ones_are_refused(
