@@ -61,7 +61,7 @@ EVENTS = [
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 FRESH = (
     '"freshness":{"newest":"2026-11-21T20:00:00.000Z","oldest":"2026-11-21T20:00:00.000Z",'
-    '"stream_lag_s":0.4,"simulated":false}'
+    '"stream_lag_s":0.4,"simulated":false,"behind_s":null,"gaps":[]}'
 )
 LINK = (
     '{"type":"url_citation","url_citation":{"url":"https://posts.example/1",'

@@ -20,6 +20,7 @@ from voxpop.messages import (
     Delta,
     Done,
     Found,
+    Gap,
     Message,
     Prompt,
     Request,
@@ -320,6 +321,22 @@ async def test_an_invented_stream_is_said_first() -> None:
         events = await ask(made, QUESTION)
         assert notices(events)[0] == "Simulated stream: these posts are invented."
         assert done(events).freshness.simulated
+
+
+async def test_what_the_search_could_not_look_at_is_said_with_the_answer() -> None:
+    asked: list[tuple[int, int]] = []
+    gap = Gap("bluesky", NOW - 90 * 60 * MICROS, NOW - 60 * 60 * MICROS, "the host keeps 36 h")
+
+    async def gaps(since: int, until: int) -> list[Gap]:
+        asked.append((since, until))
+        return [gap]
+
+    made = assistant(QuoteEngine(), stream=lambda: Stream(720.0, behind_s=720.0), gaps=gaps)
+    end = done(await ask(made, QUESTION))
+    assert end.freshness.gaps == (gap,)
+    assert end.freshness.behind_s == 720.0
+    ((since, until),) = asked
+    assert since < until == NOW
 
 
 @pytest.mark.parametrize("voice", ["regular", "fun"])

@@ -175,7 +175,9 @@ def test_ask_prints_its_contract(data: str) -> None:
     ]
     assert answer["withheld"] == []
     at = "2026-11-03T20:00:00.000Z"
-    assert answer["freshness"] == {"newest": at, "oldest": at, "stream_lag_s": None, "simulated": False}
+    fresh = answer["freshness"]
+    assert (fresh["newest"], fresh["oldest"], fresh["gaps"]) == (at, at, [])
+    assert (fresh["stream_lag_s"], fresh["behind_s"], fresh["simulated"]) == (None, None, False)
     assert (answer["engine"], answer["voice"]) == ("quote", "fun")
     assert set(answer["usage"]) == {"prompt_tokens", "completion_tokens"}
     assert set(answer["timings"]) == {"search_ms", "first_sentence_ms", "total_ms"}

@@ -23,10 +23,11 @@ health
 service
 api
 render
+live_table
 engine_choice
 app
 demo doctor cli_options
-cli_models
+cli_models cli_sources
 cli
 docs
 """.strip().splitlines()

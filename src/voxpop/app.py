@@ -6,7 +6,7 @@ import ipaddress
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,9 @@ from voxpop.config import Config
 from voxpop.engine_choice import Engines
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.health import of
 from voxpop.ingest import Progress, ingest
+from voxpop.live_table import rated
 from voxpop.prompt import instruction
 from voxpop.runner import Say
 from voxpop.service import Service, clock
@@ -117,15 +119,32 @@ async def opened(config: Config, *, elapsed_s: float = _NIGHT_SO_FAR_S) -> Async
             await server.stop()
 
 
-async def ingest_all(config: Config, say: Say) -> list[dict[str, Any]]:
-    """Ingest every configured source to its end; what each brought, as `voxpop ingest --json` prints it."""
+async def ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    """Ingest every configured source to its end; what each brought, as `voxpop ingest --json` prints it.
+
+    `show` gets a status each second, as `voxpop sources --watch` has it.
+    """
+    with traced(config):
+        return await _ingest_all(config, show)
+
+
+async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
     async with opened(config) as sources, open_store(config) as store:
+        began = time.monotonic()
         progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
 
         async def report() -> None:
+            before = None
             while True:
                 await asyncio.sleep(1)
-                say("; ".join(f"{p.name}: {p.posts} posts" for p in progress.values()))
+                now = {
+                    "posts": sum(p.posts for p in progress.values()),
+                    "sources": [of(s, progress[s.name], clock()).json() for s in sources],
+                    "store": {},
+                    "process": {"uptime_s": time.monotonic() - began, "searches": 0},
+                }
+                show(rated(before, now))
+                before = now
 
         reporting = asyncio.create_task(report())
         try:

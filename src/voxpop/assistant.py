@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from voxpop.messages import (
     Done,
     Found,
     Freshness,
+    Gap,
     Passage,
     Prompt,
     Request,
@@ -56,10 +57,18 @@ _NOTICES = {
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What the ingest side says of the live stream at one moment."""
+    """What the ingest side says of the live stream at one moment; `behind_s` of the source furthest behind."""
 
     lag_s: float | None = None
     simulated: bool = False
+    behind_s: float | None = None
+
+
+Gaps = Callable[[int, int], Awaitable[Sequence[Gap]]]
+
+
+async def _no_gaps(since: int, until: int) -> Sequence[Gap]:
+    return ()
 
 
 @dataclass(slots=True)
@@ -75,6 +84,7 @@ class _Answer:
     first_ms: float | None = None
     chatted: bool = False
     simulated: bool = False
+    gaps: tuple[Gap, ...] = ()
     span: Any = None
 
     def elapsed_ms(self) -> float:
@@ -101,7 +111,8 @@ class Assistant:
     """Answers requests from one store with one engine at a time.
 
     `engine` is asked anew for each request, so that a model can take over from `quote` when it has arrived;
-    `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `tally`
+    `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `gaps`
+    what of a time (since, until) cannot be had; `tally`
     counts answers, sentences shown and withheld, and engines that broke off; `done`
     hears of each answer's end. An engine that gives nothing for `patience_s` is given up.
     """
@@ -115,6 +126,7 @@ class Assistant:
         authorities: Authorities,
         clock: Callable[[], int],
         stream: Callable[[], Stream] = Stream,
+        gaps: Gaps = _no_gaps,
         done: Callable[[Done], None] = lambda _: None,
         patience_s: float = 120.0,
     ) -> None:
@@ -124,6 +136,7 @@ class Assistant:
         self._authorities = authorities
         self._clock = clock
         self._stream = stream
+        self._gaps = gaps
         self._note = done
         self._patience_s = patience_s
         self.tally: Counter[str] = Counter()
@@ -164,6 +177,9 @@ class Assistant:
         yield Searching(" ".join(c.word for c in question.concepts))
         with span("search", answer.span):
             found = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
+            # A question without a bound asks about now: what is missing of last month says nothing about that.
+            since = planned.query.since if planned.query.since is not None else until - _STALE
+            answer.gaps = tuple(await self._gaps(since, until))
         with span("weigh", answer.span, posts=len(found)):
             passages, evidence = numbered(found, weigh(question, found, until))
         prompt = prompts.build(request, question, passages, evidence, voice)
@@ -259,7 +275,14 @@ class Assistant:
             engine=engine.describe().name,
             voice=voice.name,
             usage=answer.usage,
-            freshness=Freshness(max(seen, default=None), min(seen, default=None), stream.lag_s, answer.simulated),
+            freshness=Freshness(
+                max(seen, default=None),
+                min(seen, default=None),
+                stream.lag_s,
+                answer.simulated,
+                stream.behind_s,
+                answer.gaps,
+            ),
             timings=Timings(answer.search_ms, answer.first_ms, answer.elapsed_ms()),
         )
 

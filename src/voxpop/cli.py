@@ -90,16 +90,23 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
 
     Example: voxpop ingest --source replay:posts.jsonl.zst --data ./data
     """
-    from voxpop import app
+    from voxpop import app, logs
+    from voxpop.live_table import Screen
 
     config = config_of(context, **given)
+    say = logs.begin(config.watching.log)
     began = time.monotonic()
+    with Screen(sys.stderr) as screen:
 
-    def show(line: str) -> None:
-        if not as_json:
-            click.echo(line, err=True)
+        def show(status: dict[str, Any]) -> None:
+            if as_json:
+                return
+            if sys.stderr.isatty() and config.watching.log == "text":
+                screen.draw(status)
+            else:
+                say("; ".join(f"{s['name']}: {s['posts']} posts" for s in status["sources"]))
 
-    rows = await app.ingest_all(config, show)
+        rows = await app.ingest_all(config, show)
     took = time.monotonic() - began
     for row in rows:
         row |= {"took_s": round(took, 2), "posts_per_s": round(row["posts"] / max(took, 1e-9))}
@@ -219,29 +226,6 @@ def _instant(name: str, value: str | None, now: int) -> int | None:
 
 
 @cli.command()
-@source_option
-@data_option
-@json_option
-@click.pass_context
-@runs
-async def sources(context: click.Context, as_json: bool, **given: Any) -> None:
-    """List the sources that can be used, and where each stands in the data folder.
-
-    Example: voxpop sources --json
-    """
-    from voxpop import app
-
-    rows = await app.list_sources(config_of(context, **given))
-    if as_json:
-        click.echo(orjson.dumps({"sources": rows}).decode())
-        return
-    for row in rows:
-        click.echo(f"{row['source']:<12} {row['about']}")
-        if row["cursor"]:
-            click.echo(f"{'':<12} cursor {row['cursor']}")
-
-
-@cli.command()
 @data_option
 @json_option
 @click.pass_context
@@ -309,8 +293,10 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
 def program() -> click.Group:
     """The whole command line, the groups that live elsewhere included."""
     from voxpop.cli_models import models
+    from voxpop.cli_sources import sources
 
     cli.add_command(models)
+    cli.add_command(sources)
     return cli
 
 

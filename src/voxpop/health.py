@@ -1,17 +1,23 @@
 """How one source fares now, as one value that page, metrics and live table all show; it decides nothing."""
 
 import re
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
+from voxpop.ingest import BATCH, Progress
 from voxpop.meters import Sample, bounded
 from voxpop.runner import Runner
+from voxpop.sources import Source
 
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
 _WELL = re.compile(r"(connected|connecting|replaying|reading|ended|not started|ready|loading|downloading)\b")
 RECONNECTS = "connection lost"
-_COUNTERS = ("events", "posts", "deleted", "refused", "restarts", "reconnects", "crashes")
+_BEHIND_S = 10.0
+_GAINING = 1.1
+_PLAYED = ("replaying", "ended")
+_COUNTERS = ("events", "posts", "deleted", "refused", "engaged", "missed", "restarts", "reconnects", "crashes")
 
 
 def well(state: str) -> bool:
@@ -25,6 +31,24 @@ class Spending:
 
     usd: float
     budget_usd: float | None = None
+
+
+class Spent(Protocol):
+    """A month's dollars so far, and what it may cost."""
+
+    @property
+    def usd(self) -> float: ...
+    @property
+    def budget_usd(self) -> float | None: ...
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """A source whose reads cost money."""
+
+    def spending(self) -> Spent:
+        """What this month cost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +69,8 @@ class Health:
     posts: int
     deleted: int
     refused: int
+    engaged: int
+    missed: int
     posts_per_minute: int
     lag_s: float | None
     behind_s: float | None
@@ -80,29 +106,52 @@ class Health:
                 yield "voxpop_budget_usd", me, self.spend.budget_usd
 
 
-def health(runner: Runner, now: int, spend: Spending | None = None) -> Health:
-    """How a source fares at `now` (microseconds)."""
-    source, progress = runner.source, runner.progress
-    state, lag = runner.state, progress.lag_s(now)
+def of(source: Source, progress: Progress, now: int) -> Health:
+    """How a source that runs fares at `now` (microseconds)."""
+    lag = progress.lag_s(now)
+    paid = source.spending() if isinstance(source, Paid) else None
     return Health(
         name=source.name,
         network=source.network,
         simulated=source.simulated,
-        state=state,
-        ok=not runner.failing and well(state),
-        retry_s=runner.retry_s,
+        state=source.state,
+        ok=well(source.state),
+        retry_s=None,
         events=progress.events,
         posts=progress.posts,
         deleted=progress.deleted,
         refused=progress.refused,
+        engaged=progress.engaged,
+        missed=progress.missed,
         posts_per_minute=progress.posts_per_minute(now),
         lag_s=None if lag is None else round(lag, 2),
-        behind_s=None,
-        queue=0,
+        behind_s=_behind_s(progress, lag, source.state),
+        queue=progress.waiting,
         dropped=bounded(source.dropped),
-        shed={},
-        restarts=runner.restarts,
+        shed=bounded(progress.shed),
+        restarts=0,
         reconnects=source.dropped[RECONNECTS],
+        crashes=0,
+        spend=Spending(paid.usd, paid.budget_usd) if paid else None,
+    )
+
+
+def _behind_s(progress: Progress, lag_s: float | None, state: str) -> float | None:
+    """A quiet stream has an old newest post too: behind is what catches up, or what the store holds up."""
+    if lag_s is None or state.startswith(_PLAYED):
+        return None
+    recent = progress.pace and time.monotonic() - progress.pace[-1][0] < _BEHIND_S
+    late = recent and lag_s >= _BEHIND_S and (progress.speed() > _GAINING or progress.waiting >= BATCH)
+    return round(lag_s, 1) if late else 0.0
+
+
+def health(runner: Runner, now: int) -> Health:
+    """How a source fares at `now` (microseconds), failed or not."""
+    return replace(
+        of(runner.source, runner.progress, now),
+        state=runner.state,
+        ok=not runner.failing and well(runner.state),
+        retry_s=runner.retry_s,
+        restarts=runner.restarts,
         crashes=runner.crashes,
-        spend=spend,
     )

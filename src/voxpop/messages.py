@@ -1,7 +1,7 @@
 """What we ask and answer: the request, the prompt and the one stream of answer events; values only, no I/O."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from voxpop.posts import Post
 
@@ -115,14 +115,28 @@ class Delta:
     usage: Usage | None = None
 
 
+class Gap(NamedTuple):
+    """No post can be had of a source between two moments (microseconds of UTC), and why."""
+
+    source: str
+    since: int
+    until: int
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How new the evidence is: witnessed times of the newest and oldest cited post (microseconds of UTC)."""
+    """How new the evidence is: witnessed times of the newest and oldest cited post (microseconds of UTC).
+
+    `behind_s`: how far a source that catches up lies behind its stream. `gaps`: what the search could not look at.
+    """
 
     newest: int | None = None
     oldest: int | None = None
     stream_lag_s: float | None = None
     simulated: bool = False
+    behind_s: float | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 TextKind = Literal["sentence", "notice", "chat", "quip"]

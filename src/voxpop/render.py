@@ -4,10 +4,11 @@ from typing import Any
 from unicodedata import category
 
 from voxpop.api.page import card, moment, receipt
-from voxpop.messages import AnswerEvent, Citation, Done, Found, Passage, Text, Withheld
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Text, Withheld
 from voxpop.store import Hit
 from voxpop.times import MICROS, iso
 
+_BEHIND_S = 60
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -62,6 +63,9 @@ class Answer:
         parts = [f"newest evidence {ago(now - newest)}" if newest is not None else "no evidence"]
         if self.done.freshness.stream_lag_s is not None:
             parts.append(f"stream lag {self.done.freshness.stream_lag_s:.1f} s")
+        if (behind := self.done.freshness.behind_s or 0) >= _BEHIND_S:
+            parts.append(f"{length(behind)} behind, catching up")
+        parts += [gap_text(gap, now) for gap in self.done.freshness.gaps]
         parts += [f"{self.done.timings.total_ms:.0f} ms", f"engine {self.done.engine}"]
         if self.withheld:
             parts.append(f"{len(self.withheld)} withheld ({self.withheld[0].reason})")
@@ -107,6 +111,20 @@ def ago(micros: int) -> str:
         if seconds >= 2 * size or (unit != "days" and seconds >= size):
             return f"{seconds // size} {unit} ago"
     return f"{seconds} s ago"
+
+
+def length(seconds: float) -> str:
+    """A length of time for people: `3 s`, `12 min`, `5 h`, `9 days`."""
+    return ago(int(seconds * MICROS)).removesuffix(" ago")
+
+
+def gap_text(gap: Gap, now: int) -> str:
+    """What is missing, in UTC: `no posts from bluesky 14:05–16:20 UTC: the host keeps 36 h`."""
+    since, until, today = iso(gap.since), iso(gap.until), iso(now)[:10]
+    ends = [t[11:16] if t[:10] == today else f"{t[:10]} {t[11:16]}" for t in (since, until)]
+    if since[:10] == until[:10]:
+        ends[1] = until[11:16]
+    return plain(f"no posts from {gap.source} {'–'.join(ends)} UTC: {gap.why}")
 
 
 def _hit_json(hit: Hit) -> dict[str, Any]:

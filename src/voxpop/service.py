@@ -62,6 +62,7 @@ class Service:
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.started = int(time.time())
+        self._began = time.monotonic()
         self.registry = CollectorRegistry()
         self._measured = Measured(store, self.registry)
         self._runners = [Runner(source, self._measured, say) for source in sources]
@@ -86,9 +87,11 @@ class Service:
         return any(r.source.simulated for r in self._runners)
 
     def stream(self) -> Stream:
-        """The lag of the source that is furthest ahead, and whether the stream is made up."""
-        lags = [lag for r in self._runners if (lag := r.progress.lag_s(clock())) is not None]
-        return Stream(min(lags, default=None), self.simulated)
+        """The lag of the source furthest ahead, how far the last is behind, and whether the stream is made up."""
+        sources = self._healths()
+        lags = [s.lag_s for s in sources if s.lag_s is not None]
+        behind = [s.behind_s for s in sources if s.behind_s]
+        return Stream(min(lags, default=None), self.simulated, max(behind, default=None))
 
     async def run(self) -> None:
         """Ingest from every source until cancelled."""
@@ -114,10 +117,14 @@ class Service:
             "posts": totals["posts"],
             "posts_per_minute": sum(s.posts_per_minute for s in sources),
             "last_hour": self._measured.last_hour(),
-            "lag_s": None if lag is None else round(lag, 2),
+            "lag_s": lag,
             "sources": [s.json() for s in sources],
             "engine": {"name": info.name, "model": info.model, "state": state, "ok": well(state)},
-            "process": {"memory_bytes": self._meters.memory_bytes(), "searches": self._measured.searches},
+            "process": {
+                "uptime_s": round(time.monotonic() - self._began, 3),
+                "memory_bytes": self._meters.memory_bytes(),
+                "searches": self._measured.searches,
+            },
             "store": {"tail": totals["tail"]},
             "examples": list(_EXAMPLES[self.simulated]),
         }

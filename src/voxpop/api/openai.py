@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxpop.api.asked import Asked
-from voxpop.api.page import moment
+from voxpop.api.page import freshness
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent, Citation, Done, Passage, Text, Withheld
 from voxpop.times import iso
@@ -152,17 +152,7 @@ def _receipt(transcript: Transcript) -> dict[str, Any]:
     """Ours: how fresh the evidence was, whether the stream was made up, and which engine wrote."""
     if not (done := transcript.done):
         return {}
-    fresh = done.freshness
-    return {
-        "freshness": {
-            "newest": moment(fresh.newest),
-            "oldest": moment(fresh.oldest),
-            "stream_lag_s": fresh.stream_lag_s,
-            "simulated": fresh.simulated,
-        },
-        "answerable": done.answerable,
-        "engine": done.engine,
-    }
+    return {"freshness": freshness(done.freshness), "answerable": done.answerable, "engine": done.engine}
 
 
 def error(failure: VoxpopError) -> dict[str, Any]:

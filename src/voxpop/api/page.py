@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from voxpop.messages import AnswerEvent, Citation, Done, Found, Passage, Searching, Text, Withheld
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Freshness, Passage, Searching, Text, Withheld
 from voxpop.times import iso
 
 
@@ -51,17 +51,27 @@ def receipt(done: Done) -> dict[str, Any]:
             "prompt_tokens": done.usage.prompt_tokens,
             "completion_tokens": done.usage.completion_tokens,
         },
-        "freshness": {
-            "newest": moment(done.freshness.newest),
-            "oldest": moment(done.freshness.oldest),
-            "stream_lag_s": done.freshness.stream_lag_s,
-            "simulated": done.freshness.simulated,
-        },
+        "freshness": freshness(done.freshness),
         "timings": {
             "search_ms": done.timings.search_ms,
             "first_sentence_ms": done.timings.first_sentence_ms,
             "total_ms": done.timings.total_ms,
         },
+    }
+
+
+def freshness(fresh: Freshness) -> dict[str, Any]:
+    """How new the evidence is, how far behind the stream, and what could not be looked at."""
+    return {
+        "newest": moment(fresh.newest),
+        "oldest": moment(fresh.oldest),
+        "stream_lag_s": fresh.stream_lag_s,
+        "simulated": fresh.simulated,
+        "behind_s": fresh.behind_s,
+        "gaps": [
+            {"source": g.source, "since": moment(g.since), "until": moment(g.until), "why": g.why}
+            for g in fresh.gaps
+        ],
     }
 
 

@@ -1,0 +1,86 @@
+"""The command `sources`: what can be read and where each stands, or the running server's sources, live."""
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+import orjson
+
+from voxpop.cli_options import config_of, data_option, json_option, runs, source_option
+from voxpop.config import Config
+from voxpop.errors import VoxpopError
+
+_EVERY_S = 1.0
+_PATIENCE_S = 5.0
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Follow the running server's sources; Ctrl+C ends it.")
+@source_option
+@click.option("--host", help="With --watch: where voxpop up listens.")
+@click.option("--port", type=click.IntRange(1, 65535), help="With --watch: its port.")
+@data_option
+@json_option
+@click.pass_context
+@runs
+async def sources(context: click.Context, as_json: bool, watch: bool, **given: Any) -> None:
+    """List the sources that can be used, and where each stands in the data folder; or watch them run.
+
+    Example: voxpop sources --watch
+    """
+    config = config_of(context, **given)
+    if watch:
+        await _watch(config, as_json)
+    else:
+        await _list(config, as_json)
+
+
+async def _list(config: Config, as_json: bool) -> None:
+    from voxpop import app
+
+    rows = await app.list_sources(config)
+    if as_json:
+        click.echo(orjson.dumps({"sources": rows}).decode())
+        return
+    for row in rows:
+        click.echo(f"{row['source']:<12} {row['about']}")
+        if row["cursor"]:
+            click.echo(f"{'':<12} cursor {row['cursor']}")
+
+
+async def _watch(config: Config, as_json: bool) -> None:
+    """One picture a second, until interrupted or the server is gone."""
+    import httpx
+
+    from voxpop.live_table import Screen, rated
+
+    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
+    address, before = f"http://{host}:{config.server.port}", None
+    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=_PATIENCE_S) as client:
+        with Screen(sys.stdout) as screen:
+            while True:
+                status = await _status(client, address)
+                shown = rated(before, status)
+                before = status
+                if as_json:
+                    click.echo(orjson.dumps(shown).decode())
+                else:
+                    screen.draw(shown)
+                await asyncio.sleep(_EVERY_S)
+
+
+async def _status(client: Any, address: str) -> dict[str, Any]:
+    import httpx
+
+    cure = "Start it with 'voxpop up', or name its address with --host and --port."
+    try:
+        answer = await client.get("/api/status")
+        status: dict[str, Any] = orjson.loads(answer.content)
+        answer.raise_for_status()
+        if not {"sources", "store", "process"} <= status.keys():
+            raise ValueError("what answered is no voxpop of this version")
+    except (httpx.HTTPError, ValueError, AttributeError) as error:
+        why = str(error) or type(error).__name__
+        raise VoxpopError(f"No voxpop answers at {address}: {why}.", cure, code="no_server") from error
+    return status

@@ -1,0 +1,106 @@
+"""`voxpop sources --watch` beside a real server: a table on a terminal, plain lines and JSON elsewhere."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import Program, Up, environment, voxpop
+
+
+def port_of(up: Up) -> str:
+    return up.url.rpartition(":")[2]
+
+
+def test_watching_a_terminal_redraws_it_and_ends_clean(up: Up) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "voxpop.cli", "sources", "--watch", "--port", port_of(up)]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(COLUMNS="100", LINES="30"))
+    os.close(theirs)
+    seen, end = b"", time.monotonic() + 20
+    while seen.count(b"SOURCE") < 3 and time.monotonic() < end:
+        if select.select([ours], [], [], 0.2)[0]:
+            seen += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    code = process.wait(10)
+    while select.select([ours], [], [], 0.2)[0]:
+        try:
+            seen += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    text = seen.decode()
+    assert code == 130
+    assert text.endswith("\x1b[?25h"), "the cursor is back"
+    assert "Traceback" not in text
+    assert re.search(r"\x1b\[\d+F\x1b\[J", text), "drawn over"
+    last = text.split("\x1b[J")[-1].replace("\x1b[?25h", "").splitlines()
+    assert last[0].startswith("SOURCE           STATE         EVENTS/S POSTS/S      LAG")
+    assert re.match(r"simulated +connected +[\d.,k]+ +[\d.]+ +\d", last[1])
+    assert re.search(r"\d posts · .*tail \d.* memory · \S+ searches/s", last[2])
+    assert max(map(len, last)) <= 100
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_watching_into_a_pipe_gives_lines(up: Up, tmp_path: Path, as_json: bool) -> None:
+    more = ["--json"] if as_json else []
+    program = Program(tmp_path / "out", "sources", "--watch", "--port", port_of(up), *more)
+    program.until(r"(?s)(\n.*){6}" if not as_json else r"\}\n.*\}\n")
+    assert program.stop() == 130
+    assert "\x1b" not in program.said
+    if as_json:
+        first, second = (json.loads(line) for line in program.said.splitlines()[:2])
+        assert first["sources"][0]["posts_per_s"] is None
+        assert second["sources"][0]["posts_per_s"] >= 0
+        assert {"state", "ok", "lag_s", "behind_s", "queue", "dropped", "shed", "spend"} <= second["sources"][
+            0
+        ].keys()
+        assert second["process"]["memory_bytes"] > 1e6
+        assert second["store"]["tail"] >= 0
+        assert len(second["last_hour"]) == 60
+
+
+def test_no_server_is_said_with_the_cure() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        done = voxpop("sources", "--watch", "--port", str(free.getsockname()[1]))
+    assert done.returncode == 1
+    assert "No voxpop answers at http://127.0.0.1:" in done.stderr
+    assert "voxpop up" in done.stderr
+    assert done.stdout == ""
+
+
+def test_ingest_draws_the_same_table_on_a_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "posts.jsonl"
+    rows = (
+        {"id": str(n), "platform": "x", "author": {"username": "a"}, "created_at": f"2026-11-03T20:00:0{n}Z",
+         "text": f"Tram {n} is late."} for n in range(3)
+    )  # fmt: skip
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ours, theirs = pty.openpty()
+    ingest = ["ingest", "--source", f"replay:{file}?speed=1", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "voxpop.cli", *ingest]
+    size = environment(COLUMNS="100", LINES="30")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=size)
+    os.close(theirs)
+    out, _ = process.communicate(timeout=20)
+    seen = b""
+    while select.select([ours], [], [], 0.2)[0]:
+        try:
+            seen += os.read(ours, 65536)
+        except OSError:
+            break
+    os.close(ours)
+    assert b"SOURCE" in seen
+    assert b"replaying" in seen
+    assert seen.endswith(b"\x1b[?25h")
+    assert b"3 posts in" in out

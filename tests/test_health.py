@@ -1,0 +1,76 @@
+"""How a source fares: when it is behind and when it is only quiet, what it spends, and the same as metrics."""
+
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+import pytest
+
+from voxpop.health import of
+from voxpop.ingest import BATCH, Progress
+from voxpop.meters import METERS
+from voxpop.times import MICROS
+
+NOW = 1_800_000_000 * MICROS
+
+
+class Bill(NamedTuple):
+    usd: float
+    budget_usd: float
+
+
+class Stub:
+    name, network, simulated, state = "x", "x", False, "connected to x"
+
+    def __init__(self) -> None:
+        self.dropped = Counter({"connection lost": 4, "no text": 1})
+
+    def events(self, after: str | None) -> Any:
+        raise AssertionError
+
+
+class PaidStub(Stub):
+    def spending(self) -> Bill:
+        return Bill(1.25, 20.0)
+
+
+def progress(lag_s: float, *, speed: float, waiting: int = 0, quiet_s: float = 0) -> Progress:
+    newest, then = NOW - int(lag_s * MICROS), time.monotonic() - quiet_s
+    made = Progress("x", "x", False, events=5, posts=3, newest=newest, waiting=waiting, shed=Counter(engaged=7))
+    made.pace.extend([(then - 2, newest - int(2 * speed * MICROS)), (then, newest)])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "behind"),
+    [
+        (progress(720, speed=8), 720.0),
+        (progress(720, speed=1, waiting=BATCH), 720.0),
+        (progress(720, speed=1), 0.0),  # a slow feed, up to date
+        (progress(720, speed=8, quiet_s=30), 0.0),
+        (progress(2, speed=8), 0.0),
+        (Progress("x", "x", False), None),
+    ],
+)
+def test_behind_is_not_quiet(made: Progress, behind: float | None) -> None:
+    assert of(Stub(), made, NOW).behind_s == behind
+
+
+def test_a_recording_is_never_behind() -> None:
+    source = Stub()
+    source.state = "replaying posts.jsonl"
+    assert of(source, progress(720, speed=8), NOW).behind_s is None
+
+
+def test_the_samples_are_known_metrics_with_their_labels() -> None:
+    labels = {m.name: m.labels for m in METERS}
+    samples = list(of(PaidStub(), progress(720, speed=8), NOW).samples())
+    assert all(len(labels[name]) == len(given) for name, given, _ in samples)
+    told = {(name, *given): value for name, given, value in samples}
+    assert told["voxpop_spend_usd", "x"] == 1.25
+    assert told["voxpop_budget_usd", "x"] == 20.0
+    assert told["voxpop_reconnects", "x"] == 4
+    assert told["voxpop_shed", "x", "engaged"] == 7
+    assert told["voxpop_behind_seconds", "x"] == 720
+    assert told["voxpop_source_up", "x"] == 1
+    assert of(Stub(), progress(1, speed=1), NOW).spend is None
