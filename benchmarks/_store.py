@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import os
 import random
 import time
 from collections import Counter
@@ -18,7 +19,11 @@ from voxpop.store.local import LocalStore
 from voxpop.text import keywords
 from voxpop.times import MICROS
 
-RECORDING = Path(__file__).parents[2] / "shared" / "data" / "posts" / "all.jsonl.zst"
+RECORDING = (
+    Path(os.environ.get("VOXPOP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    / "posts"
+    / "all.jsonl.zst"
+)
 SYLLABLES = ["".join(pair) for pair in product("bdfghklmnprstvz", "aeiou")]
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import chaos_world
 from voxpop.posts import Event
-from voxpop.store import Applied, index
+from voxpop.store import Applied, index, partition
 from voxpop.store.local import LocalStore
 
-index._FULL, index._WORTH_CUTTING = 2000, 300
+partition.FULL, partition.WORTH_CUTTING = 2000, 300
 index._HEAP = 15_000_000
 
 

@@ -21,7 +21,7 @@ from voxpop.posts import (
 )
 
 BEGAN, STEP = 1_760_000_000_000_000, 40_000_000
-ALIASES = ENGAGED = False  # what the store does not take yet
+ALIASES = ENGAGED = True
 _POSTS, _AUTHORS = 0.55, 300
 _WORDS = ("river", "fire", "match", "vote", "storm", "train", "court", "bridge", "signal", "harbour")
 
@@ -139,7 +139,8 @@ class Truth:
         if {post.id, post.alias} & self.dead or post.witnessed_at <= self.gone.get(post.author.id, -1):
             return
         if old is None or (post.witnessed_at > old.witnessed_at and post.text != old.text):
-            self.posts[post.id] = post
+            kept = post.engagement if old is None or any(post.engagement) else old.engagement
+            self.posts[post.id] = replace(post, engagement=kept)
             if post.alias:
                 self.aliases[post.alias] = post.id
         elif post.witnessed_at >= old.witnessed_at and post.text == old.text and any(post.engagement):

@@ -103,5 +103,5 @@ async def test_the_index_is_compared_with_the_truth(tmp_path: Path) -> None:
     async with LocalStore(tmp_path) as store:
         await store.apply("s", [Upsert(Post("p:1", "x", Author("a"), "text", 1, 1), "1")])
     assert "1 posts" in (await found(config(tmp_path)))["index"].said
-    (tmp_path / "posts.db").write_bytes(b"not a database" * 1000)
+    (tmp_path / "catalog.db").write_bytes(b"not a database" * 1000)
     assert (await found(config(tmp_path)))["index"].state == "broken"

@@ -17,6 +17,7 @@ from voxpop.errors import VoxpopError
 from voxpop.posts import AccountGone, Author, Counted, Delete, Engagement, Media, Post, Renamed, Upsert
 from voxpop.store import Applied, Query
 from voxpop.store import index as index_module
+from voxpop.store import partition as partition_module
 from voxpop.store.local import LocalStore
 from voxpop.times import MICROS
 
@@ -203,7 +204,7 @@ class TestForgetting:
             assert await found(store) == ["0"]
             await store.commit()
             assert await found(store, SECRET) == []
-        left = b"".join(p.read_bytes() for p in tmp_path.glob("posts.db*"))
+        left = bytes_below(tmp_path)
         assert SECRET.encode() not in left
         assert b"nothing to see" in left
 
@@ -215,7 +216,7 @@ class TestForgetting:
             assert await found(store, SECRET)
             await store.apply("s", [Delete(f"at://{n}", NOW) for n in range(9)])
             for _ in range(500):
-                left = b"".join(p.read_bytes() for p in tmp_path.glob("posts.db*"))
+                left = bytes_below(tmp_path)
                 if SECRET.encode() not in left:
                     break
                 await asyncio.sleep(0.01)
@@ -279,12 +280,12 @@ class TestFolder:
     async def test_partitions_are_cut_and_lose_posts_alike(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(index_module, "_FULL", 2)
+        monkeypatch.setattr(partition_module, "FULL", 2)
         async with open_store(tmp_path) as store:
             for n in range(6):
                 await store.apply("s", upserts(post(str(n), f"red thing {n} of {n * 7}")))
                 await store.commit()
-            assert len(list((tmp_path / "index").iterdir())) == 3
+            assert len(list((tmp_path / "partitions").iterdir())) == 3
             await store.apply("s", [Delete("at://0", NOW), Upsert(post("3", "blue moon", at=NOW))])
             await store.commit()
             assert set(await found(store, "red")) == {"1", "2", "4", "5"}
@@ -311,11 +312,16 @@ class TestFolder:
         assert not (tmp_path / "none").exists()
 
 
+def rows_of(folder: Path) -> Path:
+    """The first partition's file."""
+    return next(iter(sorted(folder.glob("partitions/*/posts.db"))))
+
+
 def _hurt(folder: Path, how: str) -> None:  # noqa: C901
-    index = folder / "index"
-    partitions = sorted(index.iterdir())
+    partitions = sorted(folder.glob("partitions/*/index"))
     if how == "deleted":
-        shutil.rmtree(index)
+        for partition in partitions:
+            shutil.rmtree(partition)
     elif how == "half written":
         (partitions[0] / "meta.json").write_text('{"segments": [')
     elif how == "emptied":
@@ -341,7 +347,7 @@ class TestTrouble:
     async def test_a_broken_index_is_rebuilt_and_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(index_module, "_FULL", 2)
+        monkeypatch.setattr(partition_module, "FULL", 2)
         async with open_store(tmp_path) as store:
             for n in range(4):
                 await store.apply("s", upserts(post(str(n), f"red thing {n} of {n * 7}")))
@@ -357,12 +363,13 @@ class TestTrouble:
 
     async def test_check_says_what_disagrees(self, tmp_path: Path) -> None:
         async with filled(tmp_path, post("a", "red"), post("b", "blue"), committed=True) as store:
-            con = sqlite3.connect(tmp_path / "posts.db")
+            con = sqlite3.connect(rows_of(tmp_path))
             with con:
                 con.execute("DELETE FROM posts WHERE seq = 1")
                 con.execute("UPDATE posts SET seq = 9 WHERE seq = 2")
             con.close()
             assert await store.check() == [
+                f"{rows_of(tmp_path)} holds 1 posts and the catalog says 2",
                 "the index lacks 1 posts, the first of them number 9",
                 "the index still holds 2 posts, the first of them number 1",
             ]
@@ -373,9 +380,8 @@ class TestTrouble:
         shutil.copytree(tmp_path, tmp_path / "old")
         async with open_store(tmp_path) as store:
             await store.apply("s", upserts(post("b", "red car"), post("c", "red hat")))
-        for name in ("posts.db", "posts.db-wal", "posts.db-shm"):  # as a power cut may leave it
-            (tmp_path / name).unlink(missing_ok=True)
-        shutil.copy(tmp_path / "old" / "posts.db", tmp_path / "posts.db")
+        for path in (rows_of(tmp_path), tmp_path / "catalog.db"):  # as a power cut may leave it
+            shutil.copy(tmp_path / "old" / path.relative_to(tmp_path), path)
         async with open_store(tmp_path) as store:
             assert await found(store, "red") == ["a"]
             await store.apply("s", upserts(post("b", "red car")))
@@ -383,10 +389,11 @@ class TestTrouble:
             assert (await store.check(), store.rebuilt) == ([], "")
 
     @pytest.mark.parametrize("where", [0, 4096])
-    async def test_a_damaged_database_says_so(self, tmp_path: Path, where: int) -> None:
+    @pytest.mark.parametrize("name", ["catalog.db", "posts.db"])
+    async def test_a_damaged_file_is_named_with_the_way_out(self, tmp_path: Path, where: int, name: str) -> None:
         async with filled(tmp_path, *(post(str(n), f"red {n}") for n in range(200))):
             pass
-        path = tmp_path / "posts.db"
+        (path,) = tmp_path.rglob(name)
         data = bytearray(path.read_bytes())
         data[where : where + 8192] = b"\xff" * 8192
         path.write_bytes(bytes(data))
@@ -396,13 +403,13 @@ class TestTrouble:
                 await found(store, "red")
                 await store.check()
 
-        with pytest.raises(VoxpopError, match=r"Move that folder away") as refused:
+        with pytest.raises(VoxpopError, match=rf"Restore a backup, or move {path.parent} away") as refused:
             await use()
-        assert str(tmp_path) in refused.value.what
+        assert str(path) in refused.value.what
 
     async def test_a_full_disk_says_so_and_keeps_what_it_took(self, tmp_path: Path) -> None:
         async with filled(tmp_path, post("a", "red fox")) as store:
-            con = store._writer._con  # type: ignore[union-attr]
+            con = store._shelves.writer.partition(1).db.con
             pages = con.execute("PRAGMA page_count").fetchone()[0]
             con.execute(f"PRAGMA max_page_count={pages + 2}")
             with pytest.raises(VoxpopError, match=r"full.*Free space"):
@@ -417,7 +424,7 @@ class TestTrouble:
     ) -> None:
         async with filled(tmp_path, post("a", "red fox"), committed=True) as store:
             with monkeypatch.context() as patched:
-                patched.setattr(index_module.Partition, "_commit", _no_space)
+                patched.setattr(index_module.PartitionIndex, "_commit", _no_space)
                 await store.apply("s", [*upserts(post("b", "red car")), Delete("at://a", NOW)])
                 with pytest.raises(VoxpopError, match="no space"):
                     await store.commit()

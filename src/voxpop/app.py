@@ -33,7 +33,7 @@ from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.sources.feeds_pace import FeedSettings
 from voxpop.store import Hit
-from voxpop.store.local import LocalStore
+from voxpop.store.local import LocalStore, holds_posts
 from voxpop.store.query import parse
 from voxpop.text import language
 from voxpop.times import instant
@@ -60,7 +60,15 @@ def load_voices(config: Config) -> dict[str, Voice]:
 
 def open_store(config: Config, *, readonly: bool = False, folder: Path | None = None) -> LocalStore:
     """The store of the data folder, to be entered."""
-    return LocalStore(folder or config.data, commit_s=config.storage.commit_s, readonly=readonly)
+    storage = config.storage
+    return LocalStore(
+        folder or config.data,
+        commit_s=storage.commit_s,
+        purge_s=storage.purge_s,
+        keep_days=storage.keep_days,
+        keep_gb=storage.keep_gb,
+        readonly=readonly,
+    )
 
 
 def check_source(spec: str) -> None:
@@ -215,7 +223,7 @@ def _moment(name: str, value: str | None, now: int) -> int | None:
 @asynccontextmanager
 async def asking(config: Config) -> AsyncIterator[Assistant]:
     """An assistant over the data folder as it is now, with the engine loaded."""
-    if not (config.data / "posts.db").exists() and (config.data / "simulated" / "posts.db").exists():
+    if not holds_posts(config.data) and holds_posts(config.data / "simulated"):
         cure = f"Ask it with: --data {config.data / 'simulated'}"
         raise VoxpopError(f"Only the simulated night is in {config.data}.", cure)
     engines = Engines(config, lambda _: None)
@@ -239,7 +247,7 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
         {"source": name, "about": f"{kind.about}: {kind.shape}", "configured": name in used, "cursor": None}
         for name, kind in kinds().items()
     ]
-    if (config.data / "posts.db").exists():
+    if holds_posts(config.data):
         async with open_store(config, readonly=True) as store:
             for name, cursor in (await store.cursors()).items():
                 rows.append({"source": name, "about": "stored", "configured": True, "cursor": cursor})

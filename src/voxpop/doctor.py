@@ -17,6 +17,7 @@ from voxpop.errors import VoxpopError
 from voxpop.render import ago
 from voxpop.service import clock
 from voxpop.sources.bluesky import DEFAULT_HOSTS
+from voxpop.store.local import holds_posts
 from voxpop.voices import choose
 
 State = Literal["ok", "warning", "broken"]
@@ -157,7 +158,7 @@ def _port(host: str, port: int) -> Finding:
 
 
 async def _index(config: Config) -> Finding:
-    if not (config.data / "posts.db").exists():
+    if not holds_posts(config.data):
         return Finding("index", "ok", f"No posts yet in {config.data}.")
     try:
         async with app.open_store(config, readonly=True) as store:

@@ -1,11 +1,11 @@
-"""A tantivy index in partitions that ranks candidates by BM25; it is never asked what is true, only what may match.
+"""A tantivy index for each partition ranks candidates by BM25; it is never asked what is true, only what may match.
 
-Partitions are cut by arrival: one takes new posts, the older ones only lose posts, so that a whole day can be
-dropped as a directory. `seq` is a signed field because deletion by an unsigned term silently deletes nothing.
+It holds codes of words, never words. `seq` is a signed field because deletion by an unsigned term silently deletes
+nothing.
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from operator import itemgetter
@@ -14,14 +14,13 @@ from pathlib import Path
 import orjson
 import tantivy
 
-from voxpop.times import MICROS
+from voxpop.store.codes import Codes
+from voxpop.store.partition import FOREVER, Extent, folder_of
+from voxpop.store.rows import Stored
+from voxpop.text import indexed
 
 _TOKENIZER = "posts"
-_DAY = 24 * 3600 * MICROS
-_FULL = 1_000_000
-_WORTH_CUTTING = 50_000
 _HEAP = 64_000_000
-_FOREVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Entry:
     seq: int
     text: str
     witnessed_at: int
-    author_id: str
+    author: int
     lang: str
 
 
@@ -42,10 +41,10 @@ class Wanted:
     any_of: tuple[tuple[str, ...], ...]
     all_of: tuple[tuple[str, ...], ...] = ()
     none_of: tuple[tuple[str, ...], ...] = ()
-    author_ids: frozenset[str] | None = None
+    authors: frozenset[int] | None = None
     lang: str = ""
     since: int = 0
-    until: int = _FOREVER
+    until: int = FOREVER
 
     def within(self, since: int, until: int) -> "Wanted":
         """The same search in a narrower time."""
@@ -55,7 +54,7 @@ class Wanted:
         """Whether an entry lies within the bounds."""
         return (
             self.since <= entry.witnessed_at <= self.until
-            and (self.author_ids is None or entry.author_id in self.author_ids)
+            and (self.authors is None or entry.author in self.authors)
             and (not self.lang or entry.lang == self.lang)
         )
 
@@ -63,19 +62,21 @@ class Wanted:
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("text", tokenizer_name=_TOKENIZER, index_option="position")
-    builder.add_text_field("author", tokenizer_name="raw", index_option="basic")
+    builder.add_integer_field("author", indexed=True)
     builder.add_text_field("lang", tokenizer_name="raw", index_option="basic")
     builder.add_integer_field("seq", indexed=True, fast=True)
     builder.add_integer_field("at", fast=True)
     return builder.build()
 
 
-class Partition:
-    """One directory of the index: the posts that arrived in one stretch of time."""
+class PartitionIndex:
+    """The index of one partition, in a folder of its own that can be made again from the truth."""
 
-    def __init__(self, folder: Path, schema: tantivy.Schema) -> None:
+    def __init__(self, folder: Path, codes: Codes) -> None:
+        folder.mkdir(exist_ok=True)  # not its parent: a partition that was dropped stays so
         self.folder = folder
-        self._schema = schema
+        self._codes = codes
+        self._schema = schema = _schema()
         _sweep(folder)
         self._index = tantivy.Index(schema, path=str(folder))
         self._index.register_tokenizer(
@@ -83,17 +84,23 @@ class Partition:
         )
         self._writer: tantivy.IndexWriter | None = None
         self.searcher = self._index.searcher()
-        self.oldest, self.newest, self.last_seq = self._bounds()
 
-    def _bounds(self) -> tuple[int, int, int]:
-        def edge(field: str, order: tantivy.Order) -> int:
-            every = tantivy.Query.all_query()
-            hits = self.searcher.search(every, limit=1, order_by_field=field, order=order, count=False).hits
-            return int(hits[0][0] or 0)
+    @property
+    def documents(self) -> int:
+        """How many posts its last commit holds."""
+        return int(self.searcher.num_docs)
 
-        if not self.searcher.num_docs:
-            return _FOREVER, -1, 0
-        return edge("at", tantivy.Order.Asc), edge("at", tantivy.Order.Desc), edge("seq", tantivy.Order.Desc)
+    def last_seq(self) -> int:
+        """The highest number that its last commit holds."""
+        every = tantivy.Query.all_query()
+        hits = self.searcher.search(
+            every, limit=1, order_by_field="seq", order=tantivy.Order.Desc, count=False
+        ).hits
+        return int(hits[0][0] or 0) if hits else 0
+
+    def holding(self, word: str) -> int:
+        """How many posts hold a word."""
+        return int(self.searcher.doc_freq("text", self._codes(word)))
 
     def seqs(self) -> set[int]:
         """The numbers of all posts that the partition holds."""
@@ -110,11 +117,6 @@ class Partition:
             raise
         self._index.reload()
         self.searcher = self._index.searcher()
-        if entries:
-            times = [e.witnessed_at for e in entries]
-            self.oldest = min(self.oldest, *times)
-            self.newest = max(self.newest, *times)
-            self.last_seq = max(self.last_seq, entries[-1].seq)
 
     def _commit(self, entries: Sequence[Entry], removed: Iterable[int]) -> None:
         if self._writer is None:
@@ -122,8 +124,8 @@ class Partition:
         writer = self._writer
         for entry in entries:
             document = tantivy.Document()
-            document.add_text("text", entry.text)
-            document.add_text("author", entry.author_id)
+            document.add_text("text", self._codes.text(entry.text))
+            document.add_integer("author", entry.author)
             document.add_text("lang", entry.lang)
             document.add_integer("seq", entry.seq)
             document.add_integer("at", entry.witnessed_at)
@@ -138,14 +140,14 @@ class Partition:
             self._writer.wait_merging_threads()
             self._writer = None
 
-    def search(self, wanted: Wanted, limit: int) -> list[tuple[int, float]]:
-        """(seq, BM25) of the best `limit` documents, best first."""
+    def search(self, wanted: Wanted, limit: int, *, within: bool) -> list[tuple[int, float]]:
+        """(seq, BM25) of the best `limit` documents, best first; `within`: all its posts lie in the wanted time."""
         searcher = self.searcher
-        hits = searcher.search(self._query(wanted), limit=limit, count=False).hits
+        hits = searcher.search(self._query(wanted, within), limit=limit, count=False).hits
         seqs = searcher.fast_field_values("seq", [address for _, address in hits]) if hits else []
         return [(int(seq or 0), float(score or 0.0)) for seq, (score, _) in zip(seqs, hits, strict=True)]
 
-    def _query(self, wanted: Wanted) -> tantivy.Query:
+    def _query(self, wanted: Wanted, within: bool) -> tantivy.Query:
         must, should, must_not = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
         clauses = [(must, self._group(g)) for g in wanted.all_of]
         if wanted.any_of:
@@ -153,91 +155,138 @@ class Partition:
             clauses.append((must, ranked))
         clauses += [(must_not, self._group(g)) for g in wanted.none_of]
         filters = []
-        if wanted.since > self.oldest or wanted.until < self.newest:
+        if not within:
             span = (max(wanted.since, 0), wanted.until)
             filters.append(tantivy.Query.range_query(self._schema, "at", tantivy.FieldType.Integer, *span))
-        if wanted.author_ids is not None:
-            filters.append(tantivy.Query.term_set_query(self._schema, "author", sorted(wanted.author_ids)))
+        if wanted.authors is not None:
+            filters.append(tantivy.Query.term_set_query(self._schema, "author", sorted(wanted.authors)))
         if wanted.lang:
             filters.append(tantivy.Query.term_query(self._schema, "lang", wanted.lang))
         clauses += [(must, tantivy.Query.const_score_query(f, 0.0)) for f in filters]
         return tantivy.Query.boolean_query(clauses)
 
     def _group(self, group: tuple[str, ...]) -> tantivy.Query:
-        if len(group) == 1:
-            return tantivy.Query.term_query(self._schema, "text", group[0])
-        return tantivy.Query.phrase_query(self._schema, "text", list(group))
+        terms = [self._codes(word) for word in group]
+        if len(terms) == 1:
+            return tantivy.Query.term_query(self._schema, "text", terms[0])
+        return tantivy.Query.phrase_query(self._schema, "text", list(terms))
 
 
 class Index:
-    """All partitions, oldest first. Written from one thread; searched from any.
+    """The indexes of all partitions, oldest first. Changed from one thread; searched from any.
 
     A folder that cannot be read as an index raises ValueError or OSError: the truth can rebuild it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._schema = _schema()
-        found = sorted((int(p.name), p) for p in folder.glob("*") if p.name.isdigit())
-        self.partitions = [Partition(path, self._schema) for _, path in found]
+    def __init__(self, root: Path, key: bytes) -> None:
+        self._root = root
+        self._codes = Codes(key)
+        self._parts: dict[int, tuple[Extent, PartitionIndex]] = {}
+
+    def open(self, extent: Extent) -> PartitionIndex:
+        """Take a partition's index as it is on the disk."""
+        part = PartitionIndex(index_of(self._root, extent.first), self._codes)
+        self._parts = dict(sorted({**self._parts, extent.first: (extent, part)}.items()))
+        return part
+
+    def at(self, first: int) -> PartitionIndex:
+        return self._parts[first][1]
 
     @property
-    def last_seq(self) -> int:
-        """The highest sequence number that a commit holds."""
-        return max((p.last_seq for p in self.partitions), default=0)
+    def firsts(self) -> list[int]:
+        """The partitions that are open."""
+        return list(self._parts)
 
     @property
     def documents(self) -> int:
         """How many posts the commits hold."""
-        return sum(p.searcher.num_docs for p in self.partitions)
+        return sum(part.documents for _, part in self._parts.values())
 
-    def holding(self, term: str) -> int:
-        """How many documents hold a term."""
-        return sum(p.searcher.doc_freq("text", term) for p in self.partitions)
+    def holding(self, word: str) -> int:
+        """How many posts hold a word."""
+        return sum(part.holding(word) for _, part in self._parts.values())
 
-    def write(self, entries: Sequence[Entry], removed: Sequence[int]) -> None:
-        """Commit new entries (in order of `seq`) to the newest partition, and removals to all."""
-        if entries and self._cut_here(entries[0]):
-            if self.partitions:
-                self.partitions[-1].rest()
-            path = self._folder / f"{entries[0].seq:012d}"
-            path.mkdir(parents=True, exist_ok=True)
-            self.partitions = [*self.partitions, Partition(path, self._schema)]
-        if not self.partitions or not (entries or removed):
-            return
-        *older, active = self.partitions
-        for partition in older:
-            first, last = int(partition.folder.name), partition.last_seq
-            if mine := [s for s in removed if first <= s <= last]:
-                partition.write([], mine)
-                partition.rest()
-        fresh = [e for e in entries if e.seq not in gone] if (gone := set(removed)) else entries
-        active.write(fresh, [s for s in removed if s >= int(active.folder.name)])
+    def write(
+        self, extents: Mapping[int, Extent], entries: Mapping[int, Sequence[Entry]], removed: Iterable[int]
+    ) -> None:
+        """Commit entries (in order of `seq`) to their partitions, and removals; `extents` are what is left."""
+        self.keep(extents.keys())
+        left = set(removed)
+        for first in sorted({**self._parts, **entries}, reverse=True):
+            mine = {seq for seq in left if seq >= first}
+            left -= mine
+            fresh = [e for e in entries.get(first, ()) if e.seq not in mine]
+            if first not in extents or not (fresh or mine):
+                continue
+            part = self.at(first) if first in self._parts else self.open(extents[first])
+            part.write(fresh, mine)
+            self._parts = {**self._parts, first: (extents[first], part)}
+            if first != max(extents):
+                part.rest()
 
-    def _cut_here(self, entry: Entry) -> bool:
-        if not self.partitions:
-            return True
-        active = self.partitions[-1]
-        size = active.searcher.num_docs
-        spans_a_day = entry.witnessed_at - active.oldest > _DAY
-        return size >= _FULL or (spans_a_day and size >= _WORTH_CUTTING)
+    def keep(self, firsts: Set[int]) -> None:
+        """Let go of partitions that were dropped."""
+        self._parts = {first: part for first, part in self._parts.items() if first in firsts}
 
     def search(self, wanted: Wanted, limit: int) -> list[tuple[int, float]]:
         """(seq, BM25) of the best `limit` over the partitions that overlap the wanted time, best first."""
         found: list[tuple[int, float]] = []
-        for partition in self.partitions:
-            if partition.oldest <= wanted.until and partition.newest >= wanted.since:
-                found += partition.search(wanted, limit)
+        for extent, part in self._parts.values():
+            if extent.oldest <= wanted.until and extent.newest >= wanted.since:
+                within = wanted.since <= extent.oldest and extent.newest <= wanted.until
+                found += part.search(wanted, limit, within=within)
         return nlargest(limit, found, key=itemgetter(1))
 
-    def seqs(self) -> set[int]:
-        """The numbers of all posts that the commits hold."""
-        return set().union(*(p.seqs() for p in self.partitions))
+    def swap(self, first: int, folder: Path) -> None:
+        """Put an index that was made anew in a partition's place; searches under way end on the old one."""
+        extent, old = self._parts[first]
+        old.rest()
+        aside = old.folder.with_name("index.old")
+        old.folder.rename(aside)
+        folder.rename(old.folder)
+        self.open(extent)
+        erase(aside)
+
+    def made(self, folder: Path) -> PartitionIndex:
+        """An index that is to take a partition's place."""
+        return PartitionIndex(folder, self._codes)
 
     def close(self) -> None:
         """Give back what writing took."""
-        for partition in self.partitions:
-            partition.rest()
+        for _, part in self._parts.values():
+            part.rest()
+
+
+def index_of(root: Path, first: int) -> Path:
+    """Where a partition's index lives."""
+    return folder_of(root, first) / "index"
+
+
+def entry(stored: Stored) -> Entry:
+    """What the index reads of a post."""
+    post = stored.post
+    text = indexed(post.text, [m.alt for m in post.media if m.alt])
+    return Entry(stored.seq, text, post.witnessed_at, stored.author, post.lang)
+
+
+def tidy(root: Path, first: int) -> None:
+    """Remove what a crash left of making an index anew; the old one goes back where the new one did not get."""
+    folder = index_of(root, first)
+    aside = folder.with_name("index.old")
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+    for left in folder.parent.glob("index.*"):
+        erase(left)
+
+
+def begin(root: Path, first: int) -> None:
+    """Make the empty index of a new partition, so that one that is missing later was lost."""
+    PartitionIndex(index_of(root, first), Codes(b""))
+
+
+def exists(root: Path, first: int) -> bool:
+    """Whether there is something to open."""
+    return (index_of(root, first) / "meta.json").exists()
 
 
 def _sweep(folder: Path) -> None:

@@ -6,264 +6,295 @@ deleted or edited-away text is never found, however late the index is. All work 
 
 import asyncio
 import logging
+import secrets
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from voxpop.errors import VoxpopError
-from voxpop.posts import Event, Post
+import orjson
+
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.posts import AccountGone, Delete, Event, Post
 from voxpop.store import Applied, Hit, Query
-from voxpop.store.index import Entry, Index, Wanted, erase
-from voxpop.store.ranking import rank
-from voxpop.store.tail import HotTail, holds, idf
+from voxpop.store.building import build_apart
+from voxpop.store.index import Index, erase, index_of
+from voxpop.store.reading import Reader
+from voxpop.store.rows import key
+from voxpop.store.searching import search
+from voxpop.store.shelves import Shelves
 from voxpop.store.trouble import said
-from voxpop.store.truth import Reader, Stored, Writer
-from voxpop.text import indexed, words
+from voxpop.store.truth import Writer
 from voxpop.times import MICROS
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _TAIL_FULL = 20_000
-_CANDIDATES = 120
-_MOST_CANDIDATES = 6400
+_FORGOTTEN_AT_ONCE = 2000
+_DAY = 24 * 3600 * MICROS
+_ORDERS_S, _RETAIN_S = 0.5, 60.0
+_REST = 9  # seconds of rest for each second that a rewrite of an index took: a tenth of one core
 
 
 class LocalStore:
     """A store in one folder. Use as an async context manager, one writing process at a time.
 
     `commit_s`: seconds between the index's commits; search does not wait for them. `purge_s`: seconds after which
-    a removed text is in no page and no log of the database. `readonly` opens the posts of
-    this moment beside a process that writes; it refuses `apply`. `rebuilt` says why the index was made anew.
+    a removed text is in no file. `keep_days`, `keep_gb`: what is older, or the oldest above that size, is dropped;
+    0 keeps all. `readonly` opens the posts of this moment beside a process that writes; it refuses `apply`.
     """
 
     def __init__(
-        self, folder: Path, *, commit_s: float = 0.5, purge_s: float = 60.0, readonly: bool = False
+        self,
+        folder: Path,
+        *,
+        commit_s: float = 0.5,
+        purge_s: float = 60.0,
+        keep_days: float = 0.0,
+        keep_gb: float = 0.0,
+        readonly: bool = False,
     ) -> None:
         self.folder = folder
-        self._purge_s = purge_s
-        self.rebuilt = ""
-        self._path = folder / "posts.db"
-        self._commit_s = commit_s
-        self._readonly = readonly
-        self._writer: Writer | None = None
-        self._index: Index | None = None
-        self._tail = HotTail()
-        self._turn = threading.Lock()  # held to change the tail, `_removed` or what the writer holds
+        self._keep = keep_days, int(keep_gb * 1e9)
+        self._shelves = Shelves(folder, readonly=readonly)
         self._writing = ThreadPoolExecutor(1, "voxpop-write")
         self._indexing = ThreadPoolExecutor(1, "voxpop-index")
         self._reading = ThreadPoolExecutor(2, "voxpop-read")
         self._local = threading.local()
         self._readers: list[Reader] = []
-        self._removed: list[int] = []
-        self._ticker: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._every = (
+            (commit_s, self.commit),
+            (purge_s, self._purge),
+            (_ORDERS_S, self._take_orders),
+            (_RETAIN_S, self._retain),
+            (purge_s, self._rewrite_one),
+        )
+        self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         try:
-            await self._on(self._writing, self._open)
+            await self._on(self._writing, self._shelves.open)
         except BaseException:
             await self.__aexit__()
             raise
-        if not self._readonly:
-            self._ticker = asyncio.create_task(self._tick())
+        if not self._shelves.readonly:
+            self._tasks = [asyncio.create_task(self._repeat(*each)) for each in self._every]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._ticker:
-            self._ticker.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._ticker
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._on(self._indexing, self._commit)
+            await self._on(self._indexing, self._shelves.commit)
         finally:
-            await self._on(self._writing, self._close)
+            for reader in self._readers:
+                reader.close()
+            await self._on(self._writing, self._shelves.close)
             for pool in (self._writing, self._indexing, self._reading):
                 pool.shutdown()
 
     # the Store protocol
 
     async def apply(self, source: str, events: Sequence[Event]) -> Applied:
-        applied = await self._on(self._writing, lambda: self._apply(source, events))
-        if len(self._tail) >= _TAIL_FULL:
+        applied = await self._on(self._writing, lambda: self._shelves.apply(source, events))
+        if len(self._shelves.tail) >= _TAIL_FULL:
             await self.commit()
         return applied
 
     async def cursor(self, source: str) -> str | None:
-        return await self._read(lambda reader: reader.cursor(source))
+        return (await self.cursors()).get(source)
 
     async def search(self, query: Query, now: int) -> list[Hit]:
-        return await self._read(lambda reader: self._search(reader, query, now))
+        shelves = self._shelves
+        return await self._read(lambda reader: search(reader, shelves.index, shelves.tail, query, now))
 
     async def posts(self, ids: Sequence[str]) -> list[Post]:
         return await self._read(lambda reader: reader.by_ids(ids))
 
-    # for the operator: doctor, sources, the page's counters
+    # for whoever watches: doctor, sources, metrics, the page's counters
+
+    @property
+    def rebuilt(self) -> str:
+        """Why an index was made anew when the store was opened; empty where none was."""
+        return self._shelves.rebuilt
+
+    @property
+    def index(self) -> Index:
+        return self._shelves.index
 
     async def totals(self) -> dict[str, int]:
-        """Posts, tombstones, newest witnessed time, and how far the index is behind."""
-        return await self._read(lambda r: {**r.totals(), "indexed": self.index.documents, "tail": len(self._tail)})
+        """Posts, tombstones, newest witnessed time, and how far the index is behind; nothing is scanned."""
+        behind = {"indexed": self.index.documents, "tail": len(self._shelves.tail)}
+        return await self._read(lambda r: {**r.catalog.totals(), **behind})
+
+    async def figures(self) -> dict[str, float]:
+        """Partitions, batches, times of commits and purges, bytes on the disk, since the store was opened."""
+        return await self._on(self._reading, self._shelves.state)
 
     async def cursors(self) -> dict[str, str]:
         """The cursor of each source that was ever applied."""
-        return await self._read(lambda r: r.cursors())
+        return await self._read(lambda r: r.catalog.cursors())
+
+    async def gaps(self, since: int, until: int) -> list[tuple[str, int, int, str]]:
+        """(source, since, until, why) of the stretches within two moments (microseconds) of which nothing came."""
+        return await self._read(lambda r: r.catalog.gaps(since, until))
+
+    async def spent(self, source: str, month: str) -> tuple[int, int]:
+        """(reads, millionths of a US dollar) of a source in a month of UTC, such as 2026-11."""
+        rows = {(s, m): (reads, usd) for s, m, reads, usd in await self.spending()}
+        return rows.get((source, month), (0, 0))
+
+    async def spending(self) -> list[tuple[str, str, int, int]]:
+        """(source, month, reads, millionths of a US dollar) of all months."""
+        return await self._read(lambda r: r.catalog.spending())
 
     async def check(self) -> list[str]:
-        """What is wrong between the file, the truth and the index; empty when they agree."""
+        """What is wrong between the files, the truth and the index; empty when they agree."""
         await self.commit()
         return await self._read(self._disagreements)
 
+    # what answers cite, and what should be looked up again
+
+    async def cite(self, ids: Sequence[str], now: int) -> None:
+        """Remember that answers cite these posts."""
+        await self._write(lambda w: w.catalog.mark("cited", map(key, ids), now))
+
+    async def to_check(self, network: str, before: int, limit: int) -> list[str]:
+        """Ids of a network's posts, cited ones first, that nobody witnessed or looked up since `before`."""
+        return await self._read(lambda r: r.to_check(network, before, limit))
+
+    async def checked(self, ids: Sequence[str], now: int) -> None:
+        """These posts were looked up."""
+        await self._write(lambda w: w.catalog.mark("checked", map(key, ids), now))
+
+    # keeping and forgetting
+
     async def commit(self) -> None:
         """Bring the index up to the truth now."""
-        await self._on(self._indexing, self._commit)
+        await self._on(self._indexing, self._shelves.commit)
 
-    # on the writing thread; commits of the index on one of their own, so that `apply` never waits for them
+    async def purge(self) -> None:
+        """What was removed is in no file once this returns."""
+        await self.commit()
+        await self._purge()
 
-    def _open(self) -> None:
-        if self._readonly and not self._path.exists():
-            cure = f"Fill it first, such as with: voxpop ingest --source SOURCE --data {self.folder}"
-            raise VoxpopError(f"The data folder {self.folder} holds no posts.", cure)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._writer = None if self._readonly else Writer(self._path)
-        reader = Reader(self._path)
-        try:
-            if self._writer is None:
-                self._index = Index(self.folder / "index")
-                self._tail.add([_entry(s) for s in reader.after(self._index.last_seq)])
-            else:
-                self._index = self._sound_index(reader, self._writer)
-        finally:
-            reader.close()
+    async def retain(self, keep_days: float, keep_bytes: int, now: int) -> int:
+        """Drop the partitions that are older or, oldest first, above the size; 0 keeps all. How many posts went."""
+        oldest = now - int(keep_days * _DAY) if keep_days else 0
+        return await self._on(self._indexing, lambda: self._shelves.retain(oldest, keep_bytes))
 
-    def _sound_index(self, reader: Reader, writer: Writer) -> Index:
-        folder = self.folder / "index"
-        stored = reader.totals()["posts"]
-        why = "" if folder.exists() or not stored else "the index was missing"
-        try:
-            index = Index(folder)
-            _catch_up(index, reader, writer)
-            if not why and index.documents != stored:
-                why = f"the index held {index.documents} posts and the truth {stored}"
-        except (OSError, ValueError) as error:
-            index, why = None, f"the index could not be read: {error}"
-        if why:
-            self.rebuilt = why
-            _log.warning("Rebuilding the index of %s: %s.", self.folder, why)
-        if index is None or index.documents != stored:
-            erase(folder)
-            index = Index(folder)
-            _catch_up(index, reader, writer)
-        folder.mkdir(exist_ok=True)
-        return index
+    async def forget(self, *, post: str = "", author: str = "", before: int = 0) -> int:
+        """Remove a post (by id), all of an author (id or handle), or all witnessed before a moment; how many went.
 
-    def _close(self) -> None:
-        if self._index:
-            self._index.close()
-        if self._writer:
-            self._writer.close()
-        for reader in self._readers:
-            reader.close()
+        A source cannot bring the post or the author's posts back. Whole partitions before the moment are dropped.
+        """
+        now = int(time.time() * MICROS)
+        gone = 0
+        events: list[Event] = [Delete(post, now)] if post else []
+        if author:
+            events += [AccountGone(id_, now) for id_ in await self._read(lambda r: r.who(author))]
+        if before:
+            gone = await self._on(self._indexing, lambda: self._shelves.drop_before(before))
+            events += [Delete(id_, now) for id_ in await self._read(lambda r: r.before(before))]
+        for start in range(0, len(events), _FORGOTTEN_AT_ONCE):
+            gone += (await self.apply("forget", events[start : start + _FORGOTTEN_AT_ONCE])).deleted
+        await self.purge()
+        return gone
 
-    def _apply(self, source: str, events: Sequence[Event]) -> Applied:
-        if not self._writer:
-            raise VoxpopError(
-                f"The store in {self.folder} was opened to read only.", "Open it with readonly=False."
-            )
-        with self._turn:
-            batch = self._writer.apply(source, events)
-            self._removed += batch.removed
-            self._tail.add([_entry(s) for s in batch.added])
-        return batch.applied
+    async def rebuild(self, progress: Callable[[int, int], None] = lambda done, of: None) -> int:
+        """Make all indexes anew from the truth while the old ones answer; how many posts they hold.
 
-    def _commit(self) -> None:
-        if not (self._writer and self._index):
-            return
-        with self._turn:
-            taken, removed = self._tail.take(), self._removed
-            self._removed = []
-        try:
-            self._index.write([entry for part in taken for entry in part.entries], removed)
-        except BaseException:
-            with self._turn:
-                self._removed = removed + self._removed
-            raise
-        with self._turn:
-            self._tail.drop(taken)
-            self._writer.forget_unindexed(removed)
+        `progress` is told how many of how many posts are done.
+        """
+        await self.commit()
+        extents = await self._read(lambda r: r.extents())
+        of, done = sum(e.posts for e in extents), 0
+        for extent in extents:
+            await self._remake(extent.first, partial(_shifted, progress, done, of))
+            done += extent.posts
+        return done
 
-    def _purge(self) -> None:
-        if self._writer:
-            with self._turn:
-                self._writer.purge()
+    async def perform(self, what: Mapping[str, Any]) -> str:
+        """Do an order (see `orders`); what came of it. Raises UsageError for one that cannot be."""
+        match what:
+            case {"do": "forget", **how} if set(how) in ({"post"}, {"author"}, {"before"}):
+                return f"Forgot {await self.forget(**how)} posts."
+            case {"do": "purge"}:
+                await self.purge()
+                return "What was removed is in no file."
+            case {"do": "rebuild"}:
+                return f"Made the index of {await self.rebuild()} posts anew."
+        raise UsageError(f"{dict(what)} is no order.", "Order 'forget', 'purge' or 'rebuild'.")
 
-    async def _tick(self) -> None:
-        last, waited = "", 0.0
+    # what is done again and again
+
+    async def _repeat(self, every_s: float, work: Callable[[], Any]) -> None:
+        last = ""
         while True:
-            await asyncio.sleep(self._commit_s)
-            waited += self._commit_s
+            await asyncio.sleep(every_s)
             try:
-                await self.commit()
-                if waited >= self._purge_s:
-                    waited = 0.0
-                    await self._on(self._writing, self._purge)
-            except (
-                VoxpopError
-            ) as error:  # the tail keeps what the index could not take; apply raises when it is full
+                await work()
+                last = ""
+            except VoxpopError as error:  # what could not be written is kept, and apply says so
                 if str(error) != last:
-                    _log.error("The index could not be written: %s", error)
+                    _log.error("%s", error)
                 last = str(error)
+
+    async def _purge(self) -> None:
+        await self._on(self._writing, self._shelves.purge)
+
+    async def _retain(self) -> None:
+        if any(self._keep):
+            await self.retain(*self._keep, int(time.time() * MICROS))
+
+    async def _rewrite_one(self) -> None:
+        """Write the index with the most removed posts anew, then rest."""
+        extents = await self._read(lambda r: r.extents())
+        if stale := [e for e in extents if e.stale]:
+            began = time.monotonic()
+            await self._remake(max(stale, key=lambda e: e.stale).first)
+            await asyncio.sleep(_REST * (time.monotonic() - began))
+
+    async def _take_orders(self) -> None:
+        for number, text in await self._read(lambda r: r.catalog.waiting()):
+            await self._write(_answer(number, "running", ""))
+            try:
+                state, word = "done", await self.perform(orjson.loads(text))
+            except (VoxpopError, ValueError, AttributeError, TypeError) as error:
+                state, word = "failed", str(error)
+            await self._write(_answer(number, state, word))
+
+    async def _remake(self, first: int, progress: Callable[[int], None] = lambda _: None) -> None:
+        shelves = self._shelves
+        folder = index_of(self.folder, first).with_name(f"index.{secrets.token_hex(4)}")
+        async with self._making:
+            await self._on(self._indexing, lambda: shelves.watch(first))
+            try:
+                last = await build_apart(self.folder, first, folder.name, progress)
+                await self._on(self._indexing, lambda: shelves.swap(first, folder, last))
+            finally:
+                shelves.unwatch(first)
+                with suppress(OSError):
+                    erase(folder)
 
     # on a reading thread
 
-    def _search(self, reader: Reader, query: Query, now: int) -> list[Hit]:
-        author_ids = reader.author_ids(query.handles) if query.handles else []
-        if query.limit < 1 or (query.handles and not author_ids):
-            return []
-        wanted = _wanted(query, author_ids)
-        limit = max(_CANDIDATES, 6 * query.limit)
-        while True:
-            if query.words or query.phrases:
-                scores = self._candidates(wanted, query, now, limit)
-                looked, stored = len(scores), reader.by_seqs(scores)
-                found = [(s, scores[s.seq]) for s in stored if s.post.engagement.likes >= query.min_likes]
-            else:
-                latest = reader.latest(query, author_ids, limit)
-                looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
-            hits = rank(found, query, now, reader.copies)
-            if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
-                return hits
-            limit *= 4
-
-    def _candidates(self, wanted: Wanted, query: Query, now: int, limit: int) -> dict[int, float]:
-        # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
-        index = self.index
-        documents = index.documents + len(self._tail)
-        found = dict(self._tail.search(wanted, lambda term: idf(documents, index.holding(term))))
-        found.update(index.search(wanted, limit))
-        recent = min(now, wanted.until) - int(query.half_life_s * MICROS)
-        if len(found) >= limit and recent > wanted.since:
-            found.update(index.search(wanted.within(recent, wanted.until), limit // 2))
-        return found
-
     def _disagreements(self, reader: Reader) -> list[str]:
-        wrong = []
-        if (word := reader.check()) != "ok":
-            wrong.append(f"SQLite says of posts.db: {word}")
-        held, true = self.index.seqs(), reader.seqs()
+        wrong = reader.check()
+        held = {s for first in self.index.firsts for s in self.index.at(first).seqs()}
+        true = {s for e in reader.extents() for s in reader.seqs(e.first)}
         for names, seqs in (("the index lacks", true - held), ("the index still holds", held - true)):
             if seqs:
                 wrong.append(f"{names} {len(seqs)} posts, the first of them number {min(seqs)}")
         return wrong
 
     # threads
-
-    @property
-    def index(self) -> Index:
-        if self._index is None:
-            raise RuntimeError("the store is not open")
-        return self._index
 
     async def _on(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         def job() -> T:
@@ -272,47 +303,28 @@ class LocalStore:
 
         return await asyncio.get_running_loop().run_in_executor(pool, job)
 
+    async def _write(self, work: Callable[[Writer], None]) -> None:
+        await self._on(self._writing, lambda: self._shelves.write(work))
+
     async def _read(self, work: Callable[[Reader], T]) -> T:
         return await self._on(self._reading, lambda: work(self._reader()))
 
     def _reader(self) -> Reader:
         if not hasattr(self._local, "reader"):
-            self._local.reader = Reader(self._path)
+            self._local.reader = self._shelves.reader()
             self._readers.append(self._local.reader)
         reader: Reader = self._local.reader
         return reader
 
 
-def _entry(stored: Stored) -> Entry:
-    post = stored.post
-    text = indexed(post.text, [m.alt for m in post.media if m.alt])
-    return Entry(stored.seq, text, post.witnessed_at, post.author.id, post.lang)
+def _shifted(progress: Callable[[int, int], None], before: int, of: int, done: int) -> None:
+    progress(before + done, of)
 
 
-def _catch_up(index: Index, reader: Reader, writer: Writer) -> None:
-    """Bring a committed index up to the truth, a slice at a time."""
-    removed = [*reader.unindexed(), *writer.skip_to(index.last_seq)]
-    missed = map(_entry, reader.after(index.last_seq))
-    while entries := list(islice(missed, _TAIL_FULL)):
-        index.write(entries, [])
-    index.write([], removed)
-    writer.forget_unindexed(removed)
+def _answer(order: int, state: str, word: str) -> Callable[[Writer], None]:
+    return lambda writer: writer.catalog.answer(order, state, word)
 
 
-def _excluded(stored: Stored, wanted: Wanted) -> bool:
-    return bool(wanted.none_of) and any(holds(_entry(stored).text.split(), group) for group in wanted.none_of)
-
-
-def _wanted(query: Query, author_ids: Sequence[str]) -> Wanted:
-    def groups(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-        return tuple(dict.fromkeys(tuple(terms) for t in texts if (terms := words(t))))
-
-    return Wanted(
-        any_of=groups(query.words),
-        all_of=groups(query.phrases),
-        none_of=groups(query.excluded),
-        author_ids=frozenset(author_ids) if query.handles else None,
-        lang=query.lang,
-        since=query.since or 0,
-        until=query.until if query.until is not None else 1 << 62,
-    )
+def holds_posts(folder: Path) -> bool:
+    """Whether a folder is a store, of this version or of one that is carried over when it is opened to write."""
+    return (folder / "catalog.db").exists() or (folder / "posts.db").exists()

@@ -6,7 +6,7 @@ from itertools import chain
 
 from voxpop.posts import Post
 from voxpop.store import Hit, Query
-from voxpop.store.truth import Stored
+from voxpop.store.rows import Stored
 from voxpop.text import shingles
 from voxpop.times import MICROS
 

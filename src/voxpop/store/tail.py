@@ -10,10 +10,14 @@ _Group = tuple[str, ...]
 
 
 class Slice:
-    """The entries of one batch; its postings are made at the first search, so that ingest never waits for them."""
+    """The entries of one batch, in the partition `first`; its postings are made at the first search of it.
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    So ingest never waits for them.
+    """
+
+    def __init__(self, entries: Sequence[Entry], first: int) -> None:
         self.entries = entries
+        self.first = first
         self._postings: tuple[list[list[str]], dict[str, list[int]]] | None = None
 
     def search(self, wanted: Wanted, weights: dict[str, float]) -> Iterator[tuple[int, float]]:
@@ -43,9 +47,10 @@ class HotTail:
     def __len__(self) -> int:
         return sum(len(s.entries) for s in self._slices)
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[Entry], first: int) -> None:
+        """Take the entries of one batch, which lie in the partition `first`."""
         if entries:
-            self._slices = (*self._slices, Slice(entries))
+            self._slices = (*self._slices, Slice(entries, first))
 
     def take(self) -> tuple[Slice, ...]:
         """The slices of this moment, to be indexed; they stay until `drop`."""

@@ -1,5 +1,6 @@
-"""Say what SQLite, the index or the disk refused, with the folder and the cure; other failures pass as they are."""
+"""Say what SQLite, the index or the disk refused, with the file and the cure; other failures pass as they are."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,19 +8,15 @@ from pathlib import Path
 
 from voxpop.errors import VoxpopError
 
-_DAMAGED = (
-    "Move that folder away and ingest again, or restore a copy of it.",
-    frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}),
-)
-_FULL = (
-    "Free space on that disk, then start again: what was acknowledged is kept.",
-    frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}),
-)
-_BUSY = (
-    "Stop the voxpop that writes to it, or choose another folder with --data.",
-    frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}),
-)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FREE = "Free space on that disk: what was acknowledged is kept, and writing goes on once there is room."
 _CLOSED = "Choose a folder with --data that this user can write to."
+
+
+class DiskFull(VoxpopError):
+    """There is no room: nothing of the batch was stored, and it may be given again later."""
 
 
 @contextmanager
@@ -28,14 +25,44 @@ def said(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise VoxpopError(f"The data folder {folder} failed: {error}.", _cure(error)) from error
+        raise _of_sqlite(folder, error) from error
     except OSError as error:
-        raise VoxpopError(f"The data folder {folder} failed: {error}.", _CLOSED) from error
+        kind = DiskFull if error.errno in _NO_SPACE else VoxpopError
+        cure = _FREE if kind is DiskFull else _CLOSED
+        raise kind(f"The data folder {folder} failed: {error}.", cure) from error
     except ValueError as error:  # what tantivy raises
-        cure = f"Check the disk; if it is sound, delete {folder / 'index'}: it is rebuilt at the next start."
-        raise VoxpopError(f"The index in {folder} failed: {error}.", cure) from error
+        raise _of_index(folder, str(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what tantivy's threads end with
+            raise
+        raise _of_index(folder, str(error)) from error
 
 
-def _cure(error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return next((cure for cure, codes in (_DAMAGED, _FULL, _BUSY) if code in codes), _CLOSED)
+def _of_sqlite(folder: Path, error: sqlite3.Error) -> VoxpopError:
+    full = getattr(error, "sqlite_errorcode", 0)
+    code = full & 0xFF
+    path = Path(next(iter(getattr(error, "__notes__", ())), folder))
+    what = f"The data folder {folder} failed: {error}." if path == folder else f"{path} failed: {error}."
+    if code == sqlite3.SQLITE_FULL or full == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return DiskFull(what, _FREE)
+    if code in _DAMAGED:
+        return VoxpopError(what, _way_out(path), code="damaged")
+    if code == sqlite3.SQLITE_IOERR:
+        return VoxpopError(what, f"Check the disk that holds {folder}, and whether it is full.")
+    if code in _BUSY:
+        return VoxpopError(what, "Stop the voxpop that writes to it, or choose another folder with --data.")
+    return VoxpopError(what, _CLOSED)
+
+
+def _way_out(path: Path) -> str:
+    if path.parent.parent.name == "partitions":
+        return f"Restore a backup, or move {path.parent} away: the rest opens without it."
+    return f"Restore a backup, or move {path.parent} away and ingest again."
+
+
+def _of_index(folder: Path, word: str) -> VoxpopError:
+    what = f"The index in {folder} failed: {word}."
+    if "No space left" in word or "os error 28" in word:
+        return DiskFull(what, _FREE)
+    cure = "Check the disk; if it is sound, run: voxpop rebuild. It makes the index again from the posts."
+    return VoxpopError(what, cure)

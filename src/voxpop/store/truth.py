@@ -1,145 +1,272 @@
-"""SQLite is the truth: posts, tombstones and cursors, a batch and its cursor in one transaction.
+"""The one writer: rows into the newest partition, then the catalog's commit, then what the batch owes to old rows.
 
-It refuses a post that was deleted, a post of an account that is gone, and a text older than the one it holds.
-A removed or edited-away text is overwritten in the file (`secure_delete`).
+SQLite is atomic within one file, so the order makes a batch one: rows above the catalog's counter are rolled back
+when the store opens, and what the last batch owes to older rows is done if its partition does not say that it was.
+So a crash loses nothing of a batch and doubles nothing.
 """
 
+import logging
+import re
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import orjson
+from voxpop.posts import Event, Upsert
+from voxpop.store import Applied
+from voxpop.store.catalog import Catalog, Notes
+from voxpop.store.changes import Change
+from voxpop.store.database import Database, log_size
+from voxpop.store.partition import FOREVER, Extent, Partition, Work, folder_of
+from voxpop.store.rows import Stored
 
-from voxpop.posts import (
-    AccountGone,
-    Author,
-    Counted,
-    Delete,
-    Engagement,
-    Event,
-    Media,
-    Post,
-    Renamed,
-    Upsert,
-)
-from voxpop.store import Applied, Query
-from voxpop.text import fingerprint
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS posts (
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, network TEXT NOT NULL, author_id TEXT NOT NULL,
-  text TEXT NOT NULL, created_at INTEGER NOT NULL, witnessed_at INTEGER NOT NULL, url TEXT, lang TEXT,
-  reply_to TEXT, root TEXT, quote_of TEXT, extra BLOB, likes INTEGER, reposts INTEGER, replies INTEGER,
-  fingerprint INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS posts_by_author ON posts(author_id, witnessed_at);
-CREATE INDEX IF NOT EXISTS posts_by_text ON posts(fingerprint);
-CREATE INDEX IF NOT EXISTS posts_by_time ON posts(witnessed_at);
-CREATE TABLE IF NOT EXISTS authors (id TEXT PRIMARY KEY, handle TEXT NOT NULL, name TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS authors_by_handle ON authors(handle COLLATE NOCASE);
-CREATE TABLE IF NOT EXISTS tombstones (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gone (author_id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS unindex (seq INTEGER PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
-_INSERT = f"INSERT INTO posts VALUES ({', '.join('?' * 17)})"
-_SELECT = """SELECT p.id, p.network, p.author_id, a.handle, a.name, p.text, p.created_at, p.witnessed_at, p.url,
-  p.lang, p.reply_to, p.root, p.quote_of, p.extra, p.likes, p.reposts, p.replies, p.seq, p.fingerprint
-  FROM posts p LEFT JOIN authors a ON a.id = p.author_id"""
-_NAME = """INSERT INTO authors VALUES (?, ?, ?) ON CONFLICT(id) DO UPDATE SET
-  handle = CASE WHEN excluded.handle = '' THEN handle ELSE excluded.handle END,
-  name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END"""
-_CHUNK = 500
+_log = logging.getLogger(__name__)
+_LOG_FULL = 64_000_000
 _NAMES_KEPT = 200_000
-
-
-@dataclass(slots=True)
-class Stored:
-    """A post with its place in the store: `seq` grows with every stored text and is never used twice."""
-
-    seq: int
-    post: Post
-    fingerprint: int
-
-
-class _Known(NamedTuple):
-    seq: int
-    witnessed_at: int
-    text: str
-    extra: bytes | None
+_DROPPED = ".dropped"
 
 
 @dataclass(slots=True)
 class Batch:
-    """What a committed batch changed: posts to index, sequence numbers to take out of the index."""
+    """What a committed batch changed: posts to index in the partition `first`, numbers to take out of the index."""
 
     applied: Applied
+    first: int
     added: list[Stored]
     removed: list[int]
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection with the store's settings; a reader never blocks the writer (WAL)."""
-    con = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    con.execute("PRAGMA journal_mode=WAL")
-    con.execute("PRAGMA synchronous=NORMAL")
-    con.execute("PRAGMA secure_delete=ON")
-    con.execute("PRAGMA cache_size=-65536")
-    con.execute("PRAGMA temp_store=MEMORY")
-    if readonly:
-        con.execute("PRAGMA query_only=ON")
-    return con
-
-
 class Writer:
-    """The only writer of a store's database; `lock` beside it keeps a second one out until this process ends."""
+    """The only writer of a store's files; the caller holds its lock.
 
-    def __init__(self, path: Path) -> None:
-        self._lock = sqlite3.connect(path.with_name("lock"), isolation_level=None, timeout=0)
-        self._lock.execute("BEGIN EXCLUSIVE")
-        self._con = connect(path)
-        self._con.executescript(_SCHEMA)
-        row = self._con.execute("SELECT value FROM counters WHERE name = 'seq'").fetchone()
-        self._seq: int = row[0] if row else 0
+    `began` is called with the number of a new partition before posts come into it. `hidden` are the numbers of
+    removed rows that are still in a file.
+    """
+
+    def __init__(self, root: Path, began: Callable[[int], None] = lambda _: None) -> None:
+        self._root = root
+        self._began = began
+        self.catalog = Catalog(root / "catalog.db")
+        self._open: dict[int, Partition] = {}
+        self._extents: dict[int, Extent] = {}
         self._named: dict[str, str] = {}  # what authors were last called; strings, so that no collection walks it
-
-    def purge(self) -> None:
-        """Fold the write-ahead log into the file and empty it: no removed text stays in either."""
-        self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def close(self) -> None:
-        """Purge and close."""
+        self._batch = 0
+        self._owed: dict[int, Work] = {}
+        self.hidden: frozenset[int] = frozenset()
+        self._torn: Partition | None = None
+        self._active = 0
         try:
-            self.purge()
-        finally:
-            self._con.close()
-            self._lock.close()
+            self._recover()
+        except BaseException:
+            self.close()
+            raise
+
+    # opening
+
+    def _recover(self) -> None:
+        """Bring all files to the catalog's last commit."""
+        self._seq = self.catalog.counter("seq")
+        self._next_author = self.catalog.next_author()
+        known = {e.first: e for e in self.catalog.extents()}
+        there = _folders(self._root)
+        for first in known.keys() - there:
+            _log.warning("The partition %s is gone: its posts are forgotten.", folder_of(self._root, first))
+            self._forget(known.pop(first), known.values())
+        for first in sorted(there - known.keys()):
+            if first > self._seq:  # made for a batch that was never committed
+                shutil.rmtree(folder_of(self._root, first))
+            else:
+                known[first] = self._adopt(first)
+        self._extents = dict(sorted(known.items()))
+        if self._extents:
+            self._active = max(self._extents)
+            self.partition(self._active).cut_after(self._seq)
+        for first in self._extents:
+            if log_size(folder_of(self._root, first) / "posts.db"):
+                self.partition(first)  # so that the next purge empties it
+        self._batch, works = self.catalog.owed()
+        self._owed = {first: work for first, work in works.items() if first in self._extents}
+        self._pay()
+        self._batch = max((p.settled() for p in self.partitions()), default=self._batch)
+
+    def _adopt(self, first: int) -> Extent:
+        """Take a partition that was moved away and came back, less what was deleted since."""
+        partition = self.partition(first)
+        rows = partition.listed()
+        dead = self.catalog.dead(k for _, k, _, _ in rows)
+        gone = self.catalog.gone({a for _, _, a, _ in rows})
+        removed = [s for s, k, a, at in rows if k in dead or at <= gone.get(a, -1)]
+        partition.settle(partition.settled(), Work(removed, [], [], []))
+        extent = partition.extent(len(removed))
+        self.catalog.keep(extent)
+        return extent
+
+    # a batch
 
     def apply(self, source: str, events: Sequence[Event]) -> Batch:
-        """Store a batch and its last cursor in one transaction; on an error nothing of it is stored."""
-        seq = self._seq
+        """Store a batch and its last cursor; on an error nothing of it is stored."""
+        self.settle()
+        self._cut_if_full(events)
+        change = Change(self.catalog, self.partitions(), events, self._next_author)
+        applied, added = change.run(), change.added
+        for seq, stored in enumerate(added, self._seq + 1):
+            stored.seq = seq
+        notes = self._notes(change, events, added)
         try:
-            self._con.execute("BEGIN IMMEDIATE")
-            change = _Change(self._con, events)
-            batch = change.run()
-            for stored in batch.added:
-                self._seq += 1
-                stored.seq = self._seq
-            self._con.executemany(_INSERT, [_row(s) for s in batch.added])
-            self._name(change.names, change.forgotten)
-            if cursor := next((e.cursor for e in reversed(events) if e.cursor), ""):
-                self._con.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (source, cursor))
-            self._con.execute("INSERT OR REPLACE INTO counters VALUES ('seq', ?)", (self._seq,))
-            self._con.execute("COMMIT")
+            if added:
+                self._torn = self.partition(self._active)
+                self._torn.insert(added)
+            self.catalog.db.begin()
+            self.catalog.write(source, notes)
+            self.catalog.db.commit()
         except BaseException:
-            if self._con.in_transaction:
-                self._con.execute("ROLLBACK")
-            self._seq = seq
             self._named.clear()
+            with suppress(sqlite3.Error):
+                self._roll_back()
             raise
-        return batch
+        self._torn = None
+        self._seq, self._next_author = notes.seq, self._next_author + len(notes.authors)
+        self._extents.update((e.first, e) for e in notes.extents)
+        self._batch = notes.batch
+        self._owe(notes.works)
+        return Batch(applied, self._active, added, list(change.removed))
+
+    def _cut_if_full(self, events: Sequence[Event]) -> None:
+        times = [e.post.witnessed_at for e in events if isinstance(e, Upsert)]
+        if times and (not self._active or self._extents[self._active].full(max(times))):
+            self.cut()
+            first = self._seq + 1
+            folder_of(self._root, first).mkdir(parents=True, exist_ok=True)
+            self._began(first)
+            self._extents[first] = Extent(first)
+            self._active = first
+
+    def cut(self) -> None:
+        """The next batch begins a new partition."""
+        if self._active:
+            self.partition(self._active).rest()
+        self._active = 0
+
+    def _notes(self, change: Change, events: Sequence[Event], added: Sequence[Stored]) -> Notes:
+        extents: dict[int, Extent] = {}
+        if added:
+            extents[self._active] = self._extents[self._active].with_posts(added)
+        for first in change.removed.values():
+            extents[first] = extents.get(first, self._extents[first]).without(1)
+        if len(self._named) > _NAMES_KEPT:
+            self._named.clear()
+        for id_ in change.forgotten:
+            self._named.pop(id_, None)
+        names = [a for a in change.names.values() if self._named.get(a.id) != f"{a.handle}\0{a.name}"]
+        self._named.update((a.id, f"{a.handle}\0{a.name}") for a in names)
+        return Notes(
+            cursor=next((e.cursor for e in reversed(events) if e.cursor), ""),
+            seq=self._seq + len(added),
+            extents=list(extents.values()),
+            authors=change.new_authors,
+            names=[(change.number(a.id), a) for a in names],
+            forgotten=[change.number(id_) for id_ in change.forgotten],
+            tombstones=change.tombstones,
+            gone=[(change.number(id_), at) for id_, at in change.gone.items()],
+            removed=list(change.removed),
+            missed=change.missed,
+            spent=change.spent,
+            batch=self._batch + 1,
+            works=change.works(self._active),
+        )
+
+    def _roll_back(self) -> None:
+        self.catalog.db.rollback()
+        if self._torn:
+            self._torn.db.rollback()
+            self._torn.cut_after(self._seq)
+            self._torn = None
+
+    def _owe(self, works: Mapping[int, Work]) -> None:
+        self._owed = dict(works)
+        self.hidden = frozenset(seq for work in works.values() for seq in work.removed)
+        try:
+            self._pay()
+        except sqlite3.Error as error:  # the batch is committed: what is owed is hidden, and done before the next
+            _log.error("A partition could not be written: %s", error)
+
+    def _pay(self) -> None:
+        for first, work in list(self._owed.items()):
+            partition = self.partition(first)
+            try:
+                if partition.settled() < self._batch:
+                    partition.settle(self._batch, work)
+            except BaseException:
+                partition.db.rollback()
+                raise
+            del self._owed[first]
+        self.hidden = frozenset()
+
+    def settle(self) -> None:
+        """Finish what a failure left undone; raises while the cause lasts."""
+        self._roll_back()
+        self._pay()
+        for db in self._databases():
+            if db.log_bytes() > _LOG_FULL:
+                db.purge()
+
+    # partitions
+
+    def partitions(self) -> list[Partition]:
+        """All partitions, oldest first, opened."""
+        return [self.partition(first) for first in self._extents]
+
+    def partition(self, first: int) -> Partition:
+        if first not in self._open:
+            self._open[first] = Partition(self._root, first, writing=first == self._active)
+        return self._open[first]
+
+    def extents(self) -> list[Extent]:
+        return list(self._extents.values())
+
+    @property
+    def active(self) -> int:
+        """The partition that takes new posts; 0 where the next batch begins one."""
+        return self._active
+
+    def home(self, seq: int) -> int:
+        """The partition of a number; 0 where there is none."""
+        return max((first for first in self._extents if first <= seq), default=0)
+
+    def drop(self, first: int) -> int:
+        """Forget a whole partition, its file and its index, at once; how many posts it held."""
+        if first == self._active:
+            self._active = 0
+        extent = self._extents.pop(first)
+        self._owed.pop(first, None)
+        if opened := self._open.pop(first, None):
+            opened.close()
+        folder = folder_of(self._root, first)
+        gone = folder.with_name(folder.name + _DROPPED)
+        folder.rename(gone)  # from here on it is dropped, also after a crash
+        self._forget(extent, self._extents.values())
+        shutil.rmtree(gone, ignore_errors=True)
+        return extent.posts
+
+    def _forget(self, extent: Extent, left: Iterable[Extent]) -> None:
+        last = min((e.first for e in left if e.first > extent.first), default=FOREVER) - 1
+        self.catalog.drop(extent.first, last, min((e.oldest for e in left), default=0))
+
+    def recount(self, first: int) -> None:
+        """Believe a partition's file rather than the catalog."""
+        self._keep(self.partition(first).extent(self._extents[first].stale))
+
+    def fresh(self, first: int) -> None:
+        """The index of a partition was written anew and holds nothing of what was removed."""
+        self._keep(self._extents[first]._replace(stale=0))
+
+    def _keep(self, extent: Extent) -> None:
+        self.catalog.keep(extent)
+        self._extents[extent.first] = extent
+
+    # the index's journal
 
     def skip_to(self, seq: int) -> range:
         """Never use numbers up to `seq` again; returns those that the index holds and the truth has lost.
@@ -152,237 +279,34 @@ class Writer:
 
     def forget_unindexed(self, seqs: Iterable[int]) -> None:
         """The index no longer holds these: they need not be taken out again after a crash."""
-        if pairs := [(seq,) for seq in seqs]:
-            with self._con:
-                self._con.execute("BEGIN IMMEDIATE")
-                self._con.executemany("DELETE FROM unindex WHERE seq = ?", pairs)
+        self.catalog.forget_unindexed(seq for seq in seqs if seq not in self.hidden)
 
-    def _name(self, names: dict[str, Author], forgotten: set[str]) -> None:
-        for id_ in forgotten:
-            self._named.pop(id_, None)
-        fresh = [a for a in names.values() if self._named.get(a.id) != f"{a.handle}\0{a.name}"]
-        if len(self._named) > _NAMES_KEPT:
-            self._named.clear()
-        self._named.update((a.id, f"{a.handle}\0{a.name}") for a in fresh)
-        self._con.executemany(_NAME, fresh)
+    # keeping the files clean
 
-
-class _Change:
-    """Folds one batch over what is stored, in the order of its events."""
-
-    def __init__(self, con: sqlite3.Connection, events: Sequence[Event]) -> None:
-        self._con = con
-        self._events = events
-        self._new: dict[str, Stored] = {}
-        self._removed: list[int] = []
-        self._added = self._edited = self._deleted = self._unchanged = self._refused = 0
-        self.names: dict[str, Author] = {}
-        self.forgotten: set[str] = set()
-        ids = {e.post.id if isinstance(e, Upsert) else e.id for e in events if isinstance(e, Upsert | Delete)}
-        authors = {e.post.author.id for e in events if isinstance(e, Upsert)}
-        known = _chunked(con, "SELECT id, seq, witnessed_at, text, extra FROM posts WHERE id IN ({})", ids)
-        self._known: dict[str, _Known] = {row[0]: _Known(*row[1:]) for row in known}
-        self._dead = {r[0] for r in _chunked(con, "SELECT id FROM tombstones WHERE id IN ({})", ids)}
-        gone = _chunked(con, "SELECT author_id, at FROM gone WHERE author_id IN ({})", authors)
-        self._gone: dict[str, int] = {row[0]: row[1] for row in gone}
-
-    def run(self) -> Batch:
-        for event in self._events:
-            if isinstance(event, Upsert):
-                self._upsert(event.post)
-            elif isinstance(event, Delete):
-                self._delete(event)
-            elif isinstance(event, AccountGone):
-                self._account_gone(event)
-            elif isinstance(event, Renamed):
-                self._name(event.author)
-            elif isinstance(event, Counted):
-                self._count(event.id, event.engagement)
-        self._con.executemany("INSERT OR IGNORE INTO unindex VALUES (?)", [(seq,) for seq in self._removed])
-        applied = Applied(self._added, self._edited, self._deleted, self._unchanged, self._refused)
-        return Batch(applied, list(self._new.values()), self._removed)
-
-    def _upsert(self, post: Post) -> None:
-        if post.id in self._dead or post.witnessed_at <= self._gone.get(post.author.id, -1):
-            self._refused += 1
-            return
-        held = self._held(post.id)
-        if held is None:
-            self._added += 1
-        elif post.witnessed_at < held.witnessed_at:
-            self._unchanged += 1
-            return
-        elif (post.text, _extra(post)) == (held.text, held.extra):
-            self._unchanged += 1
-            if post.engagement != Engagement():
-                self._count(post.id, post.engagement)
-            return
-        elif post.witnessed_at == held.witnessed_at:  # two texts of one moment: the first stays, in every replay
-            self._unchanged += 1
-            return
-        else:
-            self._edited += 1
-            self._remove(post.id)
-        self._new[post.id] = Stored(0, post, fingerprint(post.text))
-        self._name(post.author)
-
-    def _held(self, id_: str) -> "_Known | None":
-        if pending := self._new.get(id_):
-            post = pending.post
-            return _Known(0, post.witnessed_at, post.text, _extra(post))
-        return self._known.get(id_)
-
-    def _remove(self, id_: str) -> bool:
-        """Whether there was a post to remove."""
-        pending = self._new.pop(id_, None)
-        known = self._known.pop(id_, None)
-        if known:
-            self._con.execute("DELETE FROM posts WHERE seq = ?", (known.seq,))
-            self._removed.append(known.seq)
-        return bool(pending or known)
-
-    def _delete(self, event: Delete) -> None:
-        self._con.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (event.id, event.at))
-        self._dead.add(event.id)
-        self._deleted += self._remove(event.id)
-
-    def _account_gone(self, event: AccountGone) -> None:
-        who, at = event.author_id, event.at
-        self._con.execute(
-            "INSERT INTO gone VALUES (?, ?) ON CONFLICT(author_id) DO UPDATE SET at = max(at, excluded.at)",
-            (who, at),
-        )
-        self._gone[who] = max(at, self._gone.get(who, -1))
-        pending = [s.post for s in self._new.values() if s.post.author.id == who]
-        for post in pending:
-            if post.witnessed_at <= at:
-                self._deleted += self._remove(post.id)
-        old = "DELETE FROM posts WHERE author_id = ? AND witnessed_at <= ? RETURNING id, seq"
-        for id_, seq in self._con.execute(old, (who, at)).fetchall():
-            self._known.pop(id_, None)
-            self._removed.append(seq)
-            self._deleted += 1
-        left = self._con.execute("SELECT 1 FROM posts WHERE author_id = ? LIMIT 1", (who,)).fetchone()
-        if not left and all(post.witnessed_at <= at for post in pending):
-            self._con.execute("DELETE FROM authors WHERE id = ?", (who,))
-            self.names.pop(who, None)
-            self.forgotten.add(who)
-
-    def _name(self, author: Author) -> None:
-        if author.handle or author.name:
-            _, handle, name = self.names.get(author.id, author)
-            self.names[author.id] = Author(author.id, author.handle or handle, author.name or name)
-
-    def _count(self, id_: str, counts: Engagement) -> None:
-        if pending := self._new.get(id_):
-            pending.post = replace(pending.post, engagement=counts)
-        else:
-            self._con.execute("UPDATE posts SET likes = ?, reposts = ?, replies = ? WHERE id = ?", (*counts, id_))
-
-
-class Reader:
-    """One thread's view of the truth; every call sees the newest committed state."""
-
-    def __init__(self, path: Path) -> None:
-        self._con = connect(path, readonly=True)
+    def purge(self) -> None:
+        """No removed text stays in any page or log of any file."""
+        self.settle()
+        for db in self._databases():
+            db.purge()
 
     def close(self) -> None:
-        self._con.close()
+        """Purge and close."""
+        try:
+            self.purge()
+        finally:
+            for db in self._databases():
+                db.close()
 
-    def cursor(self, source: str) -> str | None:
-        row = self._con.execute("SELECT cursor FROM cursors WHERE source = ?", (source,)).fetchone()
-        return str(row[0]) if row else None
-
-    def by_ids(self, ids: Sequence[str]) -> list[Post]:
-        found = {r[0]: _stored(r).post for r in _chunked(self._con, _SELECT + " WHERE p.id IN ({})", ids)}
-        return [found[i] for i in ids if i in found]
-
-    def by_seqs(self, seqs: Iterable[int]) -> Iterator[Stored]:
-        return map(_stored, _chunked(self._con, _SELECT + " WHERE p.seq IN ({})", seqs))
-
-    def after(self, seq: int) -> Iterator[Stored]:
-        """Posts stored after `seq`, in order: what an index that ends there has missed."""
-        return map(_stored, self._con.execute(_SELECT + " WHERE p.seq > ? ORDER BY p.seq", (seq,)))
-
-    def unindexed(self) -> list[int]:
-        """Removed texts that the index may still hold."""
-        return [r[0] for r in self._con.execute("SELECT seq FROM unindex ORDER BY seq")]
-
-    def seqs(self) -> set[int]:
-        """The numbers of all posts."""
-        return {r[0] for r in self._con.execute("SELECT seq FROM posts")}
-
-    def author_ids(self, handles: Iterable[str]) -> list[str]:
-        asked = [h.lstrip("@") for h in handles]
-        rows = _chunked(self._con, "SELECT id FROM authors WHERE handle COLLATE NOCASE IN ({})", asked)
-        return [r[0] for r in rows] + [h for h in asked if ":" in h]
-
-    def latest(self, query: Query, author_ids: Sequence[str], limit: int) -> list[Stored]:
-        """The newest posts within the bounds of a query; its words are not looked at."""
-        where: list[str] = ["p.witnessed_at BETWEEN ? AND ?"]
-        values: list[int | str] = [query.since or 0, query.until if query.until is not None else 1 << 62]
-        if query.handles:
-            where.append(f"p.author_id IN ({', '.join('?' * len(author_ids))})")
-            values += author_ids
-        if query.lang:
-            where.append("p.lang = ?")
-            values.append(query.lang)
-        if query.min_likes:
-            where.append("p.likes >= ?")
-            values.append(query.min_likes)
-        sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY p.witnessed_at DESC, p.seq DESC LIMIT {int(limit)}"
-        return [_stored(r) for r in self._con.execute(sql, values)]
-
-    def copies(self, marks: Iterable[int], until: int) -> dict[int, tuple[int, int]]:
-        """For each text fingerprint: how many posts carry it by `until`, and from how many authors."""
-        sql = (
-            "SELECT fingerprint, count(*), count(DISTINCT author_id) FROM posts"
-            f" WHERE fingerprint IN ({{}}) AND witnessed_at <= {int(until)} GROUP BY fingerprint"
-        )
-        return {r[0]: (r[1], r[2]) for r in _chunked(self._con, sql, marks)}
-
-    def totals(self) -> dict[str, int]:
-        """Counts of posts, tombstones and texts waiting to leave the index; the newest witnessed time."""
-        one = self._con.execute(
-            "SELECT (SELECT count(*) FROM posts), (SELECT count(*) FROM tombstones),"
-            " (SELECT count(*) FROM unindex), (SELECT max(witnessed_at) FROM posts),"
-            " (SELECT coalesce(max(seq), 0) FROM posts)"
-        ).fetchone()
-        return dict(zip(("posts", "tombstones", "unindex", "newest", "seq"), one, strict=True))
-
-    def cursors(self) -> dict[str, str]:
-        return dict(self._con.execute("SELECT source, cursor FROM cursors"))
-
-    def check(self) -> str:
-        """SQLite's own word on the file: `ok`, or what is wrong."""
-        return str(self._con.execute("PRAGMA quick_check(1)").fetchone()[0])
+    def _databases(self) -> list[Database]:
+        return [self.catalog.db, *(p.db for p in self._open.values())]
 
 
-def _chunked(con: sqlite3.Connection, sql: str, values: Iterable[Any]) -> Iterator[Any]:
-    asked = list(values)
-    for start in range(0, len(asked), _CHUNK):
-        chunk = asked[start : start + _CHUNK]
-        yield from con.execute(sql.format(", ".join("?" * len(chunk))), chunk)
-
-
-def _extra(post: Post) -> bytes | None:
-    return orjson.dumps([[list(m) for m in post.media], post.links]) if post.media or post.links else None
-
-
-def _row(stored: Stored) -> tuple[Any, ...]:
-    p = stored.post
-    return (
-        stored.seq, p.id, p.network, p.author.id, p.text, p.created_at, p.witnessed_at, p.url, p.lang,
-        p.reply_to, p.root, p.quote_of, _extra(p), *p.engagement, stored.fingerprint,
-    )  # fmt: skip
-
-
-def _stored(row: Any) -> Stored:
-    media, links = orjson.loads(row[13]) if row[13] else ((), ())
-    post = Post(
-        id=row[0], network=row[1], author=Author(row[2], row[3] or "", row[4] or ""), text=row[5],
-        created_at=row[6], witnessed_at=row[7], url=row[8], lang=row[9], reply_to=row[10], root=row[11],
-        quote_of=row[12], media=tuple(Media(*m) for m in media), links=tuple(links),
-        engagement=Engagement(row[14], row[15], row[16]),
-    )  # fmt: skip
-    return Stored(row[17], post, row[18])
+def _folders(root: Path) -> set[int]:
+    """The partitions that are there; what was dropped half is removed."""
+    found: set[int] = set()
+    for path in (root / "partitions").glob("*"):
+        if path.name.endswith(_DROPPED):
+            shutil.rmtree(path, ignore_errors=True)
+        elif re.fullmatch(r"\d{12,}", path.name):
+            found.add(int(path.name))
+    return found

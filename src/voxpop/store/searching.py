@@ -1,0 +1,69 @@
+"""Find posts: the tail and the index say what may match, the truth says what is, ranking orders it."""
+
+from collections.abc import Sequence
+
+from voxpop.store import Hit, Query
+from voxpop.store.index import Index, Wanted, entry
+from voxpop.store.partition import FOREVER
+from voxpop.store.ranking import rank
+from voxpop.store.reading import Reader
+from voxpop.store.rows import Stored
+from voxpop.store.tail import HotTail, holds, idf
+from voxpop.text import words
+from voxpop.times import MICROS
+
+_CANDIDATES = 120
+_MOST_CANDIDATES = 6400
+
+
+def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) -> list[Hit]:
+    """The best posts for `query` at `now` (microseconds), best first."""
+    authors = reader.authors(query.handles) if query.handles else []
+    if query.limit < 1 or (query.handles and not authors):
+        return []
+    wanted = _wanted(query, authors)
+    limit = max(_CANDIDATES, 6 * query.limit)
+    while True:
+        if query.words or query.phrases:
+            scores = _candidates(index, tail, wanted, query, now, limit)
+            looked, stored = len(scores), reader.by_seqs(scores)
+            found = [(s, scores[s.seq]) for s in stored if s.post.engagement.likes >= query.min_likes]
+        else:
+            latest = reader.latest(query, authors, limit)
+            looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
+        hits = rank(found, query, now, reader.copies)
+        if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
+            return hits
+        limit *= 4
+
+
+def _candidates(
+    index: Index, tail: HotTail, wanted: Wanted, query: Query, now: int, limit: int
+) -> dict[int, float]:
+    # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
+    documents = index.documents + len(tail)
+    found = dict(tail.search(wanted, lambda term: idf(documents, index.holding(term))))
+    found.update(index.search(wanted, limit))
+    recent = min(now, wanted.until) - int(query.half_life_s * MICROS)
+    if len(found) >= limit and recent > wanted.since:
+        found.update(index.search(wanted.within(recent, wanted.until), limit // 2))
+    return found
+
+
+def _excluded(stored: Stored, wanted: Wanted) -> bool:
+    return bool(wanted.none_of) and any(holds(entry(stored).text.split(), group) for group in wanted.none_of)
+
+
+def _wanted(query: Query, authors: Sequence[int]) -> Wanted:
+    def groups(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        return tuple(dict.fromkeys(tuple(terms) for t in texts if (terms := words(t))))
+
+    return Wanted(
+        any_of=groups(query.words),
+        all_of=groups(query.phrases),
+        none_of=groups(query.excluded),
+        authors=frozenset(authors) if query.handles else None,
+        lang=query.lang,
+        since=query.since or 0,
+        until=query.until if query.until is not None else FOREVER,
+    )
