@@ -22,6 +22,7 @@ from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource, Patience
 from voxpop.sources.feeds_pace import FeedSettings
 from voxpop.sources.feeds_places import is_address, place, places
 from voxpop.sources.handles import PUBLIC, Directories
+from voxpop.sources.jsonl import JsonlSource
 from voxpop.sources.replay import ReplaySource
 from voxpop.sources.rss import RssSource
 from voxpop.sources.specs import GROUP, Kind, Spec, parse
@@ -99,6 +100,10 @@ async def _open_bluesky(spec: Spec, ways: Ways) -> Source:
 
 async def _open_replay(spec: Spec, _: Ways) -> Source:
     return ReplaySource(spec.target, _speed(spec.options))
+
+
+async def _open_jsonl(spec: Spec, _: Ways) -> Source:
+    return JsonlSource(spec.target)
 
 
 async def _open_rss(spec: Spec, ways: Ways) -> Source:
@@ -202,6 +207,7 @@ _OWN = {
     "replay": Kind(
         "recorded posts", "replay:PATH?speed=max", _open_replay, "must", ("speed",), lambda s: _speed(s.options)
     ),
+    "jsonl": Kind("rows of JSON, piped in or appended", "jsonl (standard input) or jsonl:PATH", _open_jsonl, "may"),
     "rss": Kind(
         "news feeds: RSS, Atom, RDF, JSON Feed", "rss, rss:https://host/feed or rss:LIST.opml", _open_rss, "may",
         check=_check_rss,

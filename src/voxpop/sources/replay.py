@@ -119,12 +119,24 @@ class _Pace:
 
 def read_row(line: bytes, cursor: str = "") -> Upsert | str:
     """One row as an event, or the reason why it is none."""
+    row = parse_row(line)
+    return row if isinstance(row, str) else row_event(row, cursor)
+
+
+def parse_row(line: bytes) -> dict[str, Any] | str:
+    """The object of one line, or the reason why there is none."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:
         return "not JSON"
-    if type(row) is not dict:
-        return "not an object"
+    return row if type(row) is dict else "not an object"
+
+
+def row_event(row: dict[str, Any], cursor: str = "", now: int = -1) -> Upsert | str:
+    """A row's post, or the reason why there is none.
+
+    With `now` (microseconds) we are the witness, and a row need not say when it was written.
+    """
     get: Callable[..., Any] = row.get
     text = get("text")
     if type(text) is not str or not text or text.isspace():
@@ -134,20 +146,21 @@ def read_row(line: bytes, cursor: str = "") -> Upsert | str:
     network = get("platform")
     if type(network) is not str or not network.isidentifier():
         return "bad platform"
+    claimed = get("created_at", "")
     try:
-        at = timestamp(get("created_at", ""))
+        at = timestamp(claimed) if claimed or now < 0 else 0
     except (TypeError, ValueError):
         return "bad time"
     if at < 0:
         return "bad time"
-    return Upsert(_post(get, text, network, at), cursor)
+    return Upsert(_post(get, text, network, at, now), cursor)
 
 
-def _post(get: Callable[..., Any], text: str, network: str, at: int) -> Post:
+def _post(get: Callable[..., Any], text: str, network: str, at: int, now: int) -> Post:
     handle = get("author")
     if type(handle) is not str:
         handle = ""
-    id_ = _uri(network, get("id")) or _derived(network, handle, at, text)
+    id_ = row_uri(network, get("id")) or _derived(network, handle, at, text)
     url, lang, reply, counts = get("url"), get("lang"), get("in_reply_to_id"), get("public_metrics")
     if type(url) is not str or not url.startswith(("https://", "http://")):
         url = ""
@@ -156,16 +169,17 @@ def _post(get: Callable[..., Any], text: str, network: str, at: int) -> Post:
         network,
         _author(network, handle, id_),
         text,
-        at,
-        at,
+        at or max(now, 0),
+        at if now < 0 else now,
         url,
         _lang(lang) if type(lang) is str else "",
-        _uri(network, reply) if reply is not None else "",
+        row_uri(network, reply) if reply is not None else "",
         engagement=_engagement(counts) if type(counts) is dict else _NO_ENGAGEMENT,
     )
 
 
-def _uri(network: str, id_: object) -> str:
+def row_uri(network: str, id_: object) -> str:
+    """The URI of a post from its number at a network; an `at://` URI stays as it is; empty where it is neither."""
     if type(id_) is int:
         id_ = str(id_)
     if type(id_) is not str or not id_ or len(id_) > 512:
