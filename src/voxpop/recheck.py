@@ -5,15 +5,18 @@ For networks that send no deletes. Its events go through the store as those of t
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from voxpop.errors import VoxpopError
 from voxpop.posts import Counted, Delete, Event, Post, Upsert
 from voxpop.sources.lookup import BATCH, Later, Looked, Lookup
 from voxpop.times import MICROS
 
+_log = logging.getLogger(__name__)
 _NOTHING_S = 60.0
 _BETWEEN_S = 5.0
 _SHORTEST_S = 1.0
@@ -54,9 +57,17 @@ class Recheck:
         self._every, self._clock = int(every_s * MICROS), clock
 
     async def run(self) -> None:
-        """Look, batch after batch, until cancelled."""
-        while True:  # noqa: ASYNC110  nobody else knows when the next is due
-            await asyncio.sleep(max(await self.once(), _SHORTEST_S))
+        """Look, batch after batch, until cancelled; what fails is tried again later, and stops nothing else."""
+        while True:
+            wait = _NOTHING_S
+            try:
+                wait = await self.once()
+            except VoxpopError as error:
+                self.state = f"waiting: {error}"
+            except Exception:
+                self.state = "waiting: a fault of ours"
+                _log.exception("The re-check broke: a fault of ours", extra={"source": self.name})
+            await asyncio.sleep(max(wait, _SHORTEST_S))
 
     async def once(self) -> float:
         """One batch; in how many seconds the next is due."""

@@ -69,6 +69,15 @@ def replay(data: bytes) -> None:
     _events([read_row(data, "7")])
 
 
+def x(data: bytes) -> None:
+    from voxpop.sources.x_wire import read
+
+    found = read(data, NOW)
+    _events(found.posts)
+    storable((found.gone, found.replaced, found.problems, found.newest, found.next_token))
+    assert len(found.posts) <= found.billed
+
+
 def handles(data: bytes) -> None:
     """Profiles and DID documents, as JSON that came from a directory."""
     from voxpop.sources import handles
@@ -164,6 +173,7 @@ def _file(data: bytes, suffix: str) -> Path:
 HARNESSES = {
     "jetstream": Harness(jetstream, "json"),
     "replay": Harness(replay, "json"),
+    "x": Harness(x, "json"),
     "handles": Harness(handles, "json"),
     "text": Harness(text, largest=3000),
     "query": Harness(query, largest=1100),

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from voxpop.errors import UsageError
 from voxpop.posts import Event, Spent
@@ -96,7 +96,7 @@ class Budget:
 
     def month(self) -> str:
         """This month, as `2026-11`."""
-        return _month(int(self._clock() * MICROS))
+        return month_of(int(self._clock() * MICROS))
 
     def seconds_to_next_month(self) -> float:
         """Until the first moment of the next month (UTC), when there is money again."""
@@ -124,10 +124,18 @@ class Budget:
         """Into the ledger first: what is not kept there is not spent."""
         assert self._ledger is not None  # noqa: S101  `_turn_page` has seen to it
         await self._ledger.apply(self.source, [Spent(at, reads, reads * self._price)])
-        if _month(at) == self._month:
+        if month_of(at) == self._month:
             self._reads += reads
             self._spent += reads * self._price
 
 
-def _month(at: int) -> str:
+@runtime_checkable
+class Spends(Protocol):
+    """A source whose reads cost money; its budget is opened before it is read."""
+
+    budget: Budget
+
+
+def month_of(at: int) -> str:
+    """The calendar month (UTC) of a moment in microseconds, as `2026-11`."""
     return datetime.fromtimestamp(at / MICROS, UTC).strftime("%Y-%m")

@@ -82,8 +82,8 @@ async def sync(api: Api, wanted: Sequence[str], *, dry_run: bool = False) -> Syn
     if difference.add:
         refused = await _add(api, difference.add, dry_run=True)
     good = [rule for rule in difference.add if rule not in refused]
-    if not good and not difference.keep:
-        said = "; ".join(f"{rule!r}: {why}" for rule, why in refused.items()) or "there are none"
+    if refused and not good and not difference.keep:
+        said = "; ".join(f"{rule!r}: {why}" for rule, why in refused.items())
         raise VoxpopError(
             f"X takes none of the rules of 'x.rules': {said}.", "Mend them (docs/x.md).", lasting=True
         )

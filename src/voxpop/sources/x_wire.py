@@ -29,6 +29,9 @@ _MOST_URLS = 32
 _AHEAD_OK = 600_000_000  # ids are of X's clock, not ours
 _ID = re.compile(r"[0-9]{1,19}").fullmatch
 _HANDLE = re.compile(r"[A-Za-z0-9_]{1,32}").fullmatch
+_SHORT = re.compile(r"https?://t\.co/[A-Za-z0-9]{1,64}")
+_OWN_MEDIA = re.compile(r"https://(?:x|twitter)\.com/\w+/status/\d+/(?:photo|video)/").match
+_SPACE = re.compile(r"\s").search
 _KIND = {"photo": "image", "animated_gif": "image", "video": "video"}
 _GONE = ("resource-not-found", "not-authorized-for-resource", "disallowed-resource")
 Json = dict[str, Any]
@@ -272,23 +275,28 @@ def _urls(entities: object) -> Iterable[tuple[str, str]]:
 
 
 def _web(value: object) -> str:
-    fits = type(value) is str and len(value) <= _MAX_URL and value.startswith(("https://", "http://"))
-    return str(value) if fits and not any(c.isspace() for c in str(value)) else ""
+    if type(value) is not str or len(value) > _MAX_URL or not value.startswith(("https://", "http://")):
+        return ""
+    return "" if _SPACE(value) else value
 
 
 def _shown(text: str, urls: dict[str, str]) -> str:
     """The text as a reader sees it: addresses in full, entities of HTML as what they stand for."""
-    text = unescape(text[: 2 * MAX_TEXT])
+    text = unescape(text[: 2 * MAX_TEXT]) if "&" in text else text[: 2 * MAX_TEXT]
     if not urls:
         return text
-    short = re.compile("|".join(re.escape(u) for u in sorted(urls, key=len, reverse=True)))
     # One pass, and no more addresses than a post can have: what replaces them is not looked at again.
-    return short.sub(lambda m: "" if _own_media(urls[m[0]]) else urls[m[0]], text, count=_MOST_URLS).rstrip()
+    return _SHORT.sub(lambda m: _in_full(m[0], urls), text, count=_MOST_URLS).rstrip()
+
+
+def _in_full(short: str, urls: dict[str, str]) -> str:
+    long = urls.get(short, short)
+    return "" if _own_media(long) else long
 
 
 def _own_media(address: str) -> bool:
     """X puts an address of its own at the end of a text that has a picture: it leads to the post itself."""
-    return bool(re.match(r"https://(x|twitter)\.com/\w+/status/\d+/(photo|video)/", address))
+    return _OWN_MEDIA(address) is not None
 
 
 @lru_cache(maxsize=1024)
