@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,11 +20,8 @@ from voxpop.store.local import LocalStore
 from voxpop.text import keywords
 from voxpop.times import MICROS
 
-RECORDING = (
-    Path(os.environ.get("VOXPOP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    / "posts"
-    / "all.jsonl.zst"
-)
+DATA = Path(os.environ.get("VOXPOP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+RECORDING = DATA / "posts" / "all.jsonl.zst"
 SYLLABLES = ["".join(pair) for pair in product("bdfghklmnprstvz", "aeiou")]
 
 
@@ -34,8 +32,13 @@ def corpus_name() -> str:
 async def corpus(limit: int = 225_000) -> list[Upsert]:
     """Recorded posts where they are at hand, else as many made-up ones with words as rare as real ones."""
     if RECORDING.exists():
-        recorded = ReplaySource(RECORDING).events(None)
-        events = [e async for e in recorded if isinstance(e, Upsert)][:limit]
+        events = []
+        async with aclosing(ReplaySource(RECORDING).events(None)) as recorded:
+            async for event in recorded:
+                if isinstance(event, Upsert):
+                    events.append(event)
+                if len(events) >= limit:
+                    break
     else:
         events = generated(limit)
     return set_aside(events)

@@ -5,6 +5,7 @@ import gc
 import ipaddress
 import os
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -285,9 +286,20 @@ async def serve(config: Config, say: Say) -> None:
             engine_state=lambda: engines.state,
             say=say,
         )
-        gc.freeze()  # what is loaded by now stays: without this its collections stall searches
+        tune()
         server = config.server
         await run(service, engines, server.host, server.port, say, streams=server.streams)
+
+
+def tune() -> None:
+    """Settings of the whole process, made once it has loaded what stays.
+
+    Collections then pass over what is loaded, and a search that waits for the interpreter's lock behind a thread
+    that stores posts gets it after a millisecond, not five: both stall searches otherwise.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(0.001)
 
 
 async def _forget(config: Config, folder: Path) -> None:
