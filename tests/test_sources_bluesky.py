@@ -1,9 +1,12 @@
 """The live source folds every kind of event, resumes, outlives bad hosts, and never raises on input."""
 
 import asyncio
+import itertools
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from operator import sub
 from pathlib import Path
 
 import orjson
@@ -12,16 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.posts import AccountGone, Author, Delete, Event, Renamed, Upsert
+from voxpop.posts import AccountGone, Author, Delete, Engaged, Engagement, Event, Missed, Renamed, Upsert
 from voxpop.simulator import wire
+from voxpop.simulator.firehose import Firehose, Harm
+from voxpop.simulator.flood import Flood, Mix
 from voxpop.simulator.jetstream import Faults, Jetstream
 from voxpop.simulator.records import POST, did
 from voxpop.simulator.world import keys, night
+from voxpop.sources import bluesky
 from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource, Patience
+from voxpop.sources.engagement import LIKES, REPLIES, REPOSTS, Tally
 from voxpop.sources.handles import Directories, Handles
-from voxpop.sources.jetstream import read_line
+from voxpop.sources.jetstream import LIKE, REPOST, Reading, read_line
+from voxpop.sources.steady import Steady
 
-WIRE = Path(__file__).parents[2] / "shared" / "data" / "wire" / "bluesky_jetstream" / "expected_v1.jsonl"
+DATA = Path(os.environ.get("VOXPOP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+WIRE = DATA / "wire" / "bluesky_jetstream" / "expected_v1.jsonl"
 NOW = 1_900_000_000_000_000
 ANA = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 QUICK = Patience(open_s=0.3, idle_s=0.3, first_wait_s=0.01, longest_wait_s=0.05, overlap_s=0.0)
@@ -519,3 +528,311 @@ async def test_the_impostor_is_taken_down_in_the_stream(serve):
             if isinstance(event, AccountGone) and event.author_id == fake.did:
                 break
     assert server.uri(fake) in posts_of(seen)
+
+
+# -- engagement -----------------------------------------------------------------------------------------------
+
+
+def reaction(subject: object, collection: str = LIKE, **commit_: object) -> bytes:
+    body = {"rev": "3k", "operation": "create", "collection": collection, "rkey": "3klike", "cid": "bafy"}
+    body |= {"record": {"$type": collection, "subject": {"cid": "bafy", "uri": subject}}} | commit_
+    return orjson.dumps({"did": ANA, "time_us": NOW - 5, "kind": "commit", "commit": body})
+
+
+def told(*lines: bytes) -> tuple[list[tuple[int, str, str, int]], list[object]]:
+    heard: list[tuple[int, str, str, int]] = []
+    reading = Reading(reacted=lambda *what: heard.append(what))
+    return heard, [read_line(line, NOW, reading) for line in lines]
+
+
+def test_likes_reposts_and_replies_are_told_with_their_own_key():
+    other = f"at://{ANA}/{POST}/3kother"
+    reply = {"parent": {"cid": "b", "uri": other}, "root": {"cid": "b", "uri": other}}
+    answer = commit(record(reply=reply))
+    edited = commit(record(reply=reply), operation="update")
+    heard, events = told(reaction(other), reaction(other, REPOST), answer, edited)
+    assert heard == [
+        (LIKES, other, f"{ANA}/3klike", NOW - 5),
+        (REPOSTS, other, f"{ANA}/3klike", NOW - 5),
+        (REPLIES, other, f"at://{ANA}/{POST}/3kpost", NOW - 5),
+    ]
+    assert events[:2] == [None, None]
+    assert all(isinstance(e, Upsert) for e in events[2:])
+    assert read_line(reaction(other), NOW) is None
+
+
+def test_a_reaction_that_names_no_post_is_not_counted_and_a_bad_one_has_a_reason():
+    feed = f"at://{ANA}/app.bsky.feed.generator/3k"
+    heard, events = told(
+        reaction(feed),
+        reaction("x", operation="delete"),
+        reaction("nowhere"),
+        reaction(7),
+        reaction(feed, record=[]),
+    )
+    assert heard == []
+    assert events == [None, None, "bad reaction", "bad reaction", "bad reaction"]
+
+
+@settings(deadline=None)
+@given(JSON, JSON, JSON, st.sampled_from([LIKE, REPOST]))
+def test_no_reaction_can_raise(record_: object, rkey: object, operation: object, collection: str):
+    _, events = told(reaction("", collection, record=record_, rkey=rkey, operation=operation), reaction(record_))
+    assert all(e is None or isinstance(e, str) for e in events)
+
+
+def test_a_tally_counts_each_key_once_and_nothing_from_before_it_began(monkeypatch: pytest.MonkeyPatch):
+    from voxpop.sources import engagement
+
+    monkeypatch.setattr(engagement, "_KEPT", 3)
+    tally = Tally(after=10)
+    for key, at in (("a", 10), ("b", 11), ("b", 11), ("c", 12), ("d", 13), ("e", 14), ("b", 11)):
+        tally.add(LIKES, "p", key, at)
+    tally.add(REPLIES, "q", "f", 15)
+    assert (len(tally), tally.newest) == (2, 15)
+    assert tally.take() == {"p": Engagement(likes=4), "q": Engagement(replies=1)}
+    assert tally.take() == {}
+
+
+MIXED = Mix(like=0.6, repost=0.1, reply=0.1, delete=0.02)
+
+
+@pytest.fixture
+async def gush() -> AsyncIterator[Callable[..., object]]:
+    servers: list[Firehose] = []
+
+    async def start(elapsed: float = 30.0, **options: object) -> Firehose:
+        servers.append(Firehose(**{"rate": 500.0, "mix": MIXED, **options}))
+        await servers[-1].start(elapsed=elapsed)
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+def folded(flood: Flood, start: int, stop: int) -> dict[str, Engagement]:
+    """What the events of these numbers add to each post."""
+    sums: dict[str, list[int]] = {}
+    for n in range(start, stop):
+        kind, post = flood.event(n)
+        if kind == "reply":
+            post -= len(flood._posts)
+        if kind in ("like", "repost", "reply"):
+            sums.setdefault(flood.uri(post), [0, 0, 0])[("like", "repost", "reply").index(kind)] += 1
+    return {uri: Engagement(*counts) for uri, counts in sums.items()}
+
+
+def added(events: list[Event]) -> dict[str, Engagement]:
+    sums: dict[str, Engagement] = {}
+    for event in events:
+        if isinstance(event, Engaged):
+            old = sums.get(event.id, Engagement())
+            sums[event.id] = Engagement(*(a + b for a, b in zip(old, event.more, strict=True)))
+    return sums
+
+
+async def until_added(live: BlueskySource, wanted: dict[str, Engagement], after: str = "1") -> list[Event]:
+    """Events until as much was added as is wanted."""
+    found: list[Event] = []
+    left = sum(sum(counts) for counts in wanted.values())
+    async with asyncio.timeout(10), aclosing(live.events(after)) as events:
+        async for event in events:
+            found.append(event)
+            left -= sum(event.more) if isinstance(event, Engaged) else 0
+            if left <= 0:
+                break
+    return found
+
+
+PLENTY = QUICK._replace(gap_s=float("inf"), idle_s=5.0)
+SUMS = PLENTY._replace(overlap_s=0.2, adding_s=0.05, idle_s=2.0)
+
+
+@pytest.mark.parametrize(
+    "harm", [Harm(), Harm(cut=1700), Harm(repeat=300), Harm(swap=900), Harm(broken=100, future=150, bytes=90)]
+)
+async def test_sums_are_exact_whatever_the_host_does(gush, harm: Harm):
+    server = await gush(count=6000, harm=harm)
+    live, wanted = source(server, engagement=True, patience=SUMS), folded(server.flood, 0, 6000)
+    events = await until_added(live, wanted)
+    assert added(events) == wanted
+    assert len([e for e in events if isinstance(e, Engaged)]) < 3000
+    assert set(posts_of(events)) == {
+        server.flood.uri(e.post) for e in map(server.flood.event, range(6000)) if e.kind in ("post", "reply")
+    }
+    assert bool(live.dropped) == (harm not in (Harm(), Harm(repeat=300), Harm(swap=900)))
+
+
+async def test_many_likes_of_a_post_are_one_event_and_the_cursor_moves_with_the_sums(gush):
+    server = await gush(count=2000)
+    events = await until_added(source(server, engagement=True, patience=SUMS), folded(server.flood, 0, 2000))
+    runs: list[list[Engaged]] = [[]]
+    for event in events:
+        if isinstance(event, Engaged):
+            runs[-1].append(event)
+        elif runs[-1]:
+            runs.append([])
+    for run in filter(None, runs):
+        assert len({e.cursor for e in run}) == 1
+        assert len({e.id for e in run}) == len(run)
+    cursors = [int(e.cursor) for e in events if e.cursor]
+    assert cursors == sorted(cursors)
+
+
+@pytest.mark.parametrize("stop", [1, 700, 1500])
+async def test_a_restart_goes_on_from_the_stored_cursor_and_counts_nothing_twice(gush, stop: int):
+    server = await gush(count=6000)
+    live = source(server, engagement=True, patience=SUMS._replace(adding_s=0.0))
+    found = [e async for e in limited(live, "1", stop)]
+    before, wanted = added(found), folded(server.flood, 0, 6000)
+    left = {post: Engagement(*map(sub, counts, before.get(post, (0, 0, 0)))) for post, counts in wanted.items()}
+    assert before
+    found += await until_added(source(server, engagement=True, patience=SUMS), left, found[-1].cursor)
+    assert added(found) == wanted
+
+
+async def limited(live: BlueskySource, after: str, count: int) -> AsyncIterator[Event]:
+    """At least `count` events, up to the end of a run of sums: as `ingest` stores them."""
+    seen = 0
+    async with asyncio.timeout(10), aclosing(live.events(after)) as events:
+        ended = False
+        async for event in events:
+            if ended and not isinstance(event, Engaged):
+                return
+            yield event
+            seen += 1
+            ended = seen >= count and isinstance(event, Engaged)
+
+
+async def test_with_several_hosts_what_another_saw_within_the_overlap_is_not_counted(gush):
+    server = await gush(count=3000)
+    cursor = server.flood.time_us(1000)
+    live = BlueskySource([server.url] * 2, directories=None, engagement=True, patience=SUMS)
+    first = server.flood.first_after(cursor + 200_001)
+    wanted = folded(server.flood, first, 3000)
+    assert added(await until_added(live, wanted, str(cursor))) == wanted
+
+
+# -- trouble --------------------------------------------------------------------------------------------------
+
+
+async def test_broken_lines_of_every_kind_cost_no_post_and_no_connection(gush):
+    harm = Harm(broken=50, bytes=70, future=90, huge=900, huge_bytes=10_000_000)
+    server = await gush(count=3000, mix=Mix(), harm=harm)
+    live = source(server, patience=PLENTY)
+    got = posts_of(await take(live, 3000, "1"))
+    assert got == [server.flood.uri(n) for n in range(3000)]
+    assert live.dropped["line too long"] >= 2
+    assert live.dropped["not JSON"] >= 90
+    assert live.dropped["future time_us"] >= 30
+    assert "connection lost" not in live.dropped
+
+
+async def test_a_host_that_floods_with_garbage_is_left_and_starves_nobody(gush):
+    bad, well = await gush(harm=Harm(garbage=True)), await gush(mix=Mix())
+    live = source(bad, well, patience=PLENTY._replace(longest_wait_s=0.2))
+    worst, last = 0.0, time.monotonic()
+
+    async def beat() -> None:
+        nonlocal worst, last
+        while True:
+            await asyncio.sleep(0.001)
+            worst, last = max(worst, time.monotonic() - last), time.monotonic()
+
+    beating = asyncio.create_task(beat())
+    assert len(await take(live, 3000, "1")) == 3000
+    beating.cancel()
+    assert live.dropped["connection lost"] == 1
+    assert live.dropped["not JSON"] + live.dropped["not an object"] < 5000
+    assert worst < 1.0
+
+
+async def test_a_flood_that_nobody_takes_is_held_back(gush):
+    server = await gush(elapsed=100.0, rate=2000.0, mix=Mix())
+    live = source(server, patience=PLENTY._replace(idle_s=0.4))
+    async with asyncio.timeout(10), aclosing(live.events("1")) as events:
+        got = [await anext(events)]
+        await asyncio.sleep(1.0)  # longer than a silent line may last
+        assert server.frames < 60_000
+        assert server.connections == 1
+        while len(got) < 20_000:
+            got.append(await anext(events))
+    assert posts_of(got) == [server.flood.uri(n) for n in range(20_000)]
+    assert not live.dropped
+
+
+async def test_what_a_host_no_longer_keeps_is_missed_once(serve):
+    server = await serve(Faults(clamp_s=300, drop_after=10, times=2))
+    cursor = int((time.time() - 7000) * 1e6)
+    events = await take(source(server, patience=QUICK._replace(gap_s=60)), 60, str(cursor))
+    missed = [e for e in events if isinstance(e, Missed)]
+    assert len(missed) == 1
+    assert isinstance(events[0], Missed)
+    assert (missed[0].since, missed[0].why) == (cursor, "the host keeps no more")
+    assert missed[0].until / 1e6 == pytest.approx(time.time() - 300, abs=40)
+    assert missed[0].cursor == events[1].cursor
+    assert not [e for e in await take(source(server, lookback_s=9000), 20) if isinstance(e, Missed)]
+
+
+def test_a_clock_that_is_set_back_goes_on_and_one_that_is_set_forward_is_followed():
+    wall, run = [1000.0], [5.0]
+    clock = Steady(lambda: wall[0], lambda: run[0])
+
+    def after(seconds: float, said: float) -> float:
+        run[0], wall[0] = run[0] + seconds, said
+        return clock()
+
+    assert after(1, 1001.0) == 1001.0
+    assert after(1, 1001.9) == 1001.9  # no clock is exact
+    assert after(10, -2589.0) == 1011.9
+    assert after(10, -2579.0) == pytest.approx(1021.9)
+    assert after(1, 9000.0) == 9000.0  # the machine slept
+    assert after(1, 9001.0) == 9001.0
+
+
+async def test_a_clock_that_is_set_back_an_hour_loses_nothing_and_keeps_the_order(gush):
+    server = await gush(elapsed=2.0, mix=Mix(), count=2000)
+    skew = [0.0]
+    live = source(server, clock=lambda: time.time() + skew[0], patience=PLENTY)
+    got: list[Event] = []
+    async with asyncio.timeout(10), aclosing(live.events("1")) as events:
+        async for event in events:
+            got.append(event)
+            if len(got) == 1000:
+                skew[0] = -3600.0
+            if len(got) == 2000:
+                break
+    assert posts_of(got) == [server.flood.uri(n) for n in range(2000)]
+    seen = [e.post.witnessed_at for e in got if isinstance(e, Upsert)]
+    assert seen == [server.flood.time_us(n) for n in range(2000)]
+    assert not live.dropped
+
+
+async def test_where_our_clock_is_wrong_from_the_start_it_says_so_and_loses_nothing(gush):
+    server = await gush(mix=Mix(), rate=2000.0)
+    skew = [-3600.0]
+    live = source(server, clock=lambda: time.time() + skew[0], patience=PLENTY)
+    async with asyncio.timeout(10), aclosing(live.events("1")) as events:
+        waiting = asyncio.ensure_future(anext(events))
+        while "clock" not in live.state:
+            await asyncio.sleep(0.01)
+        assert "its times lie in our future: is this machine's clock right?" in live.state
+        skew[0] = 0.0
+        first = await waiting
+    assert posts_of([first]) == [server.flood.uri(0)]
+
+
+async def test_after_a_sleep_of_the_machine_it_connects_anew_from_its_cursor(gush, monkeypatch: pytest.MonkeyPatch):
+    server = await gush(elapsed=1.0, mix=Mix())
+    live = source(server, patience=PLENTY._replace(idle_s=1.0))
+    got: list[Event] = []
+    async with asyncio.timeout(10), aclosing(live.events("1")) as events:
+        async for event in events:
+            got.append(event)
+            if len(got) == 600:
+                monkeypatch.setattr(bluesky.time, "time", itertools.repeat(time.time() + 3600).__next__)
+            if server.connections == 2:
+                break
+    assert live.dropped == {"connection lost": 1}
+    monkeypatch.undo()

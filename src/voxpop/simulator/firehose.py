@@ -178,6 +178,7 @@ class Firehose:
         finally:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
+            writer.transport.abort()  # who goes while much is on its way to them would read it all first
 
     async def _play(self, writer: asyncio.StreamWriter, wish: _Wish) -> None:
         n, sent, harm = wish.start, 0, self.harm

@@ -251,6 +251,8 @@ class BlueskySource:
             wall, steady = time.time(), time.monotonic()
             if inbox.held:
                 self._heard = steady
+            if self._tally:  # in a lull no line brings its sums on their way
+                inbox.ready.set()
             slept = wall - then[0] - (steady - then[1])
             if slept > idle_s or steady - self._heard > idle_s:
                 socket.transport.abort()
