@@ -15,6 +15,12 @@ from pathlib import Path
 import pytest
 
 from conftest import Program, Up, environment, voxpop
+from voxpop.posts import Missed, Spent
+from voxpop.service import clock
+from voxpop.store.local import LocalStore
+from voxpop.times import MICROS
+
+HOUR = 3600 * MICROS
 
 
 def port_of(up: Up) -> str:
@@ -104,3 +110,19 @@ def test_ingest_draws_the_same_table_on_a_terminal(tmp_path: Path) -> None:
     assert b"replaying" in seen
     assert seen.endswith(b"\x1b[?25h")
     assert b"3 posts in" in out
+
+
+async def test_what_was_spent_and_what_is_missing_stands_in_the_list(tmp_path: Path) -> None:
+    now = clock()
+    async with LocalStore(tmp_path) as store:
+        await store.apply(
+            "x", [Spent(now, 300, 1_500_000, "c1"), Missed(now - 9 * HOUR, now - 8 * HOUR, "asleep", "c2")]
+        )
+        await store.apply("x", [Missed(now - 90 * HOUR, now - 80 * HOUR, "long ago", "c3")])
+    done = voxpop("sources", "--data", str(tmp_path))
+    assert "$1.50 for 300 reads this month" in done.stdout
+    assert re.search(r"nothing from \S+Z to \S+Z: asleep", done.stdout)
+    assert "long ago" not in done.stdout
+    rows = json.loads(voxpop("sources", "--json", "--data", str(tmp_path)).stdout)["sources"]
+    (row,) = (r for r in rows if r["about"] == "stored")
+    assert (row["spent_usd"], row["reads"], [g["why"] for g in row["gaps"]]) == (1.5, 300, ["asleep"])

@@ -57,6 +57,15 @@ def test_no_line_is_wider_than_the_terminal(width: int, name: str, state: str, c
     assert all(len(line) <= max(width, 16) and not {"\n", "\r", "\x1b"} & set(line) for line in made)
 
 
+def test_a_long_name_gets_what_is_left_over() -> None:
+    name = "replay:boston_2013-04-15_22.jsonl.zst"
+    for width, shown in ((100, "replay:boston_2013-04-15_22.js…"), (120, name)):
+        row = lines(rated(None, status(1, source(name, lag_s=400_000_000.0))), width)[1]
+        assert row.startswith(f"{shown} connected")
+        assert " 4629 d " in row
+        assert len(row) <= width
+
+
 def test_a_narrow_terminal_keeps_the_name_and_the_posts() -> None:
     head = lines(rated(None, status(1, source())), 30)[0]
     assert head.split() == ["SOURCE", "POSTS/S"]

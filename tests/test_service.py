@@ -14,10 +14,11 @@ from voxpop import voices
 from voxpop.authorities import Authorities
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import Message, Request
-from voxpop.posts import Author, Event, Post, Upsert
+from voxpop.messages import Done, Message, Request
+from voxpop.posts import Author, Event, Missed, Post, Upsert
 from voxpop.service import Service, clock
 from voxpop.store.local import LocalStore
+from voxpop.times import MICROS
 
 
 class Script:
@@ -136,6 +137,42 @@ async def test_counters_grow_with_posts_and_answers(build: Build) -> None:
     async for _ in service.assistant.answer(Request((Message("user", "Is the tram late?"),))):
         pass
     assert sample("voxpop_answers_total") == 1
+
+
+class Gapped(Script):
+    """A source that could not have an hour of its stream."""
+
+    async def events(self, after: str | None) -> AsyncIterator[Event]:
+        yield Missed(clock() - 2 * 3600 * MICROS, clock() - 3600 * MICROS, "the host keeps 36 h", "0")
+        async for event in super().events(after):
+            yield event
+
+
+async def test_an_answer_tells_the_gap_that_its_search_touched(build: Build) -> None:
+    service = build(Gapped("bluesky", 3))
+    await service.run()
+    ask = Request((Message("user", "Is the tram late?"),))
+    done = [e async for e in service.assistant.answer(ask)][-1]
+    assert isinstance(done, Done)
+    (gap,) = done.freshness.gaps
+    assert (gap.source, gap.why, gap.until - gap.since) == (
+        "bluesky",
+        "the host keeps 36 h",
+        pytest.approx(3600e6, rel=0.01),
+    )
+    assert (await service.status())["sources"][0]["missed"] == 1
+
+
+async def test_the_stores_figures_are_told(build: Build) -> None:
+    service = build(Script("good", 3))
+    await service.run()
+    store = (await service.status())["store"]
+    assert store["partitions"] == 1
+    assert store["disk_bytes"] > 1000
+    text = generate_latest(service.registry).decode()
+    for name in ("stored_posts", "tail_posts", "partitions", "disk_bytes", "removals_waiting", "commits_total",
+                 "commit_seconds_total", "purges_total", "purge_seconds"):  # fmt: skip
+        assert f"\nvoxpop_{name} " in text, name
 
 
 async def test_the_status_is_asked_of_the_store_twice_a_second_at_most(build: Build) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from voxpop import tracing
 from voxpop import voices as tones
+from voxpop.api.page import gap_json
 from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.config import Config
@@ -24,9 +25,10 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.health import of
 from voxpop.ingest import Progress, ingest
 from voxpop.live_table import rated
+from voxpop.messages import Gap
 from voxpop.prompt import instruction
 from voxpop.runner import Say
-from voxpop.service import Service, clock
+from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
 from voxpop.sources import Source
@@ -37,11 +39,12 @@ from voxpop.store import Hit
 from voxpop.store.local import LocalStore, holds_posts
 from voxpop.store.query import parse
 from voxpop.text import language
-from voxpop.times import instant
+from voxpop.times import MICROS, instant, iso
 from voxpop.voices import Voice, choose
 
 _NIGHT_SO_FAR_S = 7200.0
 _QUIET_S = 1.5
+_DAY = 24 * 3600 * MICROS
 
 
 def authorities(config: Config, *, invented: bool = False) -> Authorities:
@@ -237,12 +240,17 @@ def assistant(config: Config, store: LocalStore, engines: Engines | None = None)
     """An assistant over a store, outside `voxpop up`; by default it quotes."""
     engine = engines.now if engines else QuoteEngine
     return Assistant(
-        store, engine, load_voices(config), authorities=authorities(config, invented=True), clock=clock
+        store,
+        engine,
+        load_voices(config),
+        authorities=authorities(config, invented=True),
+        clock=clock,
+        gaps=gaps_of(store),
     )
 
 
 async def list_sources(config: Config) -> list[dict[str, Any]]:
-    """The kinds of source, and the cursor of each source that the data folder knows."""
+    """The kinds of source; of each that the data folder knows, its cursor, the month's cost, the day's gaps."""
     used = {parse_spec(spec).kind for spec in config.sources.use}
     rows: list[dict[str, Any]] = [
         {"source": name, "about": f"{kind.about}: {kind.shape}", "configured": name in used, "cursor": None}
@@ -250,8 +258,21 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
     ]
     if holds_posts(config.data):
         async with open_store(config, readonly=True) as store:
+            now = clock()
+            month, missing = iso(now)[:7], await store.gaps(now - _DAY, now)
             for name, cursor in (await store.cursors()).items():
-                rows.append({"source": name, "about": "stored", "configured": True, "cursor": cursor})
+                reads, micro_usd = await store.spent(name, month)
+                rows.append(
+                    {
+                        "source": name,
+                        "about": "stored",
+                        "configured": True,
+                        "cursor": cursor,
+                        "reads": reads,
+                        "spent_usd": micro_usd / MICROS,
+                        "gaps": [gap_json(Gap(*row)) for row in missing if row[0] == name],
+                    }
+                )
     return rows
 
 

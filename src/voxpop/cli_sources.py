@@ -38,6 +38,7 @@ async def sources(context: click.Context, as_json: bool, watch: bool, **given: A
 
 async def _list(config: Config, as_json: bool) -> None:
     from voxpop import app
+    from voxpop.render import plain
 
     rows = await app.list_sources(config)
     if as_json:
@@ -47,6 +48,10 @@ async def _list(config: Config, as_json: bool) -> None:
         click.echo(f"{row['source']:<12} {row['about']}")
         if row["cursor"]:
             click.echo(f"{'':<12} cursor {row['cursor']}")
+        if row.get("reads"):
+            click.echo(f"{'':<12} ${row['spent_usd']:.2f} for {row['reads']:,} reads this month")
+        for gap in row.get("gaps", ()):
+            click.echo(f"{'':<12} nothing from {gap['since'][:16]}Z to {gap['until'][:16]}Z: {plain(gap['why'])}")
 
 
 async def _watch(config: Config, as_json: bool) -> None:

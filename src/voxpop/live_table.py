@@ -112,7 +112,7 @@ def _state(row: Row) -> str:
 def _seconds(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.1f} s" if value < 10 else length(value)
+    return f"{value:.1f} s" if value < 10 else length(value).replace(" days", " d")
 
 
 def _spent(row: Row) -> str:
@@ -139,7 +139,10 @@ def _fitting(rows: Sequence[Row], width: int) -> list[Column]:
     columns = [c for c in _COLUMNS if c.title != "SPEND" or any(r["spend"] for r in rows)]
     while len(columns) > 1 and sum(abs(c.width) + len(_GAP) for c in columns) - len(_GAP) > width:
         columns.remove(max(columns, key=lambda c: c.rank))
-    return columns
+    # What is left over goes to the names.
+    spare = max(0, width - sum(abs(c.width) + len(_GAP) for c in columns) + len(_GAP))
+    wanted = max((len(row["name"]) for row in rows), default=0) + columns[0].width
+    return [columns[0]._replace(width=columns[0].width - max(0, min(spare, wanted))), *columns[1:]]
 
 
 def _fit(text: str, column: Column) -> str:

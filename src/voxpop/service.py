@@ -10,10 +10,11 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from voxpop.assistant import Assistant, Stream
+from voxpop.assistant import Assistant, Gaps, Stream
 from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.health import Health, health, well
+from voxpop.messages import Gap
 from voxpop.meters import Measured, Meters, Sample, Steps
 from voxpop.runner import Runner, Say
 from voxpop.sources import Source
@@ -21,6 +22,21 @@ from voxpop.store.local import LocalStore
 from voxpop.voices import Voice
 
 _STATUS_S = 0.5
+_FIGURES_S = 5.0
+_SHOWN = ("partitions", "tail", "disk_bytes", "removals_waiting")
+# Metrics by the store's own names for them.
+_FIGURES = {
+    "stored_posts": "posts",
+    "tail_posts": "tail",
+    "partitions": "partitions",
+    "partitions_dropped": "dropped_partitions",
+    "disk_bytes": "disk_bytes",
+    "removals_waiting": "removals_waiting",
+    "commits": "commits",
+    "commit_seconds": "commit_total_s",
+    "purges": "purges",
+    "purge_seconds": "purge_s",
+}
 _EXAMPLES = {
     False: (
         "What are people saying right now?",
@@ -39,6 +55,15 @@ _EXAMPLES = {
 def clock() -> int:
     """Now, in microseconds of UTC."""
     return time.time_ns() // 1000
+
+
+def gaps_of(store: LocalStore) -> Gaps:
+    """What the store knows of times that cannot be had, as an assistant asks for it."""
+
+    async def gaps(since: int, until: int) -> list[Gap]:
+        return [Gap(*row) for row in await store.gaps(since, until)]
+
+    return gaps
 
 
 class Service:
@@ -73,11 +98,13 @@ class Service:
             authorities=authorities,
             clock=clock,
             stream=self.stream,
+            gaps=gaps_of(store),
             done=Steps(self.registry).done,
         )
         self._meters = Meters(self.registry, self._samples)
         self._store, self._engine, self._engine_state = store, engine, engine_state
-        self._totals: dict[str, int] = {}
+        self._figures: dict[str, float] = {}
+        self._figured = -_FIGURES_S
         self._last: tuple[float, dict[str, Any]] | None = None
         self._asking = asyncio.Lock()
 
@@ -107,7 +134,10 @@ class Service:
             return self._last[1]
 
     async def _status(self) -> dict[str, Any]:
-        self._totals = totals = await self._store.totals()
+        totals = await self._store.totals()
+        if time.monotonic() - self._figured > _FIGURES_S:  # it looks at each file of the folder
+            self._figures, self._figured = await self._store.figures(), time.monotonic()
+        self._figures |= {"posts": totals["posts"], "tail": totals["tail"]}
         sources = self._healths()
         lag = self.stream().lag_s
         info = self._engine().describe()
@@ -125,7 +155,7 @@ class Service:
                 "memory_bytes": self._meters.memory_bytes(),
                 "searches": self._measured.searches,
             },
-            "store": {"tail": totals["tail"]},
+            "store": {name: self._figures[name] for name in _SHOWN},
             "examples": list(_EXAMPLES[self.simulated]),
         }
 
@@ -143,9 +173,9 @@ class Service:
         for source in self._healths():
             yield from source.samples()
             yield "voxpop_apply_failures", (source.name,), self._measured.failures.get(source.name, 0)
-        if self._totals:
-            yield "voxpop_stored_posts", (), self._totals["posts"]
-            yield "voxpop_tail_posts", (), self._totals["tail"]
+        for name, figure in _FIGURES.items():
+            if figure in self._figures:
+                yield f"voxpop_{name}", (), self._figures[figure]
         tally = self.assistant.tally
         for name in ("answers", "sentences", "withheld", "engine_failures"):
             yield f"voxpop_{name}", (), tally[name]

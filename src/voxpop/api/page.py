@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from voxpop.messages import AnswerEvent, Citation, Done, Found, Freshness, Passage, Searching, Text, Withheld
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Freshness, Gap, Passage, Searching, Text, Withheld
 from voxpop.times import iso
 
 
@@ -68,11 +68,13 @@ def freshness(fresh: Freshness) -> dict[str, Any]:
         "stream_lag_s": fresh.stream_lag_s,
         "simulated": fresh.simulated,
         "behind_s": fresh.behind_s,
-        "gaps": [
-            {"source": g.source, "since": moment(g.since), "until": moment(g.until), "why": g.why}
-            for g in fresh.gaps
-        ],
+        "gaps": [gap_json(gap) for gap in fresh.gaps],
     }
+
+
+def gap_json(gap: Gap) -> dict[str, Any]:
+    """What is missing of a source, and why."""
+    return gap._asdict() | {"since": moment(gap.since), "until": moment(gap.until)}
 
 
 def moment(at: int | None) -> str | None:
