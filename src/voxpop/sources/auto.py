@@ -23,6 +23,7 @@ from voxpop.sources.feeds_pace import FeedSettings
 from voxpop.sources.feeds_places import is_address, place, places
 from voxpop.sources.handles import PUBLIC, Directories
 from voxpop.sources.jsonl import JsonlSource
+from voxpop.sources.mastodon import KIND as MASTODON
 from voxpop.sources.replay import ReplaySource
 from voxpop.sources.rss import RssSource
 from voxpop.sources.specs import GROUP, Kind, Spec, parse
@@ -204,6 +205,7 @@ _OWN = {
     "bluesky": Kind(
         "Bluesky's Jetstream, live, no key", "bluesky or bluesky:wss://host/subscribe", _open_bluesky, "may"
     ),
+    "mastodon": MASTODON,
     "replay": Kind(
         "recorded posts", "replay:PATH?speed=max", _open_replay, "must", ("speed",), lambda s: _speed(s.options)
     ),
