@@ -7,6 +7,7 @@ limits) and `/api/v1/streaming` by WebSocket and server-sent events; with `apart
 import argparse
 import asyncio
 import contextlib
+import logging
 import time
 from bisect import insort
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from voxpop.simulator.records import POST
 from voxpop.simulator.world import accounts, night
 
 _WINDOW_S = 300.0
+_QUIET = logging.getLogger("voxpop.simulator")
+_QUIET.setLevel(logging.WARNING)
 
 
 @dataclass(slots=True)
@@ -192,7 +195,7 @@ class Mastodon:
         self._run(self._serve(reader, writer))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        protocol = ServerProtocol()
+        protocol = ServerProtocol(logger=_QUIET)
         try:
             protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
             request = protocol.events_received()[0]
@@ -357,7 +360,7 @@ def _stream_of(kind: str, of: str, query: dict[str, str]) -> tuple[str, ...]:
     """The stream whose posts a timeline holds."""
     if kind in ("tag", "list"):
         return ("hashtag" if kind == "tag" else "list", unquote(of))
-    side = "local" if query.get("local") == "true" else "remote" if query.get("remote") == "true" else ""
+    side = next((s for s in ("local", "remote") if query.get(s, "0").lower() not in ("0", "false", "")), "")
     return (f"public:{side}" if side else "public",)
 
 

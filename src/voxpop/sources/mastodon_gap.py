@@ -125,6 +125,7 @@ class Gap:
             await self._missed(reach.when, now, f"more than {bounds.pages} pages of posts")
 
     def _begin(self) -> str:
+        """A little before the last post: some come late, and numbers of one millisecond have no order."""
         made = made_at(self._reach.number)
         if made is None:
             return self._reach.number
