@@ -63,6 +63,22 @@ def jetstream(data: bytes) -> None:
     _events([read_line(data, NOW), read_line(_text(data), NOW)])
 
 
+def mastodon(data: bytes) -> None:
+    """A status or a WebSocket frame as JSON, and the same bytes as server-sent events."""
+    from voxpop.sources.mastodon_server import Unanswered
+    from voxpop.sources.mastodon_status import Reading, read_event
+    from voxpop.sources.mastodon_stream import Lines, read_frame
+
+    reading = Reading("m.example", unindexable=True)
+    frames = [*Lines().read(data), *Lines().read(b"event: update\ndata: " + data + b"\n\n")]
+    with suppress(Unanswered):
+        frames.append(read_frame(data))
+    for name, payload in [("update", data), ("status.update", data), *((f.event, f.payload) for f in frames)]:
+        heard = read_event(name, payload, NOW, reading)
+        if not isinstance(heard, str):
+            storable(heard.event)
+
+
 def replay(data: bytes) -> None:
     from voxpop.sources.replay import read_row
 
@@ -172,6 +188,7 @@ def _file(data: bytes, suffix: str) -> Path:
 
 HARNESSES = {
     "jetstream": Harness(jetstream, "json"),
+    "mastodon": Harness(mastodon, "json"),
     "replay": Harness(replay, "json"),
     "x": Harness(x, "json"),
     "handles": Harness(handles, "json"),
