@@ -17,7 +17,7 @@ figures
 ingest recheck retrieval prompt verification
 assistant
 config
-runner
+runner keeping
 meters
 health
 service
@@ -27,7 +27,7 @@ live_table
 engine_choice
 app
 demo doctor cli_options
-cli_models cli_sources
+cli_models cli_sources cli_keeping
 cli
 docs
 """.strip().splitlines()

@@ -292,11 +292,12 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
 
 def program() -> click.Group:
     """The whole command line, the groups that live elsewhere included."""
+    from voxpop.cli_keeping import COMMANDS
     from voxpop.cli_models import models
     from voxpop.cli_sources import sources
 
-    cli.add_command(models)
-    cli.add_command(sources)
+    for command in (models, sources, *COMMANDS):
+        cli.add_command(command)
     return cli
 
 
