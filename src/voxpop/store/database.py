@@ -41,8 +41,11 @@ class Database:
     ) -> None:
         self.path = path
         self._log = path.with_name(path.name + "-wal")
+        # To close any descriptor of a file drops all locks of this process on it (sqlite.org/howtocorrupt.html,
+        # 2.2): the next reader elsewhere would delete the log under us. So it stays open with the connection.
+        self._raw = -1
         self._all_pages = log_size(path) > 0  # a process was cut off: what it cleared is not known
-        mode = "rw" if readonly else "rwc"
+        mode = "ro" if readonly else "rwc"  # who only reads never folds or deletes a log when it closes last
         uri = f"{path.absolute().as_uri()}?mode={mode}"
         self.con = sqlite3.connect(uri, isolation_level=None, check_same_thread=False, timeout=10, uri=True)
         try:
@@ -54,7 +57,8 @@ class Database:
             raise
 
     def _configure(self, cache_kb: int, durable: bool, readonly: bool) -> None:
-        self.con.execute("PRAGMA journal_mode=WAL")
+        if not readonly:
+            self.con.execute("PRAGMA journal_mode=WAL")
         self.con.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         self.con.execute("PRAGMA secure_delete=ON")
         self.con.execute("PRAGMA wal_autocheckpoint=0")
@@ -104,7 +108,9 @@ class Database:
             return
         pages = None if self._all_pages else _logged_pages(self._log)
         busy, *_ = self.con.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
-        _clear_gaps(self.path, pages)
+        if self._raw < 0:
+            self._raw = os.open(self.path, os.O_RDWR)
+        _clear_gaps(self._raw, pages)
         self._all_pages = bool(busy)
         self.con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -114,6 +120,9 @@ class Database:
 
     def close(self) -> None:
         self.con.close()
+        if self._raw >= 0:
+            os.close(self._raw)
+            self._raw = -1
 
 
 def log_size(path: Path) -> int:
@@ -140,25 +149,21 @@ def _logged_pages(log: Path) -> set[int]:
     return found
 
 
-def _clear_gaps(path: Path, pages: set[int] | None) -> None:
+def _clear_gaps(file: int, pages: set[int] | None) -> None:
     """Overwrite the unused middle of b-tree pages (fileformat2.html#b_tree_pages); None: of all pages.
 
     SQLite reads nothing there, so that readers beside us are not disturbed.
     """
-    file = os.open(path, os.O_RDWR)
-    try:
-        size = int.from_bytes(os.pread(file, 2, 16), "big")
-        size = 65536 if size == 1 else size
-        count = os.fstat(file).st_size // size if size else 0
-        for number in range(1, count + 1) if pages is None else sorted(pages):
-            start = (number - 1) * size
-            page = os.pread(file, size, start)
-            low, high = _gap(page, 100 if number == 1 else 0)
-            if low < high <= size and page.count(0, low, high) != high - low:
-                os.pwrite(file, bytes(high - low), start + low)
-        os.fsync(file)
-    finally:
-        os.close(file)
+    size = int.from_bytes(os.pread(file, 2, 16), "big")
+    size = 65536 if size == 1 else size
+    count = os.fstat(file).st_size // size if size else 0
+    for number in range(1, count + 1) if pages is None else sorted(pages):
+        start = (number - 1) * size
+        page = os.pread(file, size, start)
+        low, high = _gap(page, 100 if number == 1 else 0)
+        if low < high <= size and page.count(0, low, high) != high - low:
+            os.pwrite(file, bytes(high - low), start + low)
+    os.fsync(file)
 
 
 def _gap(page: bytes, header: int) -> tuple[int, int]:

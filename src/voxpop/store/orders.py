@@ -27,13 +27,13 @@ async def order(folder: Path, what: Mapping[str, Any], wait_s: float = 600.0) ->
 
     Raises VoxpopError where it failed, or where nobody did it within `wait_s` seconds.
     """
-    if not _held(folder):
+    if not held(folder):
         async with LocalStore(folder) as store:
             return await store.perform(what)
     return await asyncio.to_thread(_ask, folder, what, wait_s)
 
 
-def _held(folder: Path) -> bool:
+def held(folder: Path) -> bool:
     """Whether a process writes to the folder."""
     if not (folder / "lock").exists():
         return False
