@@ -100,7 +100,7 @@ async def forget(context: click.Context, as_json: bool, yes: bool, data: Path | 
 async def audit(context: click.Context, text: str, as_json: bool, data: Path | None) -> None:
     """Look for a text in every byte of the data folder: exit 0 where it is nowhere, 1 where it is anywhere.
 
-    Example: echo "what was said" | voxpop audit --text -
+    Example: voxpop audit --text - < said.txt
     """
     from voxpop.keeping import audit as auditing
     from voxpop.keeping.progress import watched
