@@ -205,11 +205,11 @@ _OWN = {
     "bluesky": Kind(
         "Bluesky's Jetstream, live, no key", "bluesky or bluesky:wss://host/subscribe", _open_bluesky, "may"
     ),
+    "jsonl": Kind("rows of JSON, piped in or appended", "jsonl (standard input) or jsonl:PATH", _open_jsonl, "may"),
     "mastodon": MASTODON,
     "replay": Kind(
         "recorded posts", "replay:PATH?speed=max", _open_replay, "must", ("speed",), lambda s: _speed(s.options)
     ),
-    "jsonl": Kind("rows of JSON, piped in or appended", "jsonl (standard input) or jsonl:PATH", _open_jsonl, "may"),
     "rss": Kind(
         "news feeds: RSS, Atom, RDF, JSON Feed", "rss, rss:https://host/feed or rss:LIST.opml", _open_rss, "may",
         check=_check_rss,
