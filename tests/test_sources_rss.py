@@ -101,7 +101,7 @@ async def test_the_night_is_read_from_every_format_and_the_feed_is_the_author(
     assert [p.created_at for p in seen.posts] == sorted(p.created_at for p in seen.posts)
     assert all(abs(p.witnessed_at / 1e6 - time.time()) < 5 for p in seen.posts)
     assert len({p.id for p in seen.posts}) == len(seen.posts)
-    assert seen.source.state == "1 of 1 feeds fine"
+    assert seen.source.state == "reading: 1 of 1 feeds fine"
     assert server.asked.unchanged >= 1
 
 
@@ -222,7 +222,7 @@ async def test_a_feed_in_trouble_is_counted_by_its_reason_and_the_others_never_n
     server.items["fine"] = [item(2), item(1)]
     await seen.until(lambda: len(seen.posts) == 2)
     await seen.until(lambda: server.asked.paths()["/fine.rss"] > before + 3)
-    assert seen.source.state.startswith("2 of 18 feeds fine")
+    assert seen.source.state.startswith("reading: 2 of 18 feeds fine")
     assert "HTTP 503: " in seen.source.state or "such as" in seen.source.state
 
 
@@ -251,7 +251,7 @@ async def test_a_feed_that_is_gone_or_finished_is_asked_no_more(server: FeedServ
     await seen.until(lambda: server.asked.paths()["/fine.rss"] >= 5)
     assert (server.asked.paths()["/gone.rss"], server.asked.paths()["/ended.json"]) == (1, 1)
     assert "The last" in {p.text for p in seen.posts}
-    assert seen.source.state.startswith("2 of 3 feeds fine; HTTP 410: ")
+    assert seen.source.state.startswith("reading: 2 of 3 feeds fine; HTTP 410: ")
 
 
 @pytest.mark.parametrize(("status", "remembered"), [(301, True), (308, True), (302, False), (307, False)])
@@ -296,7 +296,7 @@ async def test_a_thousand_feeds_are_read_without_a_storm_and_then_hardly_cost_an
     assert server.asked.at_once <= 16
     assert len({p.id for p in seen.posts}) == len(seen.posts) == 998 * 2
     assert len({p.author.id for p in seen.posts}) == 998
-    assert seen.source.state.startswith("998 of 1,000 feeds fine; ")
+    assert seen.source.state.startswith("reading: 998 of 1,000 feeds fine; ")
     assert len(seen.events[-1].cursor) < 60_000
 
 
@@ -315,3 +315,8 @@ async def test_specs_name_addresses_or_lists_and_wrong_ones_are_refused(
         await open_source(f"rss:{tmp_path}/none.opml")
     both = await open_source("rss", Ways(rss=FeedSettings(feeds=(f"{server.url}/many/1.rss",))))
     assert both.name == "rss"
+
+
+async def test_a_source_whose_feeds_all_fail_is_not_well(watch: Callable[..., Watch]):
+    seen = watch(source("http://127.0.0.1:9/a", "http://127.0.0.1:9/b"))
+    await seen.until(lambda: seen.source.state.startswith("failing: 0 of 2 feeds fine; no connection: 2, such as "))

@@ -77,9 +77,7 @@ def kinds() -> Mapping[str, Kind]:
         except Exception as error:
             raise VoxpopError(f"The source {point.name!r} ({point.value}) failed: {error}.", "Mend it.") from error
         if not isinstance(kind, Kind):
-            raise VoxpopError(
-                f"The source {point.name!r} ({point.value}) is no Kind.", "See docs/sources.md on plugins."
-            )
+            raise VoxpopError(f"The source {point.name!r} ({point.value}) is no Kind.", "See docs/plugins.md.")
     return found
 
 

@@ -43,7 +43,7 @@ class JsonlSource:
         """Every row from here on. `after` says nothing: there is no way back in a pipe."""
         file, endless = self._opened()
         lines, read = Lines(), 0
-        self.state = "waiting for rows"
+        self.state = "reading, no row yet"
         try:
             async with aclosing(_blocks(file, endless)) as blocks:
                 async for block in blocks:
@@ -52,7 +52,7 @@ class JsonlSource:
                         if event is not None:
                             read += 1
                             yield event
-                    self.state = f"{read:,} rows read"
+                    self.state = f"reading, {read:,} rows so far"
             for line in lines.rest():
                 if (event := self._event(line)) is not None:
                     read += 1

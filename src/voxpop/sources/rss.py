@@ -89,7 +89,8 @@ class RssSource:
         told = Counter(line.trouble for line in self._lines if line.trouble)
         waiting = sum(not line.looked and not line.trouble for line in self._lines)
         fine = len(self._lines) - told.total() - waiting
-        parts = [f"{fine:,} of {len(self._lines):,} feeds fine"]
+        how = "failing" if told.total() == len(self._lines) else "reading"
+        parts = [f"{how}: {fine:,} of {len(self._lines):,} feeds fine"]
         parts += [f"{waiting:,} not yet read"] if waiting else []
         for trouble, count in told.most_common(4):
             one = next(line.place.name for line in self._lines if line.trouble == trouble)
