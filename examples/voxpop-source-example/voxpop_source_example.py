@@ -31,7 +31,9 @@ class QuakeSource:
     async def events(self, after: str | None) -> AsyncIterator[Event]:
         """Without end. The cursor is the newest `updated` (milliseconds) whose quakes were all given."""
         if after and not after.isdecimal():
-            raise VoxpopError(f"The cursor {after!r} is no time in milliseconds.", "Remove it from the store.", lasting=True)
+            raise VoxpopError(
+                f"The cursor {after!r} is no time in milliseconds.", "Remove it from the store.", lasting=True
+            )
         newest = int(after or 0)
         async with httpx.AsyncClient(timeout=10) as client:
             while True:

@@ -247,6 +247,7 @@ def _cursor(after: str | None, name: str) -> dict[str, Marks]:
         raise VoxpopError(
             f"The cursor {after[:60]!r} of source {name!r} holds no marks of feeds.",
             "Remove that source's cursor from the store; every feed is then read whole once.",
+            lasting=True,
         ) from error
 
 
