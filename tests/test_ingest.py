@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,13 +13,14 @@ import pytest
 from voxpop import ingest as module
 from voxpop.errors import VoxpopError
 from voxpop.ingest import BATCH, MAX_AGE_S, Progress, ingest
-from voxpop.posts import Author, Delete, Event, Post, Upsert
+from voxpop.posts import Author, Delete, Engaged, Engagement, Event, Missed, Post, Upsert
 from voxpop.sources.replay import ReplaySource
 from voxpop.store import Applied, Hit, Query
 from voxpop.store.local import LocalStore
 from voxpop.times import MICROS
 
-RECORDING = Path(__file__).parents[2] / "shared" / "data" / "posts" / "ottawashooting_2014-10-22.jsonl.zst"
+DATA = Path(os.environ.get("VOXPOP_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+RECORDING = DATA / "posts" / "ottawashooting_2014-10-22.jsonl.zst"
 
 
 def event(n: int) -> Upsert:
@@ -206,6 +208,148 @@ def test_progress_counts_and_rates() -> None:
     assert seen.posts_per_minute(900 * MICROS) == 0
     seen.count([event(100 * MICROS), event(20 * MICROS)], Applied(added=2))
     assert list(seen.recent) == [(100, 1)]
+
+
+def test_progress_says_how_far_behind_and_how_fast_it_catches_up() -> None:
+    seen, hour = progress(), 3600 * MICROS
+    assert (seen.speed(), seen.behind(hour)) == (0.0, "")
+    for second in range(20):
+        seen.count([event((1000 + 8 * second) * MICROS)], Applied(added=1), float(second))
+    assert seen.speed() == pytest.approx(8.0)
+    assert len(seen.pace) == 11
+    assert seen.behind((1152 + 720) * MICROS) == "behind 12 min, catching up at 8x"
+    assert seen.behind((1152 + 5) * MICROS) == ""
+    for second in range(20, 40):
+        seen.count([event((1152 + second) * MICROS)], Applied(added=1), float(second))
+    assert seen.behind((1191 + 7300) * MICROS) == "behind 2.0 h, and not catching up"
+
+
+def test_progress_counts_sums_gaps_and_batches() -> None:
+    seen = progress()
+    seen.count([event(1), Engaged("at://1", Engagement(3), "2"), Missed(0, 1, "away", "3")], Applied(added=1))
+    seen.count([event(2)], Applied(added=1))
+    assert (seen.engaged, seen.missed, seen.batches, seen.batch, seen.cursor) == (1, 1, 2, 1, "2")
+
+
+class Mixed(Script):
+    """Gives blocks of ten posts and, after them, five sums under one cursor."""
+
+    async def events(self, after: str | None) -> AsyncIterator[Event]:
+        for block in range(int(str(self.steps[0]))):
+            for n in range(10):
+                yield event(block * 10 + n)
+            for n in range(5):
+                self.given += 1
+                yield Engaged(f"at://{n}", Engagement(1), str(block * 10 + 9))
+            if len(self.steps) > 1:
+                await asyncio.sleep(float(str(self.steps[1])))
+
+
+async def test_when_the_store_is_slow_sums_are_shed_and_counted_and_no_post_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 100)
+
+    async def slow() -> None:
+        await asyncio.sleep(0.005)
+
+    source, store = Mixed(200), Kept(slow)
+    seen = await run(source, store)
+    posts = [e for batch in store.batches for e in batch if isinstance(e, Upsert)]
+    assert [e.cursor for e in posts] == [str(n) for n in range(2000)]
+    assert 0 < seen.shed["engaged"] < source.given == 1000
+    assert seen.engaged + seen.shed["engaged"] == 1000
+    assert max(map(len, store.batches)) <= 200
+
+
+async def test_while_the_store_keeps_up_nothing_is_shed_and_sums_of_one_cursor_stay_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 12)
+    store = Kept()
+    seen = await run(Mixed(40, 0.001), store)
+    assert (seen.shed, seen.engaged) == ({}, 200)
+    for batch in store.batches:
+        sums = Counter(e.cursor for e in batch if isinstance(e, Engaged))
+        assert set(sums.values()) <= {5}
+
+
+async def test_sums_alone_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 10)
+
+    class Likes(Script):
+        async def events(self, after: str | None) -> AsyncIterator[Event]:
+            for n in range(500):
+                yield Engaged(f"at://{n}", Engagement(1), "1")
+
+    store = Kept()
+    seen = await run(Likes(), store)
+    assert (max(map(len, store.batches)), seen.shed["engaged"]) == (20, 480)
+
+
+class Flooding(Script):
+    """Gives posts of its own, as many and as fast as they are taken."""
+
+    name = "flooding"
+
+    async def events(self, after: str | None) -> AsyncIterator[Event]:
+        while True:
+            for _ in range(500):
+                self.given += 1
+                yield Upsert(
+                    Post(f"flood:{self.given}", "x", Author("f"), f"flood {self.given} rises", 1, self.given), "c"
+                )
+            await asyncio.sleep(0)
+
+
+class Hanging(Script):
+    name = "hanging"
+
+    async def events(self, after: str | None) -> AsyncIterator[Event]:
+        await asyncio.Event().wait()
+        yield event(1)
+
+
+class Steadily(Script):
+    """Gives a post every 20 ms, witnessed at the moment it is given."""
+
+    name = "steady"
+
+    async def events(self, after: str | None) -> AsyncIterator[Event]:
+        for n in range(100):
+            await asyncio.sleep(0.02)
+            yield Upsert(Post(f"steady:{n}", "x", Author("s"), f"steady {n}", 1, int(time.time() * MICROS)), str(n))
+
+
+async def test_a_source_that_floods_or_hangs_delays_another_by_no_more_than_a_batch(tmp_path: Path) -> None:
+    waits: list[float] = []
+    floods: list[float] = []
+
+    class Watched(LocalStore):
+        async def apply(self, source: str, events: Sequence[Event]) -> Applied:
+            began = time.perf_counter()
+            applied = await super().apply(source, events)
+            if source == "steady":
+                ages = [time.time() - e.post.witnessed_at / MICROS for e in events if isinstance(e, Upsert)]
+                waits.append(max(ages))
+            else:
+                floods.append(time.perf_counter() - began)
+            return applied
+
+    async with Watched(tmp_path) as store:
+        tasks, seen = [], {}
+        for source in (Flooding(), Hanging(), Steadily()):
+            seen[source.name] = Progress(source.name, "x", False)
+            tasks.append(asyncio.create_task(ingest(source, store, seen[source.name])))
+        async with asyncio.timeout(20):
+            await tasks[-1]
+        for task in tasks[:-1]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert seen["steady"].posts == 100
+    assert seen["flooding"].posts > 2 * BATCH
+    # A batch waits until it is old, then for at most one batch of the flood, then it is stored.
+    assert max(waits) < MAX_AGE_S + 2 * max(floods) + 0.25
 
 
 @pytest.mark.skipif(not RECORDING.exists(), reason=f"no recording at {RECORDING}")
