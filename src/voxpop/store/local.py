@@ -93,10 +93,11 @@ class LocalStore:
         try:
             await self._on(self._indexing, self._shelves.commit)
         finally:
+            await asyncio.to_thread(self._reading.shutdown)  # searches under way end before what they read closes
             for reader in self._readers:
                 reader.close()
             await self._on(self._writing, self._shelves.close)
-            for pool in (self._writing, self._indexing, self._reading):
+            for pool in (self._writing, self._indexing):
                 pool.shutdown()
 
     # the Store protocol
@@ -194,7 +195,8 @@ class LocalStore:
 
         A source cannot bring the post or the author's posts back. Whole partitions before the moment are dropped.
         """
-        now = int(time.time() * MICROS)
+        newest = (await self.totals())["newest"] or 0  # a clock may be behind what it witnessed
+        now = max(int(time.time() * MICROS), newest)
         gone = 0
         events: list[Event] = [Delete(post, now)] if post else []
         if author:
