@@ -33,7 +33,7 @@ def test_watching_a_terminal_redraws_it_and_ends_clean(up: Up) -> None:
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(COLUMNS="100", LINES="30"))
     os.close(theirs)
     seen, end = b"", time.monotonic() + 20
-    while seen.count(b"SOURCE") < 3 and time.monotonic() < end:
+    while seen.count(b"SOURCE") < 2 and time.monotonic() < end:
         if select.select([ours], [], [], 0.2)[0]:
             seen += os.read(ours, 65536)
     process.send_signal(signal.SIGINT)
@@ -60,7 +60,7 @@ def test_watching_a_terminal_redraws_it_and_ends_clean(up: Up) -> None:
 def test_watching_into_a_pipe_gives_lines(up: Up, tmp_path: Path, as_json: bool) -> None:
     more = ["--json"] if as_json else []
     program = Program(tmp_path / "out", "sources", "--watch", "--port", port_of(up), *more)
-    program.until(r"(?s)(\n.*){6}" if not as_json else r"\}\n.*\}\n")
+    program.until(r"(?s)(\n.*){4}" if not as_json else r"\}\n.*\}\n")
     assert program.stop() == 130
     assert "\x1b" not in program.said
     if as_json:

@@ -231,9 +231,10 @@ async def asking(config: Config) -> AsyncIterator[Assistant]:
         cure = f"Ask it with: --data {config.data / 'simulated'}"
         raise VoxpopError(f"Only the simulated night is in {config.data}.", cure)
     engines = Engines(config, lambda _: None)
-    async with open_store(config, readonly=True) as store:
-        await engines.load_now()
-        yield assistant(config, store, engines)
+    with traced(config):
+        async with open_store(config, readonly=True) as store:
+            await engines.load_now()
+            yield assistant(config, store, engines)
 
 
 def assistant(config: Config, store: LocalStore, engines: Engines | None = None) -> Assistant:

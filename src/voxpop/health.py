@@ -12,7 +12,10 @@ from voxpop.runner import Runner
 from voxpop.sources import Source
 
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
-_WELL = re.compile(r"(connected|connecting|replaying|reading|ended|not started|ready|loading|downloading)\b")
+_WELL = re.compile(
+    r"(connected|connecting|replaying|reading|ended|not started|waiting for|ready|loading|downloading"
+    r"|[1-9][\d,]* (of|rows))\b"
+)
 RECONNECTS = "connection lost"
 _BEHIND_S = 10.0
 _GAINING = 1.1
