@@ -179,6 +179,25 @@ async def test_the_same_post_from_two_servers_is_stored_once_and_either_may_take
         await finds(store, "ferry", [])
 
 
+async def test_a_post_that_is_deleted_while_the_gap_is_filled_does_not_come_back(serve, store):
+    server = await serve()
+    server.post("boats", "The ferry has left")
+    whole = server._timeline
+
+    def deleted_meanwhile(*request: Any) -> bytes:
+        answer = whole(*request)
+        if "boats" in server._toots:
+            server.delete("boats")
+        return answer
+
+    server._timeline = deleted_meanwhile
+    async with ingesting(source(server), store) as progress:
+        server.post("last", "The tram has left")
+        await finds(store, "tram", ["The tram has left"])
+        assert await found(store, "ferry") == []
+        assert progress.events == 3
+
+
 async def test_private_and_unindexable_posts_are_counted_and_not_stored(serve):
     server = await serve()
     server.lists["1"] = {"ana@murmur.example"}

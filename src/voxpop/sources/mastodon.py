@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.posts import Event, Missed
@@ -112,7 +112,7 @@ class MastodonSource:
 
     async def _connection(
         self, server: Server, transport: Transport, queue: asyncio.Queue[Event | Exception]
-    ) -> None:
+    ) -> NoReturn:
         """Listen until the line fails, which Unanswered tells; beside it, fill the gap before it."""
         self.state = f"connecting to {self.host}"
         about = await server.about()
