@@ -35,6 +35,7 @@ from voxpop.sources import Source
 from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.sources.feeds_pace import FeedSettings
+from voxpop.sources.feeds_places import places
 from voxpop.store import Hit
 from voxpop.store.local import LocalStore, holds_posts
 from voxpop.store.query import parse
@@ -80,6 +81,8 @@ def check_source(spec: str) -> None:
     parsed = parse_spec(spec)
     if parsed.kind == "replay" and not Path(parsed.target).is_file():
         raise VoxpopError(f"The recording {parsed.target} is not there.", "Check the path after 'replay:'.")
+    if parsed.kind == "rss" and parsed.target:
+        places((parsed.target,))
 
 
 def ways(config: Config, simulator: Simulator | None = None) -> Ways:

@@ -20,6 +20,7 @@ from voxpop.cli_options import (
     engine_option,
     json_option,
     runs,
+    shortened,
     source_option,
     voice_option,
 )
@@ -118,7 +119,8 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
         click.echo(
             f"{row['source']}: {row['posts']} posts in {took:.1f} s ({row['posts_per_s']}/s): "
             f"{row['added']} added, {row['edited']} edited, {row['unchanged']} already stored, "
-            f"{row['deleted']} deleted, {row['refused']} refused; dropped: {dropped}; cursor {row['cursor']}"
+            f"{row['deleted']} deleted, {row['refused']} refused; dropped: {dropped}; "
+            f"cursor {shortened(row['cursor'])}"
         )
 
 

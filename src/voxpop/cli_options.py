@@ -43,6 +43,17 @@ def runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     return command
 
 
+def shortened(cursor: str | None) -> str:
+    """A cursor as a person sees it: a source of many feeds keeps kilobytes there."""
+    return (
+        "none"
+        if cursor is None
+        else cursor
+        if len(cursor) <= 80
+        else f"{cursor[:79]}… ({len(cursor):,} characters)"
+    )
+
+
 data_option = click.option("--data", type=click.Path(path_type=Path), help="Data folder (posts, index, models).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 as_of_option = click.option("--as-of", help="Answer as if it were then: ISO time, or such as -2h.")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from voxpop.cli_options import config_of, data_option, json_option, runs, source_option
+from voxpop.cli_options import config_of, data_option, json_option, runs, shortened, source_option
 from voxpop.config import Config
 from voxpop.errors import VoxpopError
 
@@ -47,7 +47,7 @@ async def _list(config: Config, as_json: bool) -> None:
     for row in rows:
         click.echo(f"{row['source']:<12} {row['about']}")
         if row["cursor"]:
-            click.echo(f"{'':<12} cursor {row['cursor']}")
+            click.echo(f"{'':<12} cursor {shortened(row['cursor'])}")
         if row.get("reads"):
             click.echo(f"{'':<12} ${row['spent_usd']:.2f} for {row['reads']:,} reads this month")
         for gap in row.get("gaps", ()):

@@ -85,6 +85,37 @@ def replay(data: bytes) -> None:
     _events([read_row(data, "7")])
 
 
+def rows(data: bytes) -> None:
+    """Rows that are piped in, cut into lines and one by one."""
+    from voxpop.sources.jsonl import Lines, read_event
+
+    lines = Lines()
+    _events(read_event(line, NOW) for line in (data, *lines.of(data), *lines.rest()) if line)
+
+
+def feeds(data: bytes) -> None:
+    from voxpop.sources.feeds_wire import MAX_ENTRIES, Feed, read_feed
+
+    found = read_feed(data, "https://feeds.example/news")
+    if isinstance(found, Feed):
+        storable(found)
+        assert len(found.entries) <= MAX_ENTRIES
+        assert Feed.of(orjson.loads(orjson.dumps(found))) == found
+
+
+def opml(data: bytes) -> None:
+    from voxpop.sources.opml import read_opml
+
+    with suppress(ValueError):
+        storable(read_opml(data))
+
+
+def html(data: bytes) -> None:
+    from voxpop.sources.html_text import read_html
+
+    storable(tuple(read_html(_text(data), "https://feeds.example/")))
+
+
 def x(data: bytes) -> None:
     from voxpop.sources.x_wire import read
 
@@ -190,6 +221,10 @@ HARNESSES = {
     "jetstream": Harness(jetstream, "json"),
     "mastodon": Harness(mastodon, "json"),
     "replay": Harness(replay, "json"),
+    "rows": Harness(rows, "json"),
+    "feeds": Harness(feeds),
+    "opml": Harness(opml, largest=4096),
+    "html": Harness(html),
     "x": Harness(x, "json"),
     "handles": Harness(handles, "json"),
     "text": Harness(text, largest=3000),
