@@ -466,7 +466,7 @@ async def test_health_readiness_and_metrics(served: Serve) -> None:
 
 
 async def test_no_question_is_logged(served: Serve, caplog: Any, capsys: Any) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO)  # also what uvicorn says: it has no form of its own
     logging.getLogger("httpx").setLevel(logging.WARNING)
     secret = {"messages": [{"role": "user", "content": "hello xyzzy"}]}
     async with served(talking(EchoEngine("plugh"))) as url, client(url) as http:
