@@ -1,5 +1,6 @@
 """An audit finds a text wherever a data folder holds it, and says whether a live row does; else nothing."""
 
+import io
 import json
 import os
 import random
@@ -12,9 +13,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.keeping.audit import Report, audit
+from voxpop.keeping.pages import Paged
 from voxpop.posts import Author, Delete, Event, Post, Upsert
 from voxpop.store.local import LocalStore
 
@@ -187,6 +191,22 @@ def test_what_cannot_be_proved_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="over 10000 times"):
         look(tmp_path)
     (tmp_path / "data" / "log").unlink()
-    (tmp_path / "data" / "posts.db").write_bytes(b"SQLite format 3\0" + bytes(4_000))
+    (tmp_path / "data" / "posts.db").write_bytes(b"SQLite format 3\0" + b"\x10\0" + bytes(4_078))
     with pytest.raises(VoxpopError, match=r"posts\.db"):
         look(tmp_path)
+
+
+@given(st.binary(max_size=40), st.integers(9, 12), st.booleans(), st.data())
+def test_a_page_of_any_bytes_has_an_answer(head: bytes, bits: int, log: bool, data: st.DataObject) -> None:
+    pages = Paged(1 << bits, log)
+    kind = data.draw(st.sampled_from([b"\x0d", b"\x0a", b"\x02", b"\x05", b"\x00", b"SQLite format 3\0"]))
+    size = len(kind + head) + (1 << bits)
+    place = pages.place(io.BytesIO((kind + head) * 3 + bytes(size)), data.draw(st.integers(0, size)))
+    assert place.kind in ("row", "index", "unknown", "free")
+
+
+@pytest.mark.parametrize("head", [b"SQLite format 3\0", b"\x37\x7f\x06\x82" + bytes(12)])
+def test_a_file_that_only_looks_like_a_database_is_read_as_bytes(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "fake").write_bytes(head + bytes(100) + TEXT.encode())
+    assert look(tmp_path)[1] == {("stray", "fake"): 1}

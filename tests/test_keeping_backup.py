@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -66,7 +67,7 @@ async def fill(folder: Path, until: int) -> None:
 async def held(folder: Path) -> tuple[int, dict[str, str]]:
     """The number of batches that a store's cursor speaks of, and its posts."""
     async with LocalStore(folder) as store:
-        assert await store.check() == []
+        assert (await store.check(), store.rebuilt) == ([], "")
         batches = int(await store.cursor("rows") or -1) + 1
         posts = await store.posts([f"x:{n}" for n in range(batches * BATCH + BATCH)])
         if batches:
@@ -79,7 +80,7 @@ async def held(folder: Path) -> tuple[int, dict[str, str]]:
 @contextmanager
 def writing(folder: Path, purge_s: str = "60") -> Iterator["subprocess.Popen[str]"]:
     """Another process that stores batch after batch; what it prints is the number of the last one stored."""
-    command = [sys.executable, __file__, str(folder), purge_s]
+    command = [sys.executable, __file__, "write", str(folder), purge_s]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         try:
             yield child
@@ -119,7 +120,7 @@ def test_who_comes_and_goes_beside_a_writing_process_costs_it_nothing(tmp_path: 
     folder = tmp_path / "data"
     last = 0
     with writing(folder, "0.1") as child:
-        for n in range(6):
+        for n in range(3):
             until(child, last := 8 * n)
             done = voxpop("search", "harbour", "--data", str(folder), "--json")
             assert done.returncode == 0, done.stderr
@@ -221,6 +222,26 @@ def test_an_empty_folder_is_filled_and_the_voices_come_along(kept: Path, tmp_pat
     assert asyncio.run(held(tmp_path / "empty")) == (1, expected(1))
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_killed_on_the_way_neither_passes_for_whole(kept: Path, tmp_path: Path, steps: int) -> None:
+    killed("backup", tmp_path / "data", tmp_path / "torn", steps)
+    assert (tmp_path / "torn").exists()
+    assert "cut off" in refused(tmp_path / "torn", tmp_path / "new").what
+    killed("restore", kept, tmp_path / "back", steps)
+    assert not (tmp_path / "back").exists()
+    asyncio.run(restore(kept, tmp_path / "back", quiet))
+    assert asyncio.run(held(tmp_path / "back")) == (1, expected(1))
+
+
+def killed(what: str, source: Path, target: Path, steps: int) -> None:
+    """Begin it in another process, and kill that as it tells of a step."""
+    with subprocess.Popen([sys.executable, __file__, what, source, target], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        for _ in range(steps):
+            assert child.stdout.readline()
+        child.kill()
+
+
 def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     asyncio.run(fill(tmp_path / "data", 1))
 
@@ -242,7 +263,7 @@ def test_a_disk_that_is_too_small_is_seen_before(
     assert "MiB are free" in refused(kept, tmp_path / "new").what
 
 
-async def child(folder: Path, purge_s: float) -> None:
+async def store_batches(folder: Path, purge_s: float) -> None:
     async with LocalStore(folder, commit_s=0.1, purge_s=purge_s) as store:
         for number in range(10_000):
             await store.apply("rows", batch(number))
@@ -250,6 +271,17 @@ async def child(folder: Path, purge_s: float) -> None:
             await asyncio.sleep(0.01)
 
 
+def slowly(what: str, *_: int) -> None:
+    print(what, flush=True)
+    time.sleep(0.2)
+
+
 if __name__ == "__main__":
+    role, *given = sys.argv[1:]
     with suppress(BrokenPipeError):
-        asyncio.run(child(Path(sys.argv[1]), float(sys.argv[2])))
+        if role == "write":
+            asyncio.run(store_batches(Path(given[0]), float(given[1])))
+        elif role == "backup":
+            backup(Path(given[0]), Path(given[1]), slowly, now=NOW)
+        else:
+            asyncio.run(restore(Path(given[0]), Path(given[1]), slowly))

@@ -216,12 +216,14 @@ async def rebuild(context: click.Context, as_json: bool, data: Path | None) -> N
 
     Example: voxpop rebuild
     """
-    from voxpop.keeping.backup import catalog_of
+    from voxpop.store.local import holds_posts
     from voxpop.store.orders import order
 
-    folder, began = config_of(context, data=data).data, time.monotonic()
-    catalog_of(folder)
-    said = await order(folder, {"do": "rebuild"}, _LONGEST_S)
+    folder, began, line = config_of(context, data=data).data, time.monotonic(), _Line(as_json)
+    if not holds_posts(folder):
+        raise VoxpopError(f"The data folder {folder} holds no posts.", "Choose another with --data.")
+    said = await order(folder, {"do": "rebuild"}, _LONGEST_S, lambda done, of: line.tell("indexing", done, of))
+    line.clear()
     took = round(time.monotonic() - began, 2)
     _print(as_json, {"said": said, "took_s": took}, f"{said} It took {took} s.")
 

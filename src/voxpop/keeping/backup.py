@@ -172,6 +172,8 @@ class _Owed:
             self.removed = con.execute("SELECT seq FROM unindex").fetchall()
             self.tombstones = con.execute("SELECT count(*) FROM tombstones").fetchone()[0]
             con.execute("DELETE FROM orders")  # who gave them waits for the original
+            con.execute("DELETE FROM unindex")  # done below, and the index will be made of what is left
+            con.execute("UPDATE partitions SET stale = 0")
             return
         con.execute("DELETE FROM posts WHERE seq > ?", (self.seq,))
         con.execute("DELETE FROM aliases WHERE seq > ?", (self.seq,))

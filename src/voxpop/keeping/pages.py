@@ -9,6 +9,7 @@ from typing import BinaryIO, Literal
 
 _DATABASE = b"SQLite format 3\0"
 _LOG = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_SIZES = frozenset(1 << n for n in range(9, 17))
 _LOG_HEADER, _FRAME_HEADER, _FILE_HEADER = 32, 24, 100
 _TABLE_LEAF, _INDEX_LEAF, _INDEX_INNER = 0x0D, 0x0A, 0x02
 
@@ -53,10 +54,12 @@ def paged(path: Path) -> Paged | None:
         head = file.read(_LOG_HEADER)
     if head.startswith(_DATABASE):
         size = int.from_bytes(head[16:18], "big")
-        return Paged(0x10000 if size == 1 else size, log=False)
-    if head[:4] in _LOG:
-        return Paged(int.from_bytes(head[8:12], "big"), log=True)
-    return None
+        found = Paged(0x10000 if size == 1 else size, log=False)
+    elif head[:4] in _LOG:
+        found = Paged(int.from_bytes(head[8:12], "big"), log=True)
+    else:
+        return None
+    return found if found.size in _SIZES else None
 
 
 def _place(page: bytes, offset: int) -> Place:

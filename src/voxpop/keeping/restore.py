@@ -3,13 +3,17 @@
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.keeping.manifest import Manifest, digest, read
 from voxpop.keeping.progress import Tell, watched
+from voxpop.store.building import build
+from voxpop.store.codes import Codes
+from voxpop.store.index import PartitionIndex, index_of
 from voxpop.store.local import LocalStore
+from voxpop.store.reading import Reader
 from voxpop.store.trouble import said
 
 _AGAIN = "Restore from another backup; this one changed after it was made."
@@ -26,7 +30,6 @@ async def restore(source: Path, folder: Path, tell: Tell) -> Manifest:
     place = await watched(lambda told: _staged(source, folder, manifest, told), tell)
     try:
         async with LocalStore(place) as store:
-            await store.rebuild(lambda done, total: tell("indexing", done, total))
             if (held := (await store.totals())["posts"]) != manifest.posts:
                 what = f"The backup {source} holds {held} posts and its manifest says {manifest.posts}."
                 raise VoxpopError(what, _AGAIN)
@@ -55,6 +58,8 @@ def _staged(source: Path, folder: Path, manifest: Manifest, tell: Tell) -> Path:
     try:
         with said(source):
             _fill(source, place, manifest, tell)
+        with said(place):
+            _index(place, manifest.posts, tell)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -71,6 +76,15 @@ def _fill(source: Path, place: Path, manifest: Manifest, tell: Tell) -> None:
         if found != kept:
             raise VoxpopError(f"The file {name} of the backup {source} is not what its manifest says.", _AGAIN)
         done += kept.bytes
+
+
+def _index(place: Path, posts: int, tell: Tell) -> None:
+    with closing(Reader(place)) as reader:
+        codes, done = Codes(reader.catalog.secret()), 0
+        for extent in reader.extents():
+            part = PartitionIndex(index_of(place, extent.first), codes)
+            build(reader, part, extent.first, 0, lambda n: tell("indexing", done + n, posts))  # noqa: B023
+            done += part.documents
 
 
 def _settle(place: Path, folder: Path) -> None:

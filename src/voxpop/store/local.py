@@ -222,7 +222,9 @@ class LocalStore:
             done += extent.posts
         return done
 
-    async def perform(self, what: Mapping[str, Any]) -> str:
+    async def perform(
+        self, what: Mapping[str, Any], progress: Callable[[int, int], None] = lambda done, of: None
+    ) -> str:
         """Do an order (see `orders`); what came of it. Raises UsageError for one that cannot be."""
         match what:
             case {"do": "forget", **how} if set(how) in ({"post"}, {"author"}, {"before"}):
@@ -231,7 +233,7 @@ class LocalStore:
                 await self.purge()
                 return "What was removed is in no file."
             case {"do": "rebuild"}:
-                return f"Made the index of {await self.rebuild()} posts anew."
+                return f"Made the index of {await self.rebuild(progress)} posts anew."
         raise UsageError(f"{dict(what)} is no order.", "Order 'forget', 'purge' or 'rebuild'.")
 
     # what is done again and again
@@ -267,10 +269,14 @@ class LocalStore:
         for number, text in await self._read(lambda r: r.catalog.waiting()):
             await self._write(_answer(number, "running", ""))
             try:
-                state, word = "done", await self.perform(orjson.loads(text))
+                state, word = "done", await self.perform(orjson.loads(text), partial(self._tell, number))
             except (VoxpopError, ValueError, AttributeError, TypeError) as error:
                 state, word = "failed", str(error)
             await self._write(_answer(number, state, word))
+
+    def _tell(self, order: int, done: int, of: int) -> None:
+        """Say to who waits for an order how far it is, without waiting ourselves."""
+        self._writing.submit(self._shelves.write, _answer(order, "running", f"{done}/{of}"))
 
     async def _remake(self, first: int, progress: Callable[[int], None] = lambda _: None) -> None:
         shelves = self._shelves

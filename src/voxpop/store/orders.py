@@ -5,9 +5,10 @@ An order is JSON: `{"do": "forget", "post": ID}`, or `"author": ID_OR_HANDLE`, o
 """
 
 import asyncio
+import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,30 @@ from voxpop.store.local import LocalStore
 from voxpop.store.shelves import lock
 from voxpop.store.trouble import said
 
-_PAUSE_S = 0.1
+_PAUSE_S, _SEEN_S = 0.1, 2.0
+_PROGRESS = re.compile(r"(\d+)/(\d+)")
 
 
-async def order(folder: Path, what: Mapping[str, Any], wait_s: float = 600.0) -> str:
+async def order(
+    folder: Path,
+    what: Mapping[str, Any],
+    wait_s: float = 600.0,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> str:
     """Do it here, or have it done by the process that holds the folder; what came of it.
 
-    Raises VoxpopError where it failed, or where nobody did it within `wait_s` seconds.
+    `tell` hears of long work how many posts of how many are done. Raises VoxpopError where it failed, nobody did it
+    within `wait_s` seconds, or who held the folder has ended.
     """
     if not held(folder):
         async with LocalStore(folder) as store:
-            return await store.perform(what)
-    return await asyncio.to_thread(_ask, folder, what, wait_s)
+            return await store.perform(what, tell)
+    with said(folder):
+        db = Database(folder / "catalog.db")
+        try:
+            return await _wait(db, orjson.dumps(dict(what)).decode(), time.monotonic() + wait_s, tell)
+        finally:
+            db.close()
 
 
 def held(folder: Path) -> bool:
@@ -47,17 +60,9 @@ def held(folder: Path) -> bool:
     return False
 
 
-def _ask(folder: Path, what: Mapping[str, Any], wait_s: float) -> str:
-    with said(folder):
-        db = Database(folder / "catalog.db")
-        try:
-            return _wait(db, orjson.dumps(dict(what)).decode(), time.monotonic() + wait_s)
-        finally:
-            db.close()
-
-
-def _wait(db: Database, what: str, until: float) -> str:
+async def _wait(db: Database, what: str, until: float, tell: Callable[[int, int], None]) -> str:
     number = db.rows("INSERT INTO orders(what) VALUES (?) RETURNING id", (what,))[0][0]
+    seen = time.monotonic()
     try:
         while time.monotonic() < until:
             state, word = db.rows("SELECT state, said FROM orders WHERE id = ?", (number,))[0]
@@ -65,7 +70,13 @@ def _wait(db: Database, what: str, until: float) -> str:
                 return str(word)
             if state == "failed":
                 raise VoxpopError(str(word))
-            time.sleep(_PAUSE_S)
+            if progress := _PROGRESS.fullmatch(word):
+                tell(int(progress[1]), int(progress[2]))
+            if time.monotonic() - seen > _SEEN_S:
+                seen = time.monotonic()
+                if not held(db.path.parent):
+                    raise VoxpopError("The voxpop that held the folder has ended.", "Try again.")
+            await asyncio.sleep(_PAUSE_S)
         raise VoxpopError("The voxpop that holds the folder did not answer in time.", "Look at its log.")
     finally:
         db.rows("DELETE FROM orders WHERE id = ?", (number,))
