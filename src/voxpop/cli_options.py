@@ -60,7 +60,10 @@ as_of_option = click.option("--as-of", help="Answer as if it were then: ISO time
 engine_option = click.option("--engine", help="auto, quote, local, openai or echo.")
 voice_option = click.option("--voice", help="A voice (see: voxpop voices).")
 source_option = click.option(
-    "--source", "sources", multiple=True, help="auto, bluesky, simulated, replay:PATH?speed=max|N. May be repeated."
+    "--source",
+    "sources",
+    multiple=True,
+    help="Such as auto, rss or replay:PATH (see: voxpop sources). May be repeated.",
 )
 
 

@@ -44,7 +44,8 @@ class Storage:
 @dataclass(frozen=True, slots=True)
 class Sources:
     use: tuple[str, ...] = _setting(
-        ("auto",), "Sources to ingest: `auto`, `bluesky`, `simulated`, `replay:PATH?speed=max`."
+        ("auto",),
+        "Sources to ingest, such as `auto`, `bluesky`, `rss`, `replay:PATH` (`voxpop sources` lists them).",
     )
     bluesky_hosts: tuple[str, ...] = _setting(
         (), "Jetstream addresses, tried in order. Empty: the public instances."
