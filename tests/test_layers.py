@@ -27,7 +27,7 @@ live_table
 engine_choice
 app
 demo doctor cli_options
-cli_models cli_sources cli_keeping
+cli_models cli_sources cli_keeping cli_x
 cli
 docs
 """.strip().splitlines()

@@ -153,10 +153,20 @@ async def test_an_edit_comes_as_a_new_post_and_a_delete(world: X, open_x):
     await connected(world, reader)
     old = world.say("ana", "The election is on Monday")
     world.edit(old, "The election is on Tuesday")
-    await reader.until(lambda: len(reader.events) == 3)
+    await reader.until(lambda: len(reader.texts) == 2)
     assert [e.id for e in reader.events if isinstance(e, Delete)] == [f"x:{old.id}"]
     assert reader.texts[-1] == "The election is on Tuesday"
     await reader.stop()
+
+
+async def test_a_first_start_has_a_cursor_before_the_first_post(world: X, open_x):
+    first = Reader(await open_x())
+    await first.until(lambda: first.cursor)
+    await first.stop()
+    world.say("ana", "election: while nobody read")
+    second = Reader(await open_x(), first.cursor)
+    await second.until(lambda: second.texts == ["election: while nobody read"])
+    await second.stop()
 
 
 # -- rules -----------------------------------------------------------------------------------------------------
@@ -221,7 +231,7 @@ async def test_the_stream_stops_at_the_budget_and_goes_on_next_month(world: X, o
     assert 75 <= len(reader.texts) <= 100
     assert not world.connected
     with pytest.raises(Later):
-        await source.look([e.post.id for e in reader.events[:1] if isinstance(e, Upsert)])
+        await source.look([e.post.id for e in reader.events[:9] if isinstance(e, Upsert)])
     clock.set(NOVEMBER + 3600 + 5)
     await connected(world, reader)
     world.say("ben", "election in December")

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from voxpop.ingest import Progress, ingest
 from voxpop.live_table import rated
 from voxpop.messages import Gap
 from voxpop.prompt import instruction
+from voxpop.recheck import Recheck
 from voxpop.runner import Say
 from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
@@ -36,6 +37,14 @@ from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.sources.feeds_pace import FeedSettings
 from voxpop.sources.feeds_places import places
+from voxpop.sources.lookup import Lookup
+from voxpop.sources.spending import Spends
+from voxpop.sources.x import XSettings, XSource
+from voxpop.sources.x_api import TOKEN as X_TOKEN
+from voxpop.sources.x_api import Api as XApi
+from voxpop.sources.x_api import Refused as XRefused
+from voxpop.sources.x_rules import Synced
+from voxpop.sources.x_rules import sync as sync_x_rules
 from voxpop.store import Hit
 from voxpop.store.local import LocalStore, holds_posts
 from voxpop.store.query import parse
@@ -100,6 +109,13 @@ def ways(config: Config, simulator: Simulator | None = None) -> Ways:
             longest_s=config.rss.longest_s,
             oldest_s=config.rss.oldest_days * 86_400,
         ),
+        x=XSettings(
+            config.x.rules,
+            config.x.host,
+            config.x.price_usd,
+            config.x.monthly_usd,
+            config.x.backfill_minutes,
+        ),
         secret=lambda name: os.environ.get(name, ""),
     )
 
@@ -119,17 +135,22 @@ def traced(config: Config) -> Iterator[None]:
 async def opened(config: Config, *, elapsed_s: float = _NIGHT_SO_FAR_S) -> AsyncIterator[list[Source]]:
     """The configured sources; a simulated night runs as long as they are open."""
     servers: list[Jetstream] = []
+    sources: list[Source] = []
 
     async def simulate(seed: int, speed: float) -> str:
         servers.append(Jetstream(seed=seed))
         return await servers[-1].start(elapsed=elapsed_s, speed=speed)
 
     try:
-        sources = [await open_source(spec, ways(config, simulate)) for spec in config.sources.use]
+        for spec in config.sources.use:
+            sources.append(await open_source(spec, ways(config, simulate)))
         if len({s.name for s in sources}) < len(sources):
             raise UsageError("The same source is named twice.", "Name each source once.")
         yield sources
     finally:
+        for source in sources:
+            if isinstance(source, XSource):
+                await source.aclose()
         for server in servers:
             await server.stop()
 
@@ -146,6 +167,7 @@ async def ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> 
 async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
     async with opened(config) as sources, open_store(config) as store:
         began = time.monotonic()
+        await _open_budgets(sources, store)
         progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
 
         async def report() -> None:
@@ -173,6 +195,13 @@ async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) ->
             with suppress(asyncio.CancelledError):
                 await reporting
     return [_row(s, progress[s.name]) for s in sources]
+
+
+async def _open_budgets(sources: Sequence[Source], store: LocalStore) -> None:
+    """What this month has cost already is in the store."""
+    for source in sources:
+        if isinstance(source, Spends):
+            await source.budget.open(store)
 
 
 def _row(source: Source, progress: Progress) -> dict[str, Any]:
@@ -280,6 +309,18 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
+async def x_rules(config: Config, *, apply: bool) -> Synced:
+    """What differs between the rules of the config and those that X keeps; `apply` makes them alike."""
+    settings = ways(config).x
+    api = XApi(settings.host, os.environ.get(X_TOKEN, ""))
+    try:
+        return await sync_x_rules(api, settings.rules, dry_run=not apply)
+    except XRefused as error:
+        raise VoxpopError(f"X refused: {error}.", f"Check {X_TOKEN} (docs/x.md).") from error
+    finally:
+        await api.aclose()
+
+
 async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
@@ -300,6 +341,11 @@ async def serve(config: Config, say: Say) -> None:
             await _forget(config, folder)
             say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
         store = await stack.enter_async_context(open_store(config, folder=folder))
+        await _open_budgets(sources, store)
+        every_s = config.x.recheck_hours * 3600
+        rechecks = [
+            Recheck(s, store, every_s=every_s, clock=clock) for s in sources if every_s and isinstance(s, Lookup)
+        ]
         engines = Engines(config, say, [instruction(choose(load_voices(config), config.answers.voice))])
         service = Service(
             store,
@@ -310,6 +356,7 @@ async def serve(config: Config, say: Say) -> None:
             engine=engines.now,
             engine_state=lambda: engines.state,
             say=say,
+            beside=[r.run for r in rechecks],
         )
         tune()
         server = config.server

@@ -297,8 +297,9 @@ def program() -> click.Group:
     from voxpop.cli_keeping import COMMANDS
     from voxpop.cli_models import models
     from voxpop.cli_sources import sources
+    from voxpop.cli_x import x
 
-    for command in (models, sources, *COMMANDS):
+    for command in (models, sources, x, *COMMANDS):
         cli.add_command(command)
     return cli
 

@@ -5,7 +5,7 @@ Each source has a runner of its own. One that fails is said in its state, is tri
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -69,7 +69,8 @@ def gaps_of(store: LocalStore) -> Gaps:
 class Service:
     """What `voxpop up` runs, and what its faces ask.
 
-    `engine` tells which engine answers now, `engine_state` what it is doing.
+    `engine` tells which engine answers now, `engine_state` what it is doing; `beside` is what else runs, and does
+    not fail.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Service:
         engine: Callable[[], Engine],
         engine_state: Callable[[], str],
         say: Say,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
+        self._beside = beside
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.started = int(time.time())
@@ -125,6 +128,8 @@ class Service:
         async with asyncio.TaskGroup() as group:
             for runner in self._runners:
                 group.create_task(runner.run())
+            for work in self._beside:
+                group.create_task(work())
 
     async def status(self) -> dict[str, Any]:
         """The page's header: totals, rate, lag, sources, engine, examples; half a second old at most."""

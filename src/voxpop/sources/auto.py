@@ -27,6 +27,8 @@ from voxpop.sources.mastodon import KIND as MASTODON
 from voxpop.sources.replay import ReplaySource
 from voxpop.sources.rss import RssSource
 from voxpop.sources.specs import GROUP, Kind, Spec, parse
+from voxpop.sources.x import XSettings, XSource
+from voxpop.sources.x_api import TOKEN as X_TOKEN
 
 Simulator = Callable[[int, float], Awaitable[str]]
 _SIMULATED_SPEED = 5.0
@@ -48,6 +50,7 @@ class Ways:
     probe_s: float = 5.0
     simulator: Simulator | None = None
     rss: FeedSettings = FeedSettings()
+    x: XSettings = XSettings()
     secret: Callable[[str], str] = field(default=lambda _: "")
 
 
@@ -122,6 +125,10 @@ async def _open_rss(spec: Spec, ways: Ways) -> Source:
 def _check_rss(spec: Spec) -> None:
     if is_address(spec.target):
         place(spec.target)
+
+
+async def _open_x(_: Spec, ways: Ways) -> Source:
+    return XSource(ways.secret(X_TOKEN), ways.x)
 
 
 async def probe(hosts: Sequence[str], within_s: float = 5.0) -> str:
@@ -216,4 +223,5 @@ _OWN = {
         "an invented election night, for trying things out", "simulated?seed=7&speed=5", _simulated,
         options=("seed", "speed"), check=lambda s: (_speed(s.options), _seed(s.options)),
     ),
+    "x": Kind("X's filtered stream, paid for by the post (docs/x.md)", "x", _open_x),
 }  # fmt: skip

@@ -16,19 +16,19 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.posts import Delete, Event, Missed, Upsert
+from voxpop.posts import Delete, Event, Missed, Spent, Upsert
 from voxpop.sources.lookup import Later, Looked
 from voxpop.sources.spending import Budget, Reserved, Spending
 from voxpop.sources.x_api import TOKEN, Api, Refused, Timeouts
 from voxpop.sources.x_gap import Gap, Way, fill
 from voxpop.sources.x_rules import sync
-from voxpop.sources.x_wire import FIELDS, NETWORK, WORST, Payload, bare, instant_of, read, uri
+from voxpop.sources.x_wire import FIELDS, NETWORK, WORST, Payload, bare, id_at, instant_of, read, uri
 from voxpop.times import MICROS, iso
 
 STREAM = "/2/tweets/search/stream"
 LOOKUP = "/2/tweets"
 BLOCK = 50  # posts of the stream that are paid for ahead
-_WAITING = 1000
+_WAITING = 100  # payloads
 _CLOSERS = {"usage-capped": "capped", "credits-depleted": "capped", "operational-disconnect": "network"}
 _CLOSERS |= {"streaming-connection": "limited"}
 
@@ -85,7 +85,8 @@ class XSource:
         self.dropped: Counter[str] = Counter()
         self.state = "not started"
         self._clock, self._patience = clock, settings.patience
-        self._line: asyncio.Queue[Event | Exception | None] = asyncio.Queue(_WAITING)
+        self._line: asyncio.Queue[list[Event] | Exception | None] = asyncio.Queue(_WAITING)
+        self._turn = asyncio.Lock()
         self._newest = self._alive = 0
         self._gap: Gap | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -106,11 +107,12 @@ class XSource:
         self._alive, self._line = 0, asyncio.Queue(_WAITING)
         listening = asyncio.create_task(self._guard(self._listen()))
         try:
-            while (event := await self._line.get()) is not None:
-                if isinstance(event, Exception):
-                    self.state = f"stopped: {event}"
-                    raise event
-                yield event
+            while (found := await self._line.get()) is not None:
+                if isinstance(found, Exception):
+                    self.state = f"stopped: {found}"
+                    raise found
+                for event in found:
+                    yield event
         finally:
             tasks = [listening, *([self._filling] if self._filling else [])]
             for task in tasks:
@@ -181,7 +183,8 @@ class XSource:
         self.state = "connecting: comparing rules"
         synced = await sync(self.api, self.settings.rules)
         self._notes = "".join(f"; rule {rule!r} refused: {why}" for rule, why in synced.refused.items())
-        self.dropped["rule refused"] += len(synced.refused)
+        if synced.refused:
+            self.dropped["rule refused"] += len(synced.refused)
 
     async def _connection(self) -> Refused | None:
         """Read one connection to its end; None where the budget ended it. Raises Refused."""
@@ -198,7 +201,10 @@ class XSource:
         try:
             async with self.api.stream(STREAM, params) as lines, aclosing(lines):
                 self.state = f"connected to {where}{self._notes}"
-                if self._gap or (known and not given_back):
+                if not known:
+                    # A first cursor, so that what comes from now on is a gap and not lost if this process dies.
+                    await self._pass_on([Spent(self._now(), 0, 0)], id_at(self._now()))
+                elif self._gap or not given_back:
                     self._open_gap(since)
                 async for line in lines:
                     self._failures.clear()
@@ -219,8 +225,7 @@ class XSource:
         # What cannot be read was paid for as well, and may have been as many posts as a line can hold.
         unread = not payload.billed and bool(payload.dropped)
         going = await meter.draw(WORST if unread else payload.billed)
-        self._newest = max(self._newest, payload.newest)
-        await self._put(payload)
+        await self._put(payload, payload.newest)
         for problem in payload.problems:
             if kind := _CLOSERS.get(problem.kind):
                 raise Refused(kind, str(problem), sent=True)
@@ -266,25 +271,30 @@ class XSource:
 
     async def _say_missed(self, missed: Missed) -> None:
         self.dropped["stretch missed"] += 1
-        await self._line.put(replace(missed, cursor=self._cursor()))
+        await self._pass_on([missed])
 
     # -- one payload ----------------------------------------------------------------------------------------
 
-    async def _put(self, payload: Payload) -> None:
-        """Its events, the cursor on the last: a payload is stored whole, or comes again."""
+    async def _put(self, payload: Payload, newest: int = 0) -> None:
         self._count(payload)
         now = self._now()
         events: list[Event] = [Delete(uri(i), now) for i in (*payload.replaced, *payload.gone)]
-        events += [Upsert(post) for post in payload.posts]
-        for event in events[:-1]:
-            await self._line.put(event)
-        if events:
-            await self._line.put(replace(events[-1], cursor=self._cursor()))
+        await self._pass_on([*events, *(Upsert(post) for post in payload.posts)], newest)
+
+    async def _pass_on(self, events: list[Event], newest: int = 0) -> None:
+        """Put on the line with the cursor on the last, so that a payload is stored whole or comes again.
+
+        One at a time: no cursor may pass a post that is not yet on the line.
+        """
+        async with self._turn:
+            self._newest = max(self._newest, newest)
+            if events:
+                await self._line.put([*events[:-1], replace(events[-1], cursor=self._cursor())])
 
     def _count(self, payload: Payload) -> None:
         self.dropped.update(payload.dropped)
-        self.dropped["problem told by X"] += len(payload.problems)
-        self.dropped = +self.dropped
+        if payload.problems:
+            self.dropped["problem told by X"] += len(payload.problems)
 
     def _cursor(self) -> str:
         if not self._gap:
