@@ -76,13 +76,14 @@ class _Careful(logging.Formatter):
 
 
 class Text(_Careful):
-    """Lines for people: what the program says stands as it is, the rest after its level and its logger."""
+    """Lines for people: what the program and its sources say, and the rest after its level and its logger."""
 
     def format(self, record: logging.LogRecord) -> str:
         said, fault = self.message(record), self.fault(record)
-        if record.name != "voxpop":
-            source = f" [{record.source}]" if hasattr(record, "source") else ""
-            said = f"{_time(record)} {record.levelname.lower()} {record.name}{source}: {said}"
+        if hasattr(record, "source"):
+            said = f"{record.source}: {said}"
+        elif record.name != "voxpop":
+            said = f"{_time(record)} {record.levelname.lower()} {record.name}: {said}"
         return f"{said}\n{fault}" if fault else said
 
 

@@ -29,11 +29,11 @@ class Runner:
     doubles from `first_s` to `longest_s`. A lasting error, such as a file that is not there, ends the source.
     """
 
-    def __init__(self, source: Source, store: Store, say: Say, backoff: Backoff = Backoff()) -> None:  # noqa: B008
+    def __init__(self, source: Source, store: Store, backoff: Backoff = Backoff()) -> None:  # noqa: B008
         self.source = source
         self.progress = Progress(source.name, source.network, source.simulated)
         self.restarts = self.crashes = 0
-        self._store, self._say, self._backoff = store, say, backoff
+        self._store, self._backoff = store, backoff
         self._failure = ""
         self._next: float | None = None
 
@@ -64,16 +64,16 @@ class Runner:
             began = loop.time()
             error = await self._once()
             if error is None:
-                self._say(f"{self.source.name}: the source has ended after {self.progress.posts} posts")
+                _log.info("the source has ended after %d posts", self.progress.posts, extra=self._named())
                 return
             self._failure = _words(error)
             if isinstance(error, VoxpopError) and error.lasting:
-                self._say(f"{self.source.name}: stopped. {self._failure}")
+                _log.error("stopped. %s", self._failure, extra=self._named())
                 return
             if loop.time() - began >= self._backoff.healthy_s:
                 wait, said = self._backoff.first_s, ""
             if self._failure != said:
-                self._say(f"{self.source.name}: trying again in {wait:g} s. {self._failure}")
+                _log.warning("trying again in %g s. %s", wait, self._failure, extra=self._named(retry_s=wait))
             said, self._next = self._failure, loop.time() + wait
             await asyncio.sleep(wait)
             self.restarts += 1
@@ -88,9 +88,12 @@ class Runner:
             return error
         except Exception as error:
             self.crashes += 1
-            _log.exception("The source broke: a fault of ours", extra={"source": self.source.name})
+            _log.exception("a fault of ours", extra=self._named())
             return error
         return None
+
+    def _named(self, **more: float) -> dict[str, object]:
+        return {"source": self.source.name, **more}
 
 
 def _words(error: Exception) -> str:

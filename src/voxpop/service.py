@@ -93,7 +93,7 @@ class Service:
         self._began = time.monotonic()
         self.registry = CollectorRegistry()
         self._measured = Measured(store, self.registry)
-        self._runners = [Runner(source, self._measured, say) for source in sources]
+        self._runners = [Runner(source, self._measured) for source in sources]
         self.assistant = Assistant(
             self._measured,
             engine,
