@@ -9,6 +9,7 @@ the highest number that it read. It reads in short transactions, so that it neve
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +48,9 @@ async def build_apart(root: Path, first: int, name: str, progress: Callable[[int
     """
     command = (sys.executable, "-m", "voxpop.store.building", str(root), str(first), name)
     pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
     word = b""
     try:
         while child.stdout and (line := await child.stdout.readline()):
@@ -66,7 +69,13 @@ async def build_apart(root: Path, first: int, name: str, progress: Callable[[int
             await child.wait()
 
 
+def _end_with_parent() -> None:
+    os.read(0, 1)  # the other end of standard input closes when the parent ends, however it ends
+    os._exit(1)
+
+
 def main(root: Path, first: int, name: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(10)
     reader = Reader(root)
     part = PartitionIndex(folder_of(root, first) / name, Codes(reader.catalog.secret()))

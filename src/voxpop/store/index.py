@@ -276,7 +276,7 @@ def tidy(root: Path, first: int) -> None:
     if aside.exists() and not folder.exists():
         aside.rename(folder)
     for left in folder.parent.glob("index.*"):
-        erase(left)
+        shutil.rmtree(left, ignore_errors=True)  # a process that made it may be ending only now
 
 
 def begin(root: Path, first: int) -> None:
