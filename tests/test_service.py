@@ -58,7 +58,6 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
                 authorities=Authorities.of([], []),
                 engine=QuoteEngine,
                 engine_state=lambda: engine_state,
-                say=lambda line: None,
             )
 
         yield make

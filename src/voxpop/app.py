@@ -25,10 +25,10 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.health import of
 from voxpop.ingest import Progress, ingest
 from voxpop.live_table import rated
+from voxpop.logs import Say
 from voxpop.messages import Gap
 from voxpop.prompt import instruction
 from voxpop.recheck import Recheck
-from voxpop.runner import Say
 from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
@@ -355,7 +355,6 @@ async def serve(config: Config, say: Say) -> None:
             authorities=authorities(config, invented=invented),
             engine=engines.now,
             engine_state=lambda: engines.state,
-            say=say,
             beside=[r.run for r in rechecks],
         )
         tune()

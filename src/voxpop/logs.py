@@ -17,6 +17,7 @@ import orjson
 
 from voxpop.errors import UsageError
 
+Say = Callable[[str], None]
 FORMATS = ("text", "json")
 SECRETS = ("VOXPOP_X_TOKEN", "VOXPOP_MASTODON_TOKENS", "VOXPOP_OPENAI_KEY")
 _FIELDS = ("source", "retry_s", "posts", "events", "took_s")
@@ -26,7 +27,7 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=%-]+|((?:access_)?token|ke
 _MASK = "***"
 
 
-def begin(form: str, secrets: Iterable[str] = ()) -> Callable[[str], None]:
+def begin(form: str, secrets: Iterable[str] = ()) -> Say:
     """Write the log to the standard error in this form; what it gives says a line of the program's own.
 
     `secrets` are masked; those that the environment holds are, always. Raises UsageError for an unknown form.

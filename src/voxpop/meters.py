@@ -65,7 +65,7 @@ METERS = (
     Meter("voxpop_partitions", "gauge", "Partitions of the index."),
     Meter("voxpop_partitions_dropped", "counter", "Partitions that grew too old, or for which there was no room."),
     Meter("voxpop_disk_bytes", "gauge", "Bytes of the data folder."),
-    Meter("voxpop_removals_waiting", "gauge", "Removed posts whose bytes have not yet left every file."),
+    Meter("voxpop_removals_waiting", "gauge", "Removed posts that the index has still to let go."),
     Meter("voxpop_commits", "counter", "Commits of the index."),
     Meter("voxpop_commit_seconds", "counter", "Time that they took, in all."),
     Meter("voxpop_purges", "counter", "Times that removed texts were wiped from the files."),

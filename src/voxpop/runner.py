@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import NamedTuple
 
 from voxpop.errors import VoxpopError
@@ -10,7 +9,6 @@ from voxpop.ingest import Progress, ingest
 from voxpop.sources import Source
 from voxpop.store import Store
 
-Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
 
 

@@ -16,7 +16,7 @@ from voxpop.engines import Engine
 from voxpop.health import Health, health, well
 from voxpop.messages import Gap
 from voxpop.meters import Measured, Meters, Sample, Steps
-from voxpop.runner import Runner, Say
+from voxpop.runner import Runner
 from voxpop.sources import Source
 from voxpop.store.local import LocalStore
 from voxpop.voices import Voice
@@ -83,7 +83,6 @@ class Service:
         authorities: Authorities,
         engine: Callable[[], Engine],
         engine_state: Callable[[], str],
-        say: Say,
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._beside = beside
