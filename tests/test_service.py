@@ -14,7 +14,7 @@ from voxpop import voices
 from voxpop.authorities import Authorities
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import Done, Message, Request
+from voxpop.messages import Citation, Done, Message, Request
 from voxpop.posts import Author, Event, Missed, Post, Upsert
 from voxpop.service import Service, clock
 from voxpop.store.local import LocalStore
@@ -165,6 +165,16 @@ async def test_an_answer_tells_the_gap_that_its_search_touched(build: Build) -> 
         pytest.approx(3600e6, rel=0.01),
     )
     assert (await service.status())["sources"][0]["missed"] == 1
+
+
+async def test_what_an_answer_cites_is_looked_at_again_first(build: Build) -> None:
+    service = build(Script("good", 60))
+    await service.run()
+    ask = Request((Message("user", "Is tram number 37 late?"),))
+    cited = [e.passage.post.id async for e in service.assistant.answer(ask) if isinstance(e, Citation)]
+    assert cited
+    first = await service._store.to_check("x", clock() + MICROS, len(cited))
+    assert set(first) == set(cited)
 
 
 async def test_the_stores_figures_are_told(build: Build) -> None:

@@ -65,10 +65,15 @@ class Stream:
 
 
 Gaps = Callable[[int, int], Awaitable[Sequence[Gap]]]
+Cite = Callable[[Sequence[str]], Awaitable[None]]
 
 
 async def _no_gaps(since: int, until: int) -> Sequence[Gap]:
     return ()
+
+
+async def _no_cite(ids: Sequence[str]) -> None:
+    """For an assistant whose posts nobody looks at again."""
 
 
 @dataclass(slots=True)
@@ -114,7 +119,8 @@ class Assistant:
     `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `gaps`
     what of a time (since, until) cannot be had; `tally`
     counts answers, sentences shown and withheld, and engines that broke off; `done`
-    hears of each answer's end. An engine that gives nothing for `patience_s` is given up.
+    hears of each answer's end, `cite` of the ids of the posts that it cites. An engine that gives nothing for
+    `patience_s` is given up.
     """
 
     def __init__(
@@ -128,6 +134,7 @@ class Assistant:
         stream: Callable[[], Stream] = Stream,
         gaps: Gaps = _no_gaps,
         done: Callable[[Done], None] = lambda _: None,
+        cite: Cite = _no_cite,
         patience_s: float = 120.0,
     ) -> None:
         self._store = store
@@ -138,6 +145,7 @@ class Assistant:
         self._stream = stream
         self._gaps = gaps
         self._note = done
+        self._cite = cite
         self._patience_s = patience_s
         self.tally: Counter[str] = Counter()
 
@@ -162,6 +170,8 @@ class Assistant:
         self.tally["answers"] += 1
         done = self._done(answer, engine, voice)
         self._note(done)
+        if answer.cited:
+            await self._cite([p.post.id for p in answer.cited.values()])
         yield done
 
     def _count(self, event: AnswerEvent) -> None:
