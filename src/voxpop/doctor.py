@@ -11,9 +11,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from voxpop import app, models
-from voxpop.config import Config
+from voxpop.config import Config, Storage
 from voxpop.engine_choice import Engines, available_memory, models_folder
 from voxpop.errors import VoxpopError
+from voxpop.keeping.verify import verify
 from voxpop.render import ago
 from voxpop.service import clock
 from voxpop.sources.bluesky import DEFAULT_HOSTS
@@ -43,7 +44,7 @@ async def examine(config: Config) -> list[Finding]:
     return [
         await _network(config),
         *_sources(config),
-        _disk(config.data),
+        _disk(config.data, config.storage),
         _memory(),
         _voices(config),
         _model(config),
@@ -87,14 +88,15 @@ def _sources(config: Config) -> list[Finding]:
     return findings
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path, storage: Storage) -> Finding:
     place = next(p for p in [folder, *folder.absolute().parents] if p.exists())
     free = shutil.disk_usage(place).free
     if not place.is_dir():
         return Finding("disk", "broken", f"{place} is not a folder.", "Choose another folder with --data.")
     if not os.access(place, os.W_OK | os.X_OK):
         return Finding("disk", "broken", f"{place} cannot be written.", "Choose another folder with --data.")
-    said = f"{free / 2**30:.1f} GiB free at {place}."
+    kept = [f"{n:g} {unit}" for n, unit in ((storage.keep_days, "days"), (storage.keep_gb, "GB")) if n]
+    said = f"{free / 2**30:.1f} GiB free at {place}; {' and '.join(kept) or 'all posts'} kept."
     if free < _LOW_DISK:
         return Finding("disk", "warning", said, "Free some space: a model needs 1 to 5 GiB.")
     return Finding("disk", "ok", said)
@@ -162,12 +164,11 @@ async def _index(config: Config) -> Finding:
         return Finding("index", "ok", f"No posts yet in {config.data}.")
     try:
         async with app.open_store(config, readonly=True) as store:
-            totals, wrong = await store.totals(), await store.check()
+            totals = await store.totals()
+        faults = (await asyncio.to_thread(verify, config.data, lambda *_: None)).faults
     except VoxpopError as error:
         return Finding("index", "broken", error.what, error.cure)
-    if wrong:
-        return Finding(
-            "index", "warning", f"{'; '.join(wrong)}.", "Start voxpop once: it mends the index from the truth."
-        )
+    if faults:
+        return Finding("index", "warning", " ".join(f.what for f in faults), faults[0].cure)
     newest = f", newest {ago(clock() - totals['newest'])}" if totals["newest"] else ""
     return Finding("index", "ok", f"{totals['posts']} posts{newest}; truth and index agree.")
