@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,32 @@ def test_everything_works_beside_a_server(served: httpx.Client, data: Path, tmp_
     assert ids(data) == ["x:1", "x:3", "x:4"]
     run("restore", tmp_path / "before", "--data", tmp_path / "back")
     assert ids(tmp_path / "back") == ["x:1", "x:2", "x:3", "x:4"]  # a backup keeps what it kept
+
+
+def test_while_a_stream_comes_in(tmp_path: Path) -> None:
+    arguments = ("up", "--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(tmp_path / "up"))
+    running = Program(tmp_path / "log", *arguments)
+    try:
+        url = running.until(r"open (http://127\.0\.0\.1:\d+)")[1]
+        data = tmp_path / "up" / "simulated"
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            while client.get("/readyz").status_code != 200:
+                time.sleep(0.05)
+        found = run("search", "Dornick", "--data", data, "--limit", "1")["posts"][0]
+        done = run("forget", "--author", found["author"]["handle"], "--data", data)
+        assert done["found"] >= 1
+        assert found["text"] not in str(run("search", "Dornick", "--data", data, "--limit", "200"))
+        verdict = run("verify", "--data", data)
+        assert verdict["faults"] == []
+        made = run("backup", tmp_path / "backup", "--data", data)
+        assert run("rebuild", "--data", data)["took_s"] >= 0
+        assert run("restore", tmp_path / "backup", "--data", tmp_path / "back")["posts"] == made["posts"]
+        assert run("verify", "--data", tmp_path / "back")["faults"] == []
+        assert running.process.poll() is None
+        assert running.stop() in (0, 130)
+        assert "Traceback" not in running.said
+    finally:
+        running.stop()
 
 
 # failing
