@@ -2,21 +2,20 @@
 
 import time
 from collections import Counter
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from voxpop.health import of
 from voxpop.ingest import BATCH, Progress
 from voxpop.meters import METERS
+from voxpop.posts import Spent
+from voxpop.sources.spending import Budget
+from voxpop.store.local import LocalStore
 from voxpop.times import MICROS
 
 NOW = 1_800_000_000 * MICROS
-
-
-class Bill(NamedTuple):
-    usd: float
-    budget_usd: float
 
 
 class Stub:
@@ -30,8 +29,9 @@ class Stub:
 
 
 class PaidStub(Stub):
-    def spending(self) -> Bill:
-        return Bill(1.25, 20.0)
+    def __init__(self) -> None:
+        super().__init__()
+        self.budget = Budget("x", monthly_usd=20, price_usd=0.005, clock=lambda: NOW / MICROS)
 
 
 def progress(lag_s: float, *, speed: float, waiting: int = 0, quiet_s: float = 0) -> Progress:
@@ -62,9 +62,13 @@ def test_a_recording_is_never_behind() -> None:
     assert of(source, progress(720, speed=8), NOW).behind_s is None
 
 
-def test_the_samples_are_known_metrics_with_their_labels() -> None:
-    labels = {m.name: m.labels for m in METERS}
-    samples = list(of(PaidStub(), progress(720, speed=8), NOW).samples())
+async def test_the_samples_are_known_metrics_with_their_labels(tmp_path: Path) -> None:
+    labels, source = {m.name: m.labels for m in METERS}, PaidStub()
+    async with LocalStore(tmp_path) as store:
+        await store.apply("x", [Spent(NOW, 250, 1_250_000)])
+        await source.budget.open(store)
+    health = of(source, progress(720, speed=8), NOW)
+    samples = list(health.samples())
     assert all(len(labels[name]) == len(given) for name, given, _ in samples)
     told = {(name, *given): value for name, given, value in samples}
     assert told["voxpop_spend_usd", "x"] == 1.25
@@ -73,4 +77,6 @@ def test_the_samples_are_known_metrics_with_their_labels() -> None:
     assert told["voxpop_shed", "x", "engaged"] == 7
     assert told["voxpop_behind_seconds", "x"] == 720
     assert told["voxpop_source_up", "x"] == 1
-    assert of(Stub(), progress(1, speed=1), NOW).spend is None
+    month = time.strftime("%Y-%m", time.gmtime(NOW / MICROS))
+    assert health.json()["spend"] == {"reads": 250, "usd": 1.25, "budget_usd": 20.0, "month": month}
+    assert of(Stub(), progress(1, speed=1), NOW).json()["spend"] is None

@@ -4,12 +4,13 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from voxpop.ingest import BATCH, Progress
 from voxpop.meters import Sample, bounded
 from voxpop.runner import Runner
 from voxpop.sources import Source
+from voxpop.sources.spending import Spending, Spends
 
 # Sources and engines say in words what they do; by the first of these words they are well, or on their way there.
 _WELL = re.compile(
@@ -26,32 +27,6 @@ _COUNTERS = ("events", "posts", "deleted", "refused", "engaged", "missed", "rest
 def well(state: str) -> bool:
     """Whether a state in words is a good one."""
     return bool(_WELL.match(state))
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """US dollars of this calendar month (UTC); the budget is None where there is none."""
-
-    usd: float
-    budget_usd: float | None = None
-
-
-class Spent(Protocol):
-    """A month's dollars so far, and what it may cost."""
-
-    @property
-    def usd(self) -> float: ...
-    @property
-    def budget_usd(self) -> float | None: ...
-
-
-@runtime_checkable
-class Paid(Protocol):
-    """A source whose reads cost money."""
-
-    def spending(self) -> Spent:
-        """What this month cost."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +62,7 @@ class Health:
 
     def json(self) -> dict[str, Any]:
         """The contract of one row of `sources` in `GET /api/status`."""
-        return asdict(self)
+        return asdict(self) | {"spend": self.spend and self.spend._asdict()}
 
     def samples(self) -> Iterator[Sample]:
         """The same as metrics."""
@@ -105,14 +80,12 @@ class Health:
                 yield f"voxpop_{name}", (self.name, reason), count
         if self.spend:
             yield "voxpop_spend_usd", me, self.spend.usd
-            if self.spend.budget_usd is not None:
-                yield "voxpop_budget_usd", me, self.spend.budget_usd
+            yield "voxpop_budget_usd", me, self.spend.budget_usd
 
 
 def of(source: Source, progress: Progress, now: int) -> Health:
     """How a source that runs fares at `now` (microseconds)."""
     lag = progress.lag_s(now)
-    paid = source.spending() if isinstance(source, Paid) else None
     return Health(
         name=source.name,
         network=source.network,
@@ -135,7 +108,7 @@ def of(source: Source, progress: Progress, now: int) -> Health:
         restarts=0,
         reconnects=source.dropped[RECONNECTS],
         crashes=0,
-        spend=Spending(paid.usd, paid.budget_usd) if paid else None,
+        spend=source.budget.spending() if isinstance(source, Spends) else None,
     )
 
 

@@ -118,7 +118,7 @@ def _seconds(value: float | None) -> str:
 def _spent(row: Row) -> str:
     if not (spend := row["spend"]):
         return "–"
-    return f"${spend['usd']:.2f}" + (f"/{spend['budget_usd']:g}" if spend["budget_usd"] is not None else "")
+    return f"${spend['usd']:.2f}/{spend['budget_usd']:g}"
 
 
 _COLUMNS = (
