@@ -29,18 +29,20 @@ class Book:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.named: list[str] = []
 
-    async def apply(self, _: str, events: Sequence[Event]) -> None:
+    async def apply(self, source: str, events: Sequence[Event]) -> None:
         self.events += events
+        self.named += [source] * len(events)
 
-    async def spent(self, _: str, month: str) -> tuple[int, int]:
-        spent = [e for e in self.events if isinstance(e, Spent)]
+    async def spent(self, source: str, month: str) -> tuple[int, int]:
+        spent = [e for e, n in zip(self.events, self.named, strict=True) if n == source and isinstance(e, Spent)]
         spent = [e for e in spent if datetime.fromtimestamp(e.at / 1e6, UTC).strftime("%Y-%m") == month]
         return sum(e.reads for e in spent), sum(e.micro_usd for e in spent)
 
     async def reads(self) -> int:
         months = {datetime.fromtimestamp(e.at / 1e6, UTC).strftime("%Y-%m") for e in self.events}  # type: ignore[union-attr]
-        return sum([(await self.spent("x", m))[0] for m in months])
+        return sum([(await self.spent(n, m))[0] for m in months for n in set(self.named)])
 
 
 class Clock:
@@ -262,7 +264,7 @@ async def test_a_death_between_the_page_and_the_store_costs_too_much_never_too_l
     reserved = list(book.events)  # what is on disk when the process is killed: only what was written until then
     await reader.stop()
     killed = Book()
-    killed.events = reserved
+    killed.events, killed.named = reserved, ["x"] * len(reserved)
     assert await killed.reads() >= world.billed
     again = Reader(await open_x(killed), newest.id)
     await again.until(lambda: len(again.texts) == 30)
@@ -281,6 +283,24 @@ async def test_a_page_that_breaks_off_stays_paid(world: X, open_x):
     await reader.stop()
     assert world.billed == 36
     assert await book.reads() >= 36
+
+
+async def test_looking_again_has_a_share_of_the_money_spread_over_the_month(clock: Clock):
+    clock.set(datetime(2026, 11, 1, 0, 0, 1, tzinfo=UTC).timestamp())
+    book = Book()
+    budget = Budget("x", monthly_usd=20, price_usd=0.005, parts={"recheck": 0.25}, clock=clock)
+    await budget.open(book)
+    assert await budget.reserve(100, "recheck")  # one runs ahead
+    assert await budget.reserve(100, "recheck") is None
+    assert await budget.reserve(100)  # the stream has its own
+    clock.set(datetime(2026, 11, 16, tzinfo=UTC).timestamp())
+    found = [await budget.reserve(100, "recheck") for _ in range(9)]
+    assert [f is not None for f in found] == [True] * 5 + [False] * 4  # half of 1,000 by the middle of the month
+    again = Budget("x", monthly_usd=20, price_usd=0.005, parts={"recheck": 0.25}, clock=clock)
+    await again.open(book)
+    assert again.spending() == budget.spending()
+    assert again.spending().reads == 700
+    assert await again.reserve(100, "recheck") is None
 
 
 async def test_a_budget_without_a_ledger_spends_nothing():

@@ -293,8 +293,10 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
         async with open_store(config, readonly=True) as store:
             now = clock()
             month, missing = iso(now)[:7], await store.gaps(now - _DAY, now)
+            spending = await store.spending()
             for name, cursor in (await store.cursors()).items():
-                reads, micro_usd = await store.spent(name, month)
+                paid = [r[2:] for r in spending if r[1] == month and r[0] in (name, f"{name}:recheck")]
+                reads, micro_usd = sum(p[0] for p in paid), sum(p[1] for p in paid)
                 rows.append(
                     {
                         "source": name,

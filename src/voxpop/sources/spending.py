@@ -6,8 +6,9 @@ what was not used is taken back after: a process that dies in between has counte
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from voxpop.errors import UsageError
@@ -28,10 +29,11 @@ class Ledger(Protocol):
 
 
 class Reserved(NamedTuple):
-    """Reads that are counted as spent at `at` (microseconds), though they were not yet made."""
+    """Reads that are counted as spent at `at` (microseconds), though they were not yet made; `part` is what for."""
 
     reads: int
     at: int
+    part: str = ""
 
 
 class Spending(NamedTuple):
@@ -47,13 +49,20 @@ class Budget:
     """What one source may still spend this calendar month (UTC).
 
     `price_usd` is of one read, kept as whole millionths of a dollar. Until `open` gave it a ledger it refuses to
-    reserve anything.
+    reserve anything. `parts` are uses that may have no more than a share of the whole, spread over the month;
+    the ledger keeps them as `SOURCE:PART`.
     """
 
     def __init__(
-        self, source: str, *, monthly_usd: float, price_usd: float, clock: Callable[[], float] = time.time
+        self,
+        source: str,
+        *,
+        monthly_usd: float,
+        price_usd: float,
+        parts: Mapping[str, float] = MappingProxyType({}),
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.source = source
+        self.source, self._shares = source, {"": 1.0, **parts}
         self._monthly, self._price = round(monthly_usd * MICROS), round(price_usd * MICROS)
         if self._price < 0 or self._monthly < 0:
             raise UsageError(
@@ -61,7 +70,8 @@ class Budget:
             )
         self._clock = clock
         self._ledger: Ledger | None = None
-        self._month, self._reads, self._spent = "", 0, 0
+        self._month = ""
+        self._parts: dict[str, tuple[int, int]] = {}
         self._turn = asyncio.Lock()
 
     async def open(self, ledger: Ledger) -> None:
@@ -71,14 +81,14 @@ class Budget:
             self._month = ""
             await self._turn_page()
 
-    async def reserve(self, reads: int) -> Reserved | None:
+    async def reserve(self, reads: int, part: str = "") -> Reserved | None:
         """Count reads as spent, for good, before they are made; None where the month cannot pay for them."""
         async with self._turn:
             await self._turn_page()
-            if not self._affordable(reads):
+            if not self._affordable(reads, part):
                 return None
-            reserved = Reserved(reads, int(self._clock() * MICROS))
-            await self._write(reads, reserved.at)
+            reserved = Reserved(reads, int(self._clock() * MICROS), part)
+            await self._write(reads, reserved)
             return reserved
 
     async def settle(self, reserved: Reserved, used: int) -> None:
@@ -86,13 +96,13 @@ class Budget:
         async with self._turn:
             await self._turn_page()
             if used != reserved.reads:
-                await self._write(used - reserved.reads, reserved.at)
+                await self._write(used - reserved.reads, reserved)
 
     def affordable(self) -> int:
         """How many reads the month still pays for."""
         if self.month() != self._month:
             return self._monthly // self._price if self._price else 1 << 31
-        return max(self._monthly - self._spent, 0) // self._price if self._price else 1 << 31
+        return max(self._monthly - self._spent(), 0) // self._price if self._price else 1 << 31
 
     def month(self) -> str:
         """This month, as `2026-11`."""
@@ -108,25 +118,45 @@ class Budget:
         """The month so far; what is reserved counts as spent."""
         if self.month() != self._month:
             return Spending(0, 0.0, self._monthly / MICROS, self.month())
-        return Spending(self._reads, self._spent / MICROS, self._monthly / MICROS, self._month)
+        reads = sum(reads for reads, _ in self._parts.values())
+        return Spending(reads, self._spent() / MICROS, self._monthly / MICROS, self._month)
 
-    def _affordable(self, reads: int) -> bool:
-        return self._spent + reads * self._price <= self._monthly
+    def _spent(self) -> int:
+        return sum(micro_usd for _, micro_usd in self._parts.values())
+
+    def _affordable(self, reads: int, part: str) -> bool:
+        cost = reads * self._price
+        if part:
+            due = self._monthly * self._shares[part] * self._elapsed()
+            # What is due at the month's first moment would pay for nothing: one request may run ahead.
+            if self._parts[part][1] > due:
+                return False
+        return self._spent() + cost <= self._monthly
+
+    def _elapsed(self) -> float:
+        """How much of the month is over, from 0 to 1."""
+        left = self.seconds_to_next_month()
+        gone = self._clock() - _begin(self._clock())
+        return gone / (gone + left)
 
     async def _turn_page(self) -> None:
         if self._ledger is None:
             raise RuntimeError(f"The budget of {self.source!r} has no ledger: nothing may be spent.")
         if (month := self.month()) != self._month:
-            self._reads, self._spent = await self._ledger.spent(self.source, month)
+            self._parts = {part: await self._ledger.spent(self._name(part), month) for part in self._shares}
             self._month = month
 
-    async def _write(self, reads: int, at: int) -> None:
+    def _name(self, part: str) -> str:
+        return f"{self.source}:{part}" if part else self.source
+
+    async def _write(self, reads: int, reserved: Reserved) -> None:
         """Into the ledger first: what is not kept there is not spent."""
         assert self._ledger is not None  # noqa: S101  `_turn_page` has seen to it
-        await self._ledger.apply(self.source, [Spent(at, reads, reads * self._price)])
+        at, part = reserved.at, reserved.part
+        await self._ledger.apply(self._name(part), [Spent(at, reads, reads * self._price)])
         if month_of(at) == self._month:
-            self._reads += reads
-            self._spent += reads * self._price
+            had, micro_usd = self._parts[part]
+            self._parts[part] = had + reads, micro_usd + reads * self._price
 
 
 @runtime_checkable
@@ -139,3 +169,8 @@ class Spends(Protocol):
 def month_of(at: int) -> str:
     """The calendar month (UTC) of a moment in microseconds, as `2026-11`."""
     return datetime.fromtimestamp(at / MICROS, UTC).strftime("%Y-%m")
+
+
+def _begin(at: float) -> float:
+    now = datetime.fromtimestamp(at, UTC)
+    return datetime(now.year, now.month, 1, tzinfo=UTC).timestamp()

@@ -29,6 +29,8 @@ STREAM = "/2/tweets/search/stream"
 LOOKUP = "/2/tweets"
 BLOCK = 50  # posts of the stream that are paid for ahead
 _WAITING = 100  # payloads
+_RECHECK, _RECHECK_SHARE = "recheck", 0.25
+_LATER_S = 3600.0
 _CLOSERS = {"usage-capped": "capped", "credits-depleted": "capped", "operational-disconnect": "network"}
 _CLOSERS |= {"streaming-connection": "limited"}
 
@@ -80,7 +82,13 @@ class XSource:
             raise UsageError(f"{settings.monthly_usd:g} USD a month do not pay for {BLOCK} posts of X.", cure)
         self.name, self.settings = name, settings
         self.api = Api(settings.host, token, timeouts=settings.timeouts, clock=clock)
-        self.budget = Budget(name, monthly_usd=settings.monthly_usd, price_usd=settings.price_usd, clock=clock)
+        self.budget = Budget(
+            name,
+            monthly_usd=settings.monthly_usd,
+            price_usd=settings.price_usd,
+            parts={_RECHECK: _RECHECK_SHARE},
+            clock=clock,
+        )
         self.simulated = settings.host.startswith("http://")
         self.dropped: Counter[str] = Counter()
         self.state = "not started"
@@ -126,9 +134,9 @@ class XSource:
         asked = [number for i in ids if (number := bare(i))]
         if not asked:
             return Looked([], [])
-        reserved = await self.budget.reserve(len(asked))
+        reserved = await self.budget.reserve(len(asked), _RECHECK)
         if reserved is None:
-            raise Later("the month's budget is used up", self.budget.seconds_to_next_month())
+            raise Later("the budget's share for looking again is used up for now", _LATER_S)
         used = reserved.reads
         try:
             params = {"ids": ",".join(asked), "tweet.fields": FIELDS["tweet.fields"]}
