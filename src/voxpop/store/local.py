@@ -266,13 +266,22 @@ class LocalStore:
             await asyncio.sleep(_REST * (time.monotonic() - began))
 
     async def _take_orders(self) -> None:
+        """Begin what was ordered: a text is forgotten at once, while an index is made anew as well."""
         for number, text in await self._read(lambda r: r.catalog.waiting()):
             await self._write(_answer(number, "running", ""))
-            try:
-                state, word = "done", await self.perform(orjson.loads(text), partial(self._tell, number))
-            except (VoxpopError, ValueError, AttributeError, TypeError) as error:
-                state, word = "failed", str(error)
-            await self._write(_answer(number, state, word))
+            self._tasks = [t for t in self._tasks if not t.done()]
+            self._tasks.append(asyncio.create_task(self._follow(number, text)))
+
+    async def _follow(self, order: int, text: str) -> None:
+        try:
+            state, word = "done", await self.perform(orjson.loads(text), partial(self._tell, order))
+        except (VoxpopError, ValueError, AttributeError, TypeError) as error:
+            state, word = "failed", str(error)
+        except Exception as error:  # who ordered it waits for an answer
+            _log.exception("An order failed.")
+            state, word = "failed", f"It failed by a fault of voxpop: {type(error).__name__}."
+        with suppress(VoxpopError):  # the folder cannot be written: who waits gives up in time
+            await self._write(_answer(order, state, word))
 
     def _tell(self, order: int, done: int, of: int) -> None:
         """Say to who waits for an order how far it is, without waiting ourselves."""
