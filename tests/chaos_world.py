@@ -21,7 +21,6 @@ from voxpop.posts import (
 )
 
 BEGAN, STEP = 1_760_000_000_000_000, 40_000_000
-ALIASES = ENGAGED = True
 _POSTS, _AUTHORS = 0.55, 300
 _WORDS = ("river", "fire", "match", "vote", "storm", "train", "court", "bridge", "signal", "harbour")
 
@@ -50,7 +49,7 @@ def event(n: int) -> Event:  # noqa: C901
         return Delete(alias if luck.random() < 0.5 and (alias := _alias(m)) else f"x:{m}", at, cursor)
     if roll < 0.765:
         return AccountGone(_author(m).id, at, cursor)
-    if roll < 0.88 and ENGAGED:
+    if roll < 0.88:
         return Engaged(f"x:{m}", Engagement(1, luck.randrange(2), 0), cursor)
     if roll < 0.90:
         return Counted(f"x:{m}", Engagement(luck.randrange(9), 1, 2), cursor)
@@ -80,7 +79,7 @@ def _author(m: int) -> Author:
 
 
 def _alias(m: int) -> str:
-    return f"server.example:{m}" if ALIASES and m % 3 == 0 else ""
+    return f"server.example:{m}" if m % 3 == 0 else ""
 
 
 @lru_cache(maxsize=100_000)

@@ -279,6 +279,7 @@ class BlueskySource:
             if read % _WAITING == 1 or len(inbox.events) >= _WAITING:
                 self.state = self._connected(host)
                 await inbox.room()
+        socket.transport.abort()  # the host's word for "closed" would come after more of the same
         return _USELESS.get(str(found), "nothing but unusable lines")
 
     # -- one frame ------------------------------------------------------------------------------------------
