@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 import chaos_world
+from voxpop import ingest as ingesting
 from voxpop.errors import VoxpopError
 from voxpop.ingest import Progress, ingest
 from voxpop.posts import Event
@@ -24,6 +25,7 @@ from voxpop.store.local import LocalStore
 
 partition.FULL, partition.WORTH_CUTTING = 2000, 300
 index._HEAP = 15_000_000
+ingesting.BATCH, ingesting.MAX_AGE_S = 100_000, 0.03  # small by age, and no like is ever shed
 BACK_S = 3600.0
 QUICK = Patience(
     open_s=2.0, idle_s=0.4, first_wait_s=0.01, longest_wait_s=0.05, overlap_s=0.5, gap_s=1e9, adding_s=0.05
@@ -74,12 +76,12 @@ async def listen(folder: Path, order: dict[str, Any]) -> None:
     async with tiny_store(folder, Telling) as store:
         assert not store.rebuilt, store.rebuilt
         progress = Progress(source.name, source.network, False)
-        ingesting = asyncio.create_task(ingest(source, store, progress))
-        while int(progress.cursor or 0) < order["until"] and not ingesting.done():
+        reading = asyncio.create_task(ingest(source, store, progress))
+        while int(progress.cursor or 0) < order["until"] and not reading.done():
             await asyncio.sleep(0.02)
-        ingesting.cancel()
+        reading.cancel()
         with suppress(asyncio.CancelledError):
-            await ingesting
+            await reading
 
 
 def clock(order: dict[str, Any]) -> Callable[[], float]:

@@ -5,6 +5,7 @@ nothing.
 """
 
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from heapq import nlargest
@@ -77,7 +78,6 @@ class PartitionIndex:
         self.folder = folder
         self._codes = codes
         self._schema = schema = _schema()
-        _sweep(folder)
         self._index = tantivy.Index(schema, path=str(folder))
         self._index.register_tokenizer(
             _TOKENIZER, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
@@ -120,6 +120,7 @@ class PartitionIndex:
 
     def _commit(self, entries: Sequence[Entry], removed: Iterable[int]) -> None:
         if self._writer is None:
+            _sweep(self.folder)  # not earlier: a reader must not touch what another process is writing
             self._writer = self._index.writer(heap_size=_HEAP, num_threads=1)
         writer = self._writer
         for entry in entries:
@@ -303,6 +304,10 @@ def _sweep(folder: Path) -> None:
 
 
 def erase(folder: Path) -> None:
-    """Remove an index: the truth can rebuild it."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove an index: the truth can rebuild it. A process that still writes there is given time to end."""
+    for wait_s in (0.01, 0.1, 0.5):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(wait_s)
+    shutil.rmtree(folder)

@@ -226,10 +226,10 @@ class Shelves:
         with self._turn:
             removed = self._watched[first]
             waiting = [e.seq for e in _by_partition(self.tail.take()).get(first, ())]
+            until = min(waiting, default=self.writer.last + 1)  # what comes now goes through the tail
         part = self.index.made(folder)
         reader = self.reader()
         try:
-            until = min(waiting, default=1 << 62)
             missed = [entry(s) for some in reader.after(first, last) for s in some if s.seq < until]
         finally:
             reader.close()

@@ -231,6 +231,11 @@ class Writer:
         """The partition that takes new posts; 0 where the next batch begins one."""
         return self._active
 
+    @property
+    def last(self) -> int:
+        """The highest number that was ever used."""
+        return self._seq
+
     def home(self, seq: int) -> int:
         """The partition of a number; 0 where there is none."""
         return max((first for first in self._extents if first <= seq), default=0)
