@@ -3,7 +3,7 @@
 Prints one JSON line, keeps a sample for every five seconds beside it, and draws docs/soak.svg. The sources:
 `steady`, a Jetstream with likes, replies, edits and deletions; `recording`, a replay in real time; `broken`, a
 Jetstream that hangs again and again, and slips in broken JSON, wrong UTF-8 and posts of the year 9999; `flood`, one
-with two minutes to catch up that repeats, reverses, cuts and sends lines of 10 MB.
+with two minutes to catch up that repeats, reverses, cuts and sends lines of 10 MB. Posts are dropped once the folder holds 0.4 GB.
 """
 
 import asyncio
@@ -176,10 +176,10 @@ async def main() -> None:
         for server in servers.values():
             stack.callback(server.stop)
         sources = [replay, *(server.source(name) for name, server in servers.items())]
-        async with LocalStore(Path(temporary, "data"), purge_s=10) as store:
+        async with LocalStore(Path(temporary, "data"), keep_gb=0.4, purge_s=10) as store:
             service = Service(
                 store, sources, load(), default_voice="regular", authorities=Authorities.of(), engine=QuoteEngine,
-                engine_state=lambda: "ready", say=lambda line: print(line, file=sys.stderr),
+                engine_state=lambda: "ready",
             )  # fmt: skip
             took: list[float] = []
             every: list[float] = []

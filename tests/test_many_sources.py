@@ -37,7 +37,7 @@ async def test_a_source_that_hangs_floods_or_sends_garbage_slows_no_other(tmp_pa
         store = await stack.enter_async_context(LocalStore(tmp_path))
         service = Service(
             store, sources, load(), default_voice="regular", authorities=Authorities.of(), engine=QuoteEngine,
-            engine_state=lambda: "ready", say=lambda _: None,
+            engine_state=lambda: "ready",
         )  # fmt: skip
         running = asyncio.create_task(service.run())
 
