@@ -153,7 +153,11 @@ async def test_what_was_removed_is_not_in_it_before_the_folder_is_purged(tmp_pat
         until(child, 3)
         removed = f"word{BATCH - 5} of harbour"
         await asyncio.to_thread(backup, folder, tmp_path / "backup", quiet, now=NOW)
+    logs = {path: path.stat().st_size for path in folder.rglob("*.db-wal")}
+    assert all(logs.values())
+    backup(folder, tmp_path / "after the crash", quiet, now=NOW)
     assert audit(folder, removed, quiet).found  # in the log, still
+    assert {path: path.stat().st_size for path in folder.rglob("*.db-wal")} == logs  # for the store to clear
     assert not audit(tmp_path / "backup", removed, quiet).found
     assert audit(tmp_path / "backup", "word1 of harbour", quiet).live
 

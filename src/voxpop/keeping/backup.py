@@ -106,6 +106,7 @@ def _snapshots(folder: Path) -> Iterator[list[_Snapshot]]:
             return _Snapshot(path, con)
 
         path = catalog_of(folder)
+        snapshot(path)  # while one that only reads is open the gate's end folds no log: that is for the store to do
         gate = stack.enter_context(closing(_connect(path)))
         gate.execute("BEGIN IMMEDIATE")
         try:
