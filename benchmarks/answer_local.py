@@ -23,6 +23,7 @@ from voxpop.messages import Delta, Message, Prompt, Request, Text
 from voxpop.prompt import instruction
 from voxpop.service import clock
 from voxpop.simulator.world import END
+from voxpop.source_choice import opened
 from voxpop.times import MICROS
 
 ASKED = (
@@ -73,7 +74,7 @@ async def measure(noted: Noted, rounds: int) -> dict[str, Any]:
         config = Config()
         sources = replace(config.sources, use=("simulated",))
         config = replace(config, storage=replace(config.storage, data=folder), sources=sources)
-        async with app.opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
+        async with opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
             began = clock() - (END + 60) * MICROS
             await app.ingest_until_quiet(source, store)
             listed = app.authorities(config, invented=True)

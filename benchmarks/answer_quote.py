@@ -12,6 +12,7 @@ from voxpop.config import Config
 from voxpop.messages import Found, Message, Request, Text
 from voxpop.service import clock
 from voxpop.simulator.world import END, FACTS
+from voxpop.source_choice import opened
 from voxpop.times import MICROS
 
 
@@ -24,7 +25,7 @@ async def main() -> None:
             storage=replace(config.storage, data=folder),
             sources=replace(config.sources, use=("simulated",)),
         )
-        async with app.opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
+        async with opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
             began = clock() - (END + 60) * MICROS
             posts = await app.ingest_until_quiet(source, store)
             assistant = app.assistant(config, store)

@@ -24,7 +24,7 @@ service
 api
 render
 live_table
-engine_choice
+engine_choice source_choice
 app
 demo doctor cli_options
 cli_models cli_sources cli_keeping cli_x
@@ -33,7 +33,7 @@ docs
 """.strip().splitlines()
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line.split()}
 # The simulator knows nothing of voxpop but its own files; only what builds the program may start it.
-MAY_SIMULATE = {"app", "demo", "simulator"}
+MAY_SIMULATE = {"app", "demo", "simulator", "source_choice"}
 
 
 def modules() -> dict[str, Path]:

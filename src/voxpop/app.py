@@ -3,11 +3,10 @@
 import asyncio
 import gc
 import ipaddress
-import os
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 from voxpop import tracing
 from voxpop import voices as tones
-from voxpop.api.page import gap_json
 from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.config import Config
@@ -26,35 +24,21 @@ from voxpop.health import of
 from voxpop.ingest import Progress, ingest
 from voxpop.live_table import rated
 from voxpop.logs import Say
-from voxpop.messages import Gap
 from voxpop.prompt import instruction
 from voxpop.recheck import Recheck
 from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
-from voxpop.simulator.jetstream import Jetstream
+from voxpop.source_choice import list_kinds, list_stored, open_budgets, opened
 from voxpop.sources import Source
-from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
-from voxpop.sources.bluesky import DEFAULT_HOSTS
-from voxpop.sources.feeds_pace import FeedSettings
-from voxpop.sources.feeds_places import places
 from voxpop.sources.lookup import Lookup
-from voxpop.sources.spending import Spends
-from voxpop.sources.x import XSettings, XSource
-from voxpop.sources.x_api import TOKEN as X_TOKEN
-from voxpop.sources.x_api import Api as XApi
-from voxpop.sources.x_api import Refused as XRefused
-from voxpop.sources.x_rules import Synced
-from voxpop.sources.x_rules import sync as sync_x_rules
 from voxpop.store import Hit
 from voxpop.store.local import LocalStore, holds_posts
 from voxpop.store.query import parse
 from voxpop.text import language
-from voxpop.times import MICROS, instant, iso
+from voxpop.times import instant
 from voxpop.voices import Voice, choose
 
-_NIGHT_SO_FAR_S = 7200.0
 _QUIET_S = 1.5
-_DAY = 24 * 3600 * MICROS
 
 
 def authorities(config: Config, *, invented: bool = False) -> Authorities:
@@ -85,41 +69,6 @@ def open_store(config: Config, *, readonly: bool = False, folder: Path | None = 
     )
 
 
-def check_source(spec: str) -> None:
-    """Raise UsageError for a source that cannot be, VoxpopError for a file that is not there."""
-    parsed = parse_spec(spec)
-    if parsed.kind == "replay" and not Path(parsed.target).is_file():
-        raise VoxpopError(f"The recording {parsed.target} is not there.", "Check the path after 'replay:'.")
-    if parsed.kind == "rss" and parsed.target:
-        places((parsed.target,))
-
-
-def ways(config: Config, simulator: Simulator | None = None) -> Ways:
-    """What the config says of reaching sources."""
-    return Ways(
-        hosts=config.sources.bluesky_hosts or DEFAULT_HOSTS,
-        lookback_s=config.sources.lookback_s,
-        dictionary=config.sources.zstd_dictionary,
-        engagement=config.sources.engagement,
-        probe_s=config.sources.probe_s,
-        simulator=simulator,
-        rss=FeedSettings(
-            feeds=config.rss.feeds,
-            shortest_s=config.rss.shortest_s,
-            longest_s=config.rss.longest_s,
-            oldest_s=config.rss.oldest_days * 86_400,
-        ),
-        x=XSettings(
-            config.x.rules,
-            config.x.host,
-            config.x.price_usd,
-            config.x.monthly_usd,
-            config.x.backfill_minutes,
-        ),
-        secret=lambda name: os.environ.get(name, ""),
-    )
-
-
 @contextmanager
 def traced(config: Config) -> Iterator[None]:
     """Spans are sent where the config says so, until the end."""
@@ -129,30 +78,6 @@ def traced(config: Config) -> Iterator[None]:
     finally:
         if end:
             end()
-
-
-@asynccontextmanager
-async def opened(config: Config, *, elapsed_s: float = _NIGHT_SO_FAR_S) -> AsyncIterator[list[Source]]:
-    """The configured sources; a simulated night runs as long as they are open."""
-    servers: list[Jetstream] = []
-    sources: list[Source] = []
-
-    async def simulate(seed: int, speed: float) -> str:
-        servers.append(Jetstream(seed=seed))
-        return await servers[-1].start(elapsed=elapsed_s, speed=speed)
-
-    try:
-        for spec in config.sources.use:
-            sources.append(await open_source(spec, ways(config, simulate)))
-        if len({s.name for s in sources}) < len(sources):
-            raise UsageError("The same source is named twice.", "Name each source once.")
-        yield sources
-    finally:
-        for source in sources:
-            if isinstance(source, XSource):
-                await source.aclose()
-        for server in servers:
-            await server.stop()
 
 
 async def ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
@@ -167,7 +92,7 @@ async def ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> 
 async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
     async with opened(config) as sources, open_store(config) as store:
         began = time.monotonic()
-        await _open_budgets(sources, store)
+        await open_budgets(sources, store)
         progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
 
         async def report() -> None:
@@ -195,13 +120,6 @@ async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) ->
             with suppress(asyncio.CancelledError):
                 await reporting
     return [_row(s, progress[s.name]) for s in sources]
-
-
-async def _open_budgets(sources: Sequence[Source], store: LocalStore) -> None:
-    """What this month has cost already is in the store."""
-    for source in sources:
-        if isinstance(source, Spends):
-            await source.budget.open(store)
 
 
 def _row(source: Source, progress: Progress) -> dict[str, Any]:
@@ -283,44 +201,12 @@ def assistant(config: Config, store: LocalStore, engines: Engines | None = None)
 
 
 async def list_sources(config: Config) -> list[dict[str, Any]]:
-    """The kinds of source; of each that the data folder knows, its cursor, the month's cost, the day's gaps."""
-    used = {parse_spec(spec).kind for spec in config.sources.use}
-    rows: list[dict[str, Any]] = [
-        {"source": name, "about": f"{kind.about}: {kind.shape}", "configured": name in used, "cursor": None}
-        for name, kind in kinds().items()
-    ]
+    """The kinds of source, then those that the data folder knows and how they stand."""
+    rows = list_kinds(config)
     if holds_posts(config.data):
         async with open_store(config, readonly=True) as store:
-            now = clock()
-            month, missing = iso(now)[:7], await store.gaps(now - _DAY, now)
-            spending = await store.spending()
-            for name, cursor in (await store.cursors()).items():
-                paid = [r[2:] for r in spending if r[1] == month and r[0] in (name, f"{name}:recheck")]
-                reads, micro_usd = sum(p[0] for p in paid), sum(p[1] for p in paid)
-                rows.append(
-                    {
-                        "source": name,
-                        "about": "stored",
-                        "configured": True,
-                        "cursor": cursor,
-                        "reads": reads,
-                        "spent_usd": micro_usd / MICROS,
-                        "gaps": [gap_json(Gap(*row)) for row in missing if row[0] == name],
-                    }
-                )
+            rows += await list_stored(store, clock())
     return rows
-
-
-async def x_rules(config: Config, *, apply: bool) -> Synced:
-    """What differs between the rules of the config and those that X keeps; `apply` makes them alike."""
-    settings = ways(config).x
-    api = XApi(settings.host, os.environ.get(X_TOKEN, ""))
-    try:
-        return await sync_x_rules(api, settings.rules, dry_run=not apply)
-    except XRefused as error:
-        raise VoxpopError(f"X refused: {error}.", f"Check {X_TOKEN} (docs/x.md).") from error
-    finally:
-        await api.aclose()
 
 
 async def serve(config: Config, say: Say) -> None:
@@ -343,7 +229,7 @@ async def serve(config: Config, say: Say) -> None:
             await _forget(config, folder)
             say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
         store = await stack.enter_async_context(open_store(config, folder=folder))
-        await _open_budgets(sources, store)
+        await open_budgets(sources, store)
         every_s = config.x.recheck_hours * 3600
         rechecks = [
             Recheck(s, store, every_s=every_s, clock=clock) for s in sources if every_s and isinstance(s, Lookup)

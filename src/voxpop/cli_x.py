@@ -28,9 +28,9 @@ async def rules(context: click.Context, as_json: bool, apply: bool, data: Path |
 
     Example: voxpop x rules
     """
-    from voxpop import app
+    from voxpop.source_choice import x_rules
 
-    synced = await app.x_rules(config_of(context, data=data), apply=apply)
+    synced = await x_rules(config_of(context, data=data), apply=apply)
     found = synced.difference
     if as_json:
         rows = {

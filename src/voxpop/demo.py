@@ -12,6 +12,7 @@ from voxpop.config import Config
 from voxpop.messages import Message, Request
 from voxpop.service import clock
 from voxpop.simulator.world import END
+from voxpop.source_choice import opened
 from voxpop.times import MICROS, iso
 from voxpop.voices import choose
 
@@ -38,7 +39,7 @@ async def play(config: Config, as_json: bool, say: Callable[[str], None]) -> Non
             storage=replace(config.storage, data=folder),
             sources=replace(config.sources, use=("simulated",), lookback_s=END + 120.0),
         )
-        async with app.opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
+        async with opened(config, elapsed_s=END + 60.0) as (source,), app.open_store(config) as store:
             began = clock() - (END + 60) * MICROS
             if not as_json:
                 say("An invented election night, in six languages. Listening to its six hours…")

@@ -17,6 +17,7 @@ from voxpop.errors import VoxpopError
 from voxpop.keeping.verify import verify
 from voxpop.render import ago
 from voxpop.service import clock
+from voxpop.source_choice import check_source
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.store.local import holds_posts
 from voxpop.voices import choose
@@ -81,7 +82,7 @@ def _sources(config: Config) -> list[Finding]:
     findings = []
     for spec in config.sources.use:
         try:
-            app.check_source(spec)
+            check_source(spec)
             findings.append(Finding("source", "ok", f"'{spec}' can be opened."))
         except VoxpopError as error:
             findings.append(Finding("source", "broken", error.what, error.cure))
