@@ -45,6 +45,7 @@ _NAME = """UPDATE authors SET handle = CASE WHEN ?1 = '' THEN handle ELSE ?1 END
   name = CASE WHEN ?2 = '' THEN name ELSE ?2 END WHERE number = ?3"""
 _SPEND = """INSERT INTO spend VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   reads = reads + excluded.reads, micro_usd = micro_usd + excluded.micro_usd"""
+_NUMBERS_KEPT = 200_000
 _AMONG = "IN (SELECT value FROM json_each(?))"
 
 
@@ -71,6 +72,7 @@ class Catalog:
     """The catalog's one connection of a thread; every read sees the newest committed state."""
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self._numbers: dict[str, int] = {}
         self.db = Database(path, cache_kb=2048 if readonly else 16384, readonly=readonly)
         try:
             self._open(path, readonly)
@@ -170,12 +172,17 @@ class Catalog:
         return int(self.db.rows("SELECT coalesce(max(number), 0) + 1 FROM authors")[0][0])
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        """The numbers of the authors with these ids, where they are known."""
-        found: dict[str, int] = {}
-        for start in range(0, len(ids), 500):
-            some = ids[start : start + 500]
+        """The numbers of the authors with these ids, where they are known; a number never changes."""
+        found = {id_: self._numbers[id_] for id_ in ids if id_ in self._numbers}
+        left = [id_ for id_ in ids if id_ not in found]
+        if len(self._numbers) > _NUMBERS_KEPT:
+            self._numbers.clear()
+        for start in range(0, len(left), 500):
+            some = left[start : start + 500]
             asked = ", ".join("?" * len(some))
-            found.update(self.db.rows(f"SELECT id, number FROM authors WHERE id IN ({asked})", some))
+            rows = self.db.rows(f"SELECT id, number FROM authors WHERE id IN ({asked})", some)
+            found.update(rows)
+            self._numbers.update(rows)
         return found
 
     def authors(self, numbers: Iterable[int]) -> dict[int, Author]:

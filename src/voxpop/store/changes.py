@@ -184,7 +184,8 @@ class Change:
             if post.engagement == _NOTHING:  # a network that counts by events says nothing with the text
                 post = replace(post, engagement=self._counted(post.id, held))
             self._remove(post.id)
-        self._new[post.id] = Stored(0, post, fingerprint(post.text), self.number(post.author.id))
+        number = self.number(post.author.id)
+        self._new[post.id] = Stored(0, post, fingerprint(post.text), number, self._keys[post.id])
         self._name(post.author)
 
     def _is_refused(self, post: Post) -> bool:

@@ -11,23 +11,21 @@ _KEPT = 200_000
 _BREAK = "|"  # stands between parts, so that no phrase spans them; no word has this code
 
 
-class Codes:
-    """Writes words as codes, the usual ones from memory."""
+class Codes(dict[str, str]):
+    """The code of each word, 8 characters; the usual ones from memory. A dict, since every word of a post asks it."""
 
     def __init__(self, key: bytes) -> None:
+        super().__init__({_BREAK: _BREAK})
         self._key = key
-        self._known: dict[str, str] = {_BREAK: _BREAK}
 
-    def __call__(self, word: str) -> str:
-        """The code of one word: 8 characters."""
-        code = self._known.get(word)
-        if code is None:
-            if len(self._known) >= _KEPT:
-                self._known = {_BREAK: _BREAK}
-            code = b64encode(blake2b(word.encode(), key=self._key, digest_size=6).digest(), b"-_").decode()
-            self._known[word] = code
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _KEPT:
+            self.clear()
+            self[_BREAK] = _BREAK
+        code = b64encode(blake2b(word.encode(), key=self._key, digest_size=6).digest(), b"-_").decode()
+        self[word] = code
         return code
 
     def text(self, text: str) -> str:
         """The codes of words between spaces."""
-        return " ".join(map(self, text.split()))
+        return " ".join(map(self.__getitem__, text.split()))

@@ -100,7 +100,7 @@ class PartitionIndex:
 
     def holding(self, word: str) -> int:
         """How many posts hold a word."""
-        return int(self.searcher.doc_freq("text", self._codes(word)))
+        return int(self.searcher.doc_freq("text", self._codes[word]))
 
     def seqs(self) -> set[int]:
         """The numbers of all posts that the partition holds."""
@@ -167,7 +167,7 @@ class PartitionIndex:
         return tantivy.Query.boolean_query(clauses)
 
     def _group(self, group: tuple[str, ...]) -> tantivy.Query:
-        terms = [self._codes(word) for word in group]
+        terms = [self._codes[word] for word in group]
         if len(terms) == 1:
             return tantivy.Query.term_query(self._schema, "text", terms[0])
         return tantivy.Query.phrase_query(self._schema, "text", list(terms))

@@ -35,7 +35,7 @@ _AMONG = "IN (SELECT value FROM json_each(?))"
 _HELD = "key, seq, id, author, witnessed, text, extra, likes, reposts, replies"
 _COUNT = "UPDATE posts SET likes = ?, reposts = ?, replies = ? WHERE seq = ?"
 _COUNT_MORE = "UPDATE posts SET likes = likes + ?, reposts = reposts + ?, replies = replies + ? WHERE seq = ?"
-_WRITING_KB, _RESTING_KB = 65536, 1024
+_BUSY_KB, _RESTING_KB = 65536, 2048
 
 
 class Extent(NamedTuple):
@@ -81,21 +81,21 @@ def folder_of(root: Path, first: int) -> Path:
 
 
 class Partition:
-    """One connection to one partition's rows."""
+    """One connection to one partition's rows; `busy`: it keeps much of the file in memory."""
 
-    def __init__(self, root: Path, first: int, *, writing: bool = False, readonly: bool = False) -> None:
+    def __init__(self, root: Path, first: int, *, busy: bool = False, readonly: bool = False) -> None:
         self.first = first
         self.folder = folder_of(root, first)
         self.db = Database(
             self.folder / "posts.db",
             _SCHEMA,
-            cache_kb=_WRITING_KB if writing else _RESTING_KB,
+            cache_kb=_BUSY_KB if busy else _RESTING_KB,
             durable=not readonly,
             readonly=readonly,
         )
 
     def rest(self) -> None:
-        """Give most of the memory back: this partition takes no new posts."""
+        """Give most of the memory back: this partition is no longer the newest."""
         self.db.cache(_RESTING_KB)
 
     def close(self) -> None:

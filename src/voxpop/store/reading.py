@@ -28,6 +28,7 @@ class Reader:
         self._hidden = hidden
         self.catalog = Catalog(root / "catalog.db", readonly=True)
         self._open: dict[int, Partition] = {}
+        self._newest = 0
 
     def close(self) -> None:
         self.catalog.close()
@@ -40,7 +41,7 @@ class Reader:
         for extent in extents:
             if extent.first not in self._open:
                 with suppress(FileNotFoundError, NotADirectoryError):
-                    self._open[extent.first] = _reading(self._root, extent.first)
+                    self._open[extent.first] = _reading(self._root, extent.first, busy=extent.first == self._newest)
             if extent.first in self._open:
                 yield self._open[extent.first]
 
@@ -49,6 +50,10 @@ class Reader:
         extents = self.catalog.extents()
         for first in self._open.keys() - {e.first for e in extents}:
             self._open.pop(first).close()
+        newest = extents[-1].first if extents else 0
+        if newest != self._newest and self._newest in self._open:
+            self._open[self._newest].rest()
+        self._newest = newest
         return extents
 
     def _posts(self, rows: Sequence[Any]) -> list[Stored]:
@@ -179,9 +184,9 @@ class Reader:
         return wrong
 
 
-def _reading(root: Path, first: int) -> Partition:
+def _reading(root: Path, first: int, *, busy: bool) -> Partition:
     try:
-        return Partition(root, first, readonly=True)
+        return Partition(root, first, busy=busy, readonly=True)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
             raise FileNotFoundError(str(error)) from error

@@ -28,13 +28,14 @@ _NOBODY = Author("")
 class Stored:
     """A post with its place in the store: `seq` grows with every stored text and is never used twice.
 
-    `author` is the number by which the catalog knows the author.
+    `author` is the number by which the catalog knows the author, `key` that of the id.
     """
 
     seq: int
     post: Post
     fingerprint: int
     author: int = 0
+    key: int = 0
 
 
 def key(name: str) -> int:
@@ -45,15 +46,16 @@ def key(name: str) -> int:
 
 def pack(name: str, author: str, last: str = "") -> str:
     """An id or address with signs for its author, for `last` and for what Bluesky's all share."""
+    if not name:
+        return name
     if not name.isprintable():
         return _RAW + name
     if len(author) >= _SHORTEST:
         name = name.replace(author, _AUTHOR)
     if len(last) >= _SHORTEST:
         name = name.replace(last, _LAST)
-    for long, sign in _SIGNS:
-        name = name.replace(long, sign)
-    return name
+    (a, a_), (b, b_), (c, c_), (d, d_) = _SIGNS  # no loop: four times for each post that comes in
+    return name.replace(a, a_).replace(b, b_).replace(c, c_).replace(d, d_)
 
 
 def unpack(name: str, author: str, last: str = "") -> str:
@@ -62,8 +64,8 @@ def unpack(name: str, author: str, last: str = "") -> str:
         return name
     if name.startswith(_RAW):
         return name[1:]
-    for long, sign in _SIGNS:
-        name = name.replace(sign, long)
+    (a, a_), (b, b_), (c, c_), (d, d_) = _SIGNS
+    name = name.replace(a_, a).replace(b_, b).replace(c_, c).replace(d_, d)
     return name.replace(_AUTHOR, author).replace(_LAST, last)
 
 
@@ -84,7 +86,7 @@ def row(stored: Stored) -> tuple[Any, ...]:
     who, last = p.author.id, p.id.rpartition("/")[2]
     root = _SAME if p.root and p.root == p.reply_to else pack(p.root, who, last)
     return (
-        stored.seq, key(p.id), pack(p.id, who), p.network, stored.author, p.text, p.created_at - p.witnessed_at,
+        stored.seq, stored.key, pack(p.id, who), p.network, stored.author, p.text, p.created_at - p.witnessed_at,
         p.witnessed_at, pack(p.url, who, last), p.lang, pack(p.reply_to, who, last), root,
         pack(p.quote_of, who, last), extra(p), *p.engagement, stored.fingerprint,
         p.kind if p.kind != "post" else "",
@@ -94,20 +96,21 @@ def row(stored: Stored) -> tuple[Any, ...]:
 def stored(row: Any, authors: Mapping[int, Author]) -> Stored:
     """The post of a row; `authors` by their number."""
     (
-        seq, _, id_, network, number, text, created, witnessed, url, lang, reply_to, root, quote_of, packed,
+        seq, name, id_, network, number, text, created, witnessed, url, lang, reply_to, root, quote_of, packed,
         likes, reposts, replies, mark, kind,
     ) = row  # fmt: skip
     author = authors.get(number, _NOBODY)
     who = author.id
     id_ = unpack(id_, who)
     last = id_.rpartition("/")[2]
-    reply_to = unpack(reply_to, who, last)
+    reply_to = reply_to and unpack(reply_to, who, last)
     media, links = orjson.loads(packed.replace(_AUTHOR.encode(), who.encode())) if packed else ((), ())
     post = Post(
         id=id_, network=network, author=author, text=text, created_at=witnessed + created, witnessed_at=witnessed,
-        url=unpack(url, who, last), lang=lang, reply_to=reply_to,
-        root=reply_to if root == _SAME else unpack(root, who, last), quote_of=unpack(quote_of, who, last),
+        url=url and unpack(url, who, last), lang=lang, reply_to=reply_to,
+        root=reply_to if root == _SAME else root and unpack(root, who, last),
+        quote_of=quote_of and unpack(quote_of, who, last),
         media=tuple(Media(*m) for m in media), links=tuple(links), engagement=Engagement(likes, reposts, replies),
         kind=kind or "post",
     )  # fmt: skip
-    return Stored(seq, post, mark, number)
+    return Stored(seq, post, mark, number, name)

@@ -220,7 +220,7 @@ class Writer:
 
     def partition(self, first: int) -> Partition:
         if first not in self._open:
-            self._open[first] = Partition(self._root, first, writing=first == self._active)
+            self._open[first] = Partition(self._root, first, busy=first == self._active)
         return self._open[first]
 
     def extents(self) -> list[Extent]:
