@@ -12,7 +12,7 @@ _BREAK = "|"  # stands between parts, so that no phrase spans them; no word has 
 
 
 class Codes(dict[str, str]):
-    """The code of each word, 8 characters; the usual ones from memory. A dict, since every word of a post asks it."""
+    """The code of each word, 8 characters, the usual ones from memory. A dict, since every word of a post asks."""
 
     def __init__(self, key: bytes) -> None:
         super().__init__({_BREAK: _BREAK})

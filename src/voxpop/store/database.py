@@ -33,13 +33,18 @@ def _naming(method: F) -> F:
 
 
 class Database:
-    """One connection to one file. `durable`: a commit is on the disk when it returns."""
+    """One connection to one file. `durable`: a commit is on the disk when it returns.
+
+    `moved` says that balancing may have moved text since the last purge. It stays False where text is only
+    ever appended, until somebody sets it.
+    """
 
     @_naming
     def __init__(
         self, path: Path, schema: str = "", *, cache_kb: int = 1024, durable: bool = False, readonly: bool = False
     ) -> None:
         self.path = path
+        self.moved = False
         self._log = path.with_name(path.name + "-wal")
         # To close any descriptor of a file drops all locks of this process on it (sqlite.org/howtocorrupt.html,
         # 2.2): the next reader elsewhere would delete the log under us. So it stays open with the connection.
@@ -106,12 +111,13 @@ class Database:
         """
         if not self.log_bytes() and not self._all_pages:
             return
-        pages = None if self._all_pages else _logged_pages(self._log)
+        clear = self.moved or self._all_pages
+        pages = None if self._all_pages else _logged_pages(self._log) if clear else set()
         busy, *_ = self.con.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
         if self._raw < 0:
             self._raw = os.open(self.path, os.O_RDWR)
         _clear_gaps(self._raw, pages)
-        self._all_pages = bool(busy)
+        self._all_pages, self.moved = clear and bool(busy), False
         self.con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def check(self) -> str:

@@ -115,6 +115,7 @@ class Partition:
 
     def settle(self, batch: int, work: Work) -> None:
         """Do what a committed batch owes, in one transaction that also says so: it is never done twice."""
+        self.db.moved = True
         self.db.begin()
         self.db.rows("INSERT OR REPLACE INTO settled VALUES (1, ?)", (batch,))
         self.db.many("DELETE FROM posts WHERE seq = ?", ((s,) for s in work.removed))
@@ -125,6 +126,7 @@ class Partition:
 
     def cut_after(self, seq: int) -> None:
         """Remove rows above `seq`: their batch was never committed."""
+        self.db.moved = True
         self.db.rows("DELETE FROM posts WHERE seq > ?", (seq,))
         self.db.rows("DELETE FROM aliases WHERE seq > ?", (seq,))
 

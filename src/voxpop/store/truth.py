@@ -303,6 +303,7 @@ class Writer:
                 db.close()
 
     def _databases(self) -> list[Database]:
+        self.catalog.db.moved = True  # names are indexed, and move with every new one
         return [self.catalog.db, *(p.db for p in self._open.values())]
 
 
