@@ -4,7 +4,6 @@ import asyncio
 import gc
 import ipaddress
 import shutil
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -253,12 +252,10 @@ async def serve(config: Config, say: Say) -> None:
 def tune() -> None:
     """Settings of the whole process, made once it has loaded what stays.
 
-    Collections then pass over what is loaded, and a search that waits for the interpreter's lock behind a thread
-    that stores posts gets it after a millisecond, not five: both stall searches otherwise.
+    Collections then pass over what is loaded, which stalls searches otherwise.
     """
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(0.001)
 
 
 async def _forget(config: Config, folder: Path) -> None:
