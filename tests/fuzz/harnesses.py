@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -58,9 +59,12 @@ def _text(data: bytes) -> str:
 
 
 def jetstream(data: bytes) -> None:
-    from voxpop.sources.jetstream import read_line
+    from voxpop.sources.jetstream import Reading, read_line
 
-    _events([read_line(data, NOW), read_line(_text(data), NOW)])
+    reacted: list[Any] = []
+    reading = Reading(reacted=lambda *said: reacted.append(said))
+    _events([read_line(data, NOW, reading), read_line(_text(data), NOW)])
+    storable(reacted)
 
 
 def mastodon(data: bytes) -> None:
@@ -123,6 +127,78 @@ def x(data: bytes) -> None:
     _events(found.posts)
     storable((found.gone, found.replaced, found.problems, found.newest, found.next_token))
     assert len(found.posts) <= found.billed
+
+
+def jsonl(data: bytes) -> None:
+    from voxpop.sources.jsonl import Lines, read_event
+
+    lines = Lines()
+    _events(read_event(line, NOW) for line in (*lines.of(data), *lines.rest()) if line is not None)
+
+
+def x(data: bytes) -> None:
+    """Payloads of the stream, of searches and of look-ups, and X's words about what it refuses."""
+    from voxpop.sources import x_api, x_wire
+
+    payload = x_wire.read(data, NOW)
+    storable(tuple(payload[:5]))
+    storable((payload.newest, payload.next_token))
+    storable(x_api._words(data))
+
+
+def x_rules(data: bytes) -> None:
+    """X's answers about the rules of its filtered stream."""
+    from voxpop.sources.x_rules import sync
+
+    class Api:
+        async def get(self, path: str, params: object) -> bytes:
+            return data
+
+        async def post(self, path: str, params: object, body: object) -> tuple[int, bytes]:
+            return 201, data
+
+    with suppress(VoxpopError, StopIteration):
+        sync(Api(), ["boats"]).send(None)  # type: ignore[arg-type]
+
+
+def mastodon(data: bytes) -> None:
+    """Messages of a stream, statuses of a timeline, and what a server says of itself."""
+    from voxpop.sources import mastodon_status, mastodon_stream
+    from voxpop.sources.mastodon_server import Server, Unanswered
+
+    reading = mastodon_status.Reading("m.example")
+    heard = [mastodon_status.read_event(name, data, NOW, reading) for name in ("update", "status.update", "delete")]
+    with suppress(Unanswered):
+        frame = mastodon_stream.read_frame(data)
+        heard.append(mastodon_status.read_event(frame.event, frame.payload, NOW, reading))
+    _events(h.event for h in heard if not isinstance(h, str))
+    for frame in mastodon_stream.Lines().read(data):
+        mastodon_status.read_event(frame.event, frame.payload, NOW, reading)
+    with suppress(orjson.JSONDecodeError):
+        said = orjson.loads(data)
+        about = said.get("about") if isinstance(said, dict) else said
+        server = SimpleNamespace(base="https://m.example", host="m.example")
+        storable((Server._streaming(server, about), Server._domain(server, about)))  # type: ignore[arg-type]
+
+
+def html(data: bytes) -> None:
+    from voxpop.sources.html_text import read_html, web_address
+
+    storable(tuple(read_html(_text(data), "https://a.example/b")))
+    storable(web_address(_text(data), "https://a.example/b"))
+
+
+def feed(data: bytes) -> None:
+    from voxpop.sources.feeds_wire import read_feed
+
+    storable(read_feed(data, "https://a.example/feed"))
+
+
+def opml(data: bytes) -> None:
+    from voxpop.sources.opml import read_opml
+
+    with suppress(ValueError):
+        storable(read_opml(data))
 
 
 def handles(data: bytes) -> None:
@@ -226,6 +302,13 @@ HARNESSES = {
     "opml": Harness(opml, largest=4096),
     "html": Harness(html),
     "x": Harness(x, "json"),
+    "jsonl": Harness(jsonl, "json"),
+    "x": Harness(x, "json"),
+    "x_rules": Harness(x_rules, "json"),
+    "mastodon": Harness(mastodon, "json"),
+    "html": Harness(html),
+    "feed": Harness(feed),
+    "opml": Harness(opml),
     "handles": Harness(handles, "json"),
     "text": Harness(text, largest=3000),
     "query": Harness(query, largest=1100),

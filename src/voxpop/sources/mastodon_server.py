@@ -240,7 +240,10 @@ class Server:
 
     def _streaming(self, value: object) -> str:
         """Its streaming address; never a plain one for a server that is asked over TLS: the token goes there."""
-        parts = urlsplit(value) if type(value) is str and len(value) < 300 else None
+        try:
+            parts = urlsplit(value) if type(value) is str and len(value) < 300 else None
+        except ValueError:  # such as a bracket that nothing closes
+            parts = None
         if parts is None or not _HOST(parts.netloc.lower()):
             return self.base
         secure = parts.scheme in ("wss", "https") or self.base.startswith("https:")

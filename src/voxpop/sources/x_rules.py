@@ -61,7 +61,7 @@ async def rules_of(api: Api) -> list[Rule]:
     token = ""
     for _ in range(_MOST_PAGES):
         page = _object(await api.get(PATH, {"pagination_token": token} if token else {}))
-        for rule in page.get("data") or ():
+        for rule in _listed(page.get("data")):
             if type(rule) is dict and type(rule.get("id")) is str and type(rule.get("value")) is str:
                 tag = rule.get("tag")
                 found.append(Rule(rule["id"], rule["value"], tag if type(tag) is str else ""))
@@ -109,11 +109,15 @@ async def _add(api: Api, rules: Sequence[str], *, dry_run: bool) -> dict[str, st
 async def _change(api: Api, body: dict[str, Any], *, dry_run: bool) -> list[Problem]:
     status, answer = await api.post(PATH, {"dry_run": "true"} if dry_run else {}, body)
     said = _object(answer)
-    errors = [problem(e) for e in said.get("errors") or () if type(e) is dict]
+    errors = [problem(e) for e in _listed(said.get("errors")) if type(e) is dict]
     if status == 400 and not any(e.value for e in errors):
         words = "; ".join(str(e) for e in errors) or str(problem(said))
         raise VoxpopError(f"X refused the rules: {words}.", "See docs/x.md on rules.")
     return errors
+
+
+def _listed(value: object) -> list[Any]:
+    return value if type(value) is list else []
 
 
 def _object(body: bytes) -> dict[str, Any]:
