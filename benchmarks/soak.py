@@ -3,8 +3,8 @@
 Prints one JSON line, keeps a sample for every five seconds beside it, and draws docs/soak.svg. The sources:
 `steady`, a Jetstream with likes, replies, edits and deletions; `recording`, a replay in real time; `broken`, a
 Jetstream that hangs again and again, and slips in broken JSON, wrong UTF-8 and posts of the year 9999; `flood`, one
-with two minutes to catch up that repeats, reverses, cuts and sends lines of 10 MB. The oldest posts are dropped once
-the folder holds 0.4 GB.
+with two minutes to catch up that repeats, reverses, cuts and sends lines of 10 MB. The oldest posts are dropped
+once the folder holds 0.4 GB.
 """
 
 import asyncio
