@@ -7,7 +7,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,8 +56,9 @@ async def main() -> None:
     count = RATE * SECONDS
     asked = queries(await corpus(20_000), SECONDS * ASKED_A_SECOND)
     tune()
-    with tempfile.TemporaryDirectory() as folder, flood("--rate", RATE, "--count", count) as server:
-        async with Timed(Path(folder)) as store:
+    with tempfile.TemporaryDirectory() as folder:
+        async with Timed(Path(folder)) as store, AsyncExitStack() as stack:
+            server = stack.enter_context(flood("--rate", RATE, "--count", count))
             source, progress = (
                 BlueskySource([server.url], directories=None, lookback_s=60),
                 Progress("b", "x", False),
