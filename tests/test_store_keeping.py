@@ -30,6 +30,7 @@ from voxpop.store import Query, partition
 from voxpop.store.local import LocalStore
 from voxpop.store.orders import order
 from voxpop.store.reading import Reader
+from voxpop.store.rows import Stored, key
 from voxpop.times import MICROS
 
 NOW = 1_800_000_000 * MICROS
@@ -134,6 +135,46 @@ class TestEngagement:
                 assert await likes(store, "a") == Engagement(3)
                 assert [p.id for p in await store.posts(["a", "b"])] == ["a"]
                 assert await store.check() == []
+
+
+class TestCrash:
+    """What lies in the files when a process ends between two commits."""
+
+    async def test_rows_of_a_batch_that_was_not_committed_are_rolled_back(self, tmp_path: Path) -> None:
+        async with open_store(tmp_path) as store:
+            await store.apply("s", [Upsert(post("a"))])
+            late = post("late", "blue whale")
+            store._shelves.writer.partition(1).insert([Stored(2, late, 1, 1, key("late"))])
+        async with open_store(tmp_path) as store:
+            assert [p.id for p in await store.posts(["a", "late"])] == ["a"]
+            assert await store.check() == []
+            assert (await store.apply("s", [Upsert(late)])).added == 1
+            assert await found(store, "whale") == ["late"]
+
+    async def test_a_partition_of_such_a_batch_is_removed(self, tmp_path: Path) -> None:
+        async with open_store(tmp_path) as store:
+            await store.apply("s", [Upsert(post("a"))])
+        (tmp_path / "partitions" / f"{2:012d}").mkdir()
+        (tmp_path / "partitions" / f"{1:012d}.dropped").mkdir()
+        async with open_store(tmp_path) as store:
+            assert await store.check() == []
+        assert [p.name for p in (tmp_path / "partitions").iterdir()] == [f"{1:012d}"]
+
+    async def test_a_partition_that_cannot_be_written_hides_what_was_removed(self, tmp_path: Path) -> None:
+        """The disk fills between the commit and the old rows: the batch counts, and is not given again."""
+        async with open_store(tmp_path) as store:
+            await store.apply("s", [Upsert(post("a", "secret")), Upsert(post("b", "blue"))])
+            con = store._shelves.writer.partition(1).db.con
+            con.execute("PRAGMA query_only=ON")
+            assert (await store.apply("s", [Delete("a", NOW, "7"), Engaged("b", Engagement(2))])).deleted == 1
+            assert (await store.posts(["a"]), await found(store, "secret")) == ([], [])
+            with pytest.raises(VoxpopError):
+                await store.apply("s", [Upsert(post("c"), "8")])
+            assert await store.cursor("s") == "7"
+            con.execute("PRAGMA query_only=OFF")
+            await store.apply("s", [Upsert(post("c"), "8")])
+            assert await likes(store, "b") == Engagement(2)
+            assert await store.check() == []
 
 
 class TestAliases:
