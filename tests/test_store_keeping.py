@@ -326,6 +326,14 @@ class TestPurge:
             assert not re.findall(rb"zx\d{12}|did:plc:|image", indexes)
             assert await store.check() == []
 
+    async def test_an_index_knows_no_word(self, tmp_path: Path) -> None:
+        async with open_store(tmp_path) as store:
+            await store.apply("s", [Upsert(post("a", "xylophone in the park"))])
+            await store.commit()
+            searcher = store.index.at(1).searcher
+            assert (searcher.doc_freq("text", "xylophone"), store.index.holding("xylophone")) == (0, 1)
+            assert await found(store, "xylophone") == ["a"]
+
     async def test_an_index_with_removals_is_written_anew(self, tmp_path: Path) -> None:
         async with LocalStore(tmp_path, commit_s=0.01, purge_s=0.05) as store:
             await store.apply("s", [Upsert(post(f"p{n}", f"red thing{n}")) for n in range(40)])
