@@ -89,7 +89,8 @@ class Firehose:
 
     async def start(self, *, host: str = "127.0.0.1", port: int = 0, elapsed: float = 0.0) -> str:
         """Begin the stream and answer; returns the websocket address."""
-        self.flood = Flood(self._rows, self._rate, int((self._clock() - elapsed) * 1e6), self._mix)
+        self.flood = Flood(self._rows, self._rate, 0, self._mix)
+        self.flood.origin_us = int((self._clock() - elapsed) * 1e6)  # now: cutting a recording takes seconds
         self._server = await asyncio.start_server(self._talk, host, port)
         port = self._server.sockets[0].getsockname()[1]
         self.http_url = f"http://{host}:{port}"
