@@ -1,0 +1,171 @@
+"""The store beside bare tantivy at the same commit interval and beside SQLite FTS5 alone, in turns, in one run.
+
+Bare tantivy: the same words, one index, one writer thread; it stores and looks up nothing, so its search ends where
+ours begins to read posts, rank and collapse copies. FTS5: text and times in one table, `unicode61`, one transaction a
+batch. Commits come every 3,000 posts: half a second at 6,000 a second. `python compare_bare.py [POSTS]`
+"""
+
+import asyncio
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import tantivy
+
+from _store import corpus, millis, queries, report
+from voxpop.posts import Upsert
+from voxpop.store import Query
+from voxpop.store.local import LocalStore
+from voxpop.text import indexed, words
+
+BATCH, COMMIT_EVERY, ROUNDS, ASKED = 1500, 3000, 3, 200
+
+
+class Ours:
+    name = "ours"
+
+    def __init__(self, folder: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._store = LocalStore(folder, commit_s=3600)
+        self._loop.run_until_complete(self._store.__aenter__())
+
+    def add(self, events: Sequence[Upsert]) -> None:
+        self._loop.run_until_complete(self._store.apply("s", events))
+
+    def commit(self) -> None:
+        self._loop.run_until_complete(self._store.commit())
+
+    def search(self, query: Query, now: int) -> None:
+        self._loop.run_until_complete(self._store.search(query, now))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._store.__aexit__())
+        self._loop.close()
+
+
+class Bare:
+    name = "tantivy"
+
+    def __init__(self, folder: Path) -> None:
+        builder = tantivy.SchemaBuilder()
+        builder.add_text_field("text", tokenizer_name="words", index_option="position")
+        builder.add_integer_field("at", fast=True)
+        builder.add_integer_field("n", fast=True)
+        folder.mkdir()
+        self._schema = builder.build()
+        self._index = tantivy.Index(self._schema, path=str(folder))
+        analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+        self._index.register_tokenizer("words", analyzer)
+        self._writer = self._index.writer(heap_size=64_000_000, num_threads=1)
+        self._count = 0
+
+    def add(self, events: Sequence[Upsert]) -> None:
+        for event in events:
+            document = tantivy.Document()
+            document.add_text("text", indexed(event.post.text))
+            document.add_integer("at", event.post.witnessed_at)
+            document.add_integer("n", self._count)
+            self._writer.add_document(document)
+            self._count += 1
+
+    def commit(self) -> None:
+        self._writer.commit()
+        self._index.reload()
+
+    def search(self, query: Query, now: int) -> None:
+        should = tantivy.Occur.Should
+        clauses = []
+        for asked in query.words:
+            terms = words(asked)
+            make = tantivy.Query.term_query if len(terms) == 1 else tantivy.Query.phrase_query
+            clauses.append((should, make(self._schema, "text", terms[0] if len(terms) == 1 else terms)))
+        searcher = self._index.searcher()
+        hits = searcher.search(tantivy.Query.boolean_query(clauses), limit=query.limit, count=False).hits
+        searcher.fast_field_values("n", [address for _, address in hits])
+
+    def close(self) -> None:
+        self._writer.wait_merging_threads()
+
+
+class Fts5:
+    name = "fts5"
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._con = sqlite3.connect(folder / "fts.db", isolation_level=None)
+        self._con.execute("PRAGMA journal_mode=WAL")
+        self._con.execute("PRAGMA synchronous=NORMAL")
+        self._con.execute("CREATE VIRTUAL TABLE posts USING fts5(text, at UNINDEXED)")
+
+    def add(self, events: Sequence[Upsert]) -> None:
+        self._con.execute("BEGIN")
+        rows = ((e.post.text, e.post.witnessed_at) for e in events)
+        self._con.executemany("INSERT INTO posts VALUES (?, ?)", rows)
+        self._con.execute("COMMIT")
+
+    def commit(self) -> None:
+        """Each batch was committed."""
+
+    def search(self, query: Query, now: int) -> None:
+        asked = " OR ".join('"' + " ".join(words(w)) + '"' for w in query.words)
+        sql = "SELECT text, at FROM posts WHERE posts MATCH ? ORDER BY rank LIMIT ?"
+        self._con.execute(sql, (asked, query.limit)).fetchall()
+
+    def close(self) -> None:
+        self._con.close()
+
+
+def ingested(engine: Ours | Bare | Fts5, events: Sequence[Upsert]) -> float:
+    """Posts a second of CPU, all threads."""
+    cpu = time.process_time()
+    for start in range(0, len(events), BATCH):
+        engine.add(events[start : start + BATCH])
+        if (start + BATCH) % COMMIT_EVERY == 0:
+            engine.commit()
+    engine.commit()
+    return len(events) / (time.process_time() - cpu)
+
+
+def searched(engine: Ours | Bare | Fts5, asked: Sequence[Query], now: int) -> list[float]:
+    times = []
+    for query in asked:
+        start = time.perf_counter()
+        engine.search(query, now)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def main(count: int) -> None:
+    events = asyncio.run(corpus(count))
+    asked = queries(events, ASKED)
+    now = max(e.post.witnessed_at for e in events)
+    made: list[Callable[[Path], Ours | Bare | Fts5]] = [Ours, Bare, Fts5]
+    rates: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for turn in range(ROUNDS):
+            engines = [make(Path(temporary) / f"{turn}{n}") for n, make in enumerate(made)]
+            for engine in engines:
+                rates.setdefault(engine.name, []).append(ingested(engine, events))
+            for engine in engines:
+                searched(engine, asked[:20], now)
+                times.setdefault(engine.name, []).extend(searched(engine, asked, now))
+                engine.close()
+    rate = {name: round(median(r)) for name, r in rates.items()}
+    spent = {name: dict(zip(("p50", "p99"), millis(t, 0.5, 0.99), strict=True)) for name, t in times.items()}
+    report(
+        figure="compare_bare",
+        posts=len(events),
+        commit_every=COMMIT_EVERY,
+        posts_per_cpu_s=rate,
+        search_ms=spent,
+        ingest_of_tantivy=round(rate["ours"] / rate["tantivy"], 2),
+        search_time_of_tantivy={q: round(spent["ours"][q] / spent["tantivy"][q], 2) for q in ("p50", "p99")},
+    )
+
+
+main(int(sys.argv[1]) if len(sys.argv) > 1 else 225_000)
