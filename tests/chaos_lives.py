@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -65,7 +66,8 @@ class Lives:
             if killed and batches <= 0:
                 killed = False
                 time.sleep(delay)
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ended by itself meanwhile
+                    os.kill(pid, signal.SIGKILL)
         raise AssertionError("the nursery is gone")
 
     async def look(self, *, closely: bool) -> None:
