@@ -53,27 +53,32 @@ def soak(samples: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def growth(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Every figure that grows with the number of posts, on logarithmic axes: one panel for each unit."""
+    """What grows with the number of posts, from the lines of `ten_million.py`, one for each size."""
     lines = sorted(lines, key=lambda line: line["posts"])
     posts = [line["posts"] for line in lines]
-    panels: dict[str, dict[str, list[float | None]]] = {}
-    for name, unit in ((n, n.rpartition("_")[2]) for n in lines[-1] if n != "posts"):
-        values = [_number(line.get(name)) for line in lines]
-        if any(v is not None for v in values):
-            panels.setdefault(unit, {})[name.removesuffix("_" + unit).replace("_", " ")] = values
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.5 * len(panels), 3.6), layout="constrained", squeeze=False
-    )
-    for panel, (unit, curves) in zip(axes[0], panels.items(), strict=True):
-        for name, values in curves.items():
-            panel.plot(posts, values, marker="o", markersize=3, label=name)
-        panel.set(title=unit, xlabel="posts", xscale="log", ylim=(0, None))
+    figure, ((search, size), (ingest, rest)) = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
+    for kind in lines[0]["search_ms"]:
+        search.plot(posts, [line["search_ms"][kind]["p99"] for line in lines], marker=".", label=_words(kind))
+    search.set(title="search, p99, ms", yscale="log")
+    parts = [part for part in lines[0]["bytes_per_post"] if part != "all"]
+    size.stackplot(posts, [[line["bytes_per_post"][p] for line in lines] for p in parts], labels=parts, alpha=0.7)
+    size.set(title="bytes on disk a post")
+    for name in ("posts_per_s", "posts_per_cpu_s"):
+        if name in lines[0]["ingest"]:
+            ingest.plot(posts, [line["ingest"][name] for line in lines], marker=".", label=_words(name))
+    ingest.set(title="ingest", ylim=(0, None), xlabel="posts")
+    rest.plot(posts, [1000 * line["open_s"] for line in lines], marker=".", label="open")
+    for name in ("p99", "a_thousand"):
+        rest.plot(posts, [line["delete_ms"][name] for line in lines], marker=".", label=f"delete, {_words(name)}")
+    rest.set(title="opening and deleting, ms", yscale="log", xlabel="posts")
+    for panel in (search, size, ingest, rest):
+        panel.set_xscale("log")
         panel.legend()
     _save(figure, path)
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("per s", "a second").replace("per cpu s", "a second of CPU")
 
 
 def main(arguments: Sequence[str]) -> int:
