@@ -1,7 +1,7 @@
 """The store beside bare tantivy at the same commit interval and beside SQLite FTS5 alone, in turns, in one run.
 
 Bare tantivy: the same words, one index, one writer thread; it stores and looks up nothing, so its search ends where
-ours begins to read posts, rank and collapse copies. FTS5: text and times in one table, `unicode61`, one transaction a
+ours begins to read posts, rank, collapse copies. FTS5: text and times in one table, `unicode61`, one transaction a
 batch. Commits come every 3,000 posts: half a second at 6,000 a second. `python compare_bare.py [POSTS]`
 """
 

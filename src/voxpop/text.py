@@ -35,6 +35,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"“([^“”]{3,})”|«([^«»]{3,})»|„([^„“]{3,})“|\"([^\"]{3,})\"|「([^「」]{2,})」")
+_RETWEET = re.compile(r"^(?:RT|MT)\s+@\w+:?\s*")
 _FORWARDED = re.compile(r"^(?:RT|MT|via)\s+(?:@\w+:?\s*)?")
 _TAGS = re.compile(r"(?:#\w+)+")
 _NAME = re.compile(r"[#@]?[^\W\d_][\w’'-]*")
@@ -172,7 +173,11 @@ def names(text: str) -> set[str]:
 
 def fingerprint(text: str) -> int:
     """63 bits that are equal for copies of a text: links, retweet marks, case and punctuation do not count."""
-    core = " ".join(_WORD.findall(URL.sub(" ", re.sub(r"^(?:RT|MT)\s+@\w+:?\s*", "", text)).lower()))
+    said = _RETWEET.sub("", text) if text[:2] in ("RT", "MT") else text
+    low = said.lower()
+    if "/" in low or "www." in low:  # else no link is in it, and the search for one costs more than all the rest
+        low = URL.sub(" ", said).lower()
+    core = " ".join(_WORD.findall(low))
     return int.from_bytes(hashlib.blake2b((core or text).encode(), digest_size=8).digest(), "big") >> 1
 
 
