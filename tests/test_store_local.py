@@ -19,6 +19,7 @@ from voxpop.store import Applied, Query
 from voxpop.store import index as index_module
 from voxpop.store import partition as partition_module
 from voxpop.store.local import LocalStore
+from voxpop.store.trouble import DiskFull
 from voxpop.times import MICROS
 
 NOW = 1_800_000_000 * MICROS
@@ -431,6 +432,19 @@ class TestTrouble:
                 assert await found(store, "red") == ["b"]
             await store.commit()
             assert (await found(store, "red"), await store.check()) == (["b"], [])
+
+    async def test_a_tail_that_cannot_be_committed_takes_no_more(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("voxpop.store.local._TAIL_FULL", 1)
+        async with filled(tmp_path, post("a", "red fox")) as store:
+            with monkeypatch.context() as patched:
+                patched.setattr(index_module.PartitionIndex, "_commit", _no_space)
+                with pytest.raises(DiskFull, match="no space"):
+                    await store.apply("s", [Upsert(post("b", "red car"), "9")])
+                assert (await store.cursor("s"), await found(store, "red")) == ("1", ["a"])
+            await store.apply("s", [Upsert(post("b", "red car"), "9")])
+            assert sorted(await found(store, "red")) == ["a", "b"]
 
     async def test_a_folder_that_cannot_be_used_says_so(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

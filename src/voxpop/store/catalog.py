@@ -45,6 +45,7 @@ _NAME = """UPDATE authors SET handle = CASE WHEN ?1 = '' THEN handle ELSE ?1 END
   name = CASE WHEN ?2 = '' THEN name ELSE ?2 END WHERE number = ?3"""
 _SPEND = """INSERT INTO spend VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   reads = reads + excluded.reads, micro_usd = micro_usd + excluded.micro_usd"""
+_CHECKED_KEPT = 30 * 24 * 3600 * 1_000_000
 _NUMBERS_KEPT = 200_000
 _AMONG = "IN (SELECT value FROM json_each(?))"
 
@@ -231,6 +232,8 @@ class Catalog:
         """Set the time of `keys` in `cited` or `checked`."""
         self.db.begin()
         self.db.many(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", [(k, at) for k in keys])
+        forgotten = at - _CHECKED_KEPT
+        self.db.rows("DELETE FROM checked WHERE at < ? AND key NOT IN (SELECT key FROM cited)", (forgotten,))
         self.db.commit()
 
     def cited(self, before: int) -> list[int]:
@@ -242,14 +245,6 @@ class Catalog:
     def checked(self, keys: Iterable[int]) -> dict[int, int]:
         """When these were looked up last."""
         return dict(self.db.rows(f"SELECT key, at FROM checked WHERE key {_AMONG}", among(keys)))
-
-    def uncite(self, keys: Iterable[int]) -> None:
-        """What is no longer stored need not be looked up."""
-        pairs = [(k,) for k in keys]
-        self.db.begin()
-        self.db.many("DELETE FROM cited WHERE key = ?", pairs)
-        self.db.many("DELETE FROM checked WHERE key = ?", pairs)
-        self.db.commit()
 
     # orders of other processes
 

@@ -103,10 +103,9 @@ class LocalStore:
     # the Store protocol
 
     async def apply(self, source: str, events: Sequence[Event]) -> Applied:
-        applied = await self._on(self._writing, lambda: self._shelves.apply(source, events))
         if len(self._shelves.tail) >= _TAIL_FULL:
-            await self.commit()
-        return applied
+            await self.commit()  # before: what this raises says that nothing of the batch is stored
+        return await self._on(self._writing, lambda: self._shelves.apply(source, events))
 
     async def cursor(self, source: str) -> str | None:
         return (await self.cursors()).get(source)

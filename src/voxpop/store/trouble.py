@@ -1,6 +1,7 @@
 """Say what SQLite, the index or the disk refused, with the file and the cure; other failures pass as they are."""
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from voxpop.errors import VoxpopError
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TIGHT = 16_000_000
 _FREE = "Free space on that disk: what was acknowledged is kept, and writing goes on once there is room."
 _CLOSED = "Choose a folder with --data that this user can write to."
 
@@ -60,9 +62,16 @@ def _way_out(path: Path) -> str:
     return f"Restore a backup, or move {path.parent} away and ingest again."
 
 
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return _TIGHT
+
+
 def _of_index(folder: Path, word: str) -> VoxpopError:
     what = f"The index in {folder} failed: {word}."
-    if "No space left" in word or "os error 28" in word:
+    if "No space left" in word or _free(folder) < _TIGHT:  # a thread that ran out of room only says that it died
         return DiskFull(what, _FREE)
     cure = "Check the disk; if it is sound, run: voxpop rebuild. It makes the index again from the posts."
     return VoxpopError(what, cure)
