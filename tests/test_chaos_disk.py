@@ -50,6 +50,6 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
         assert all("disk" in said["failed"] or "space" in said["failed"] for said in lives.failures), lives.failures
         assert any(said.get("found") for said in lives.failures), "no life that met a full disk could still answer"
         end = lives.acknowledged + REST
-        assert lives.live(until=end, killed=False) == 0
+        assert lives.live(until=end, killed=False) == 0, lives.failures
         asyncio.run(lives.look(closely=True))
         assert lives.truth.seen == end

@@ -96,5 +96,7 @@ def test_a_bad_source_and_kills_lose_nothing(tmp_path: Path, harm: dict[str, int
             clock = lives.luck.choice(["right", "right", "slow", "set back"])
             at_s = lives.luck.uniform(0.1, 0.4) if clock == "slow" else 0.0
             lives.live(url=at["url"], until=played.time_us(10**9), clock=clock, killed=True, at_s=at_s)
-        assert lives.live(url=at["url"], until=played.time_us(count - 1), clock="right", killed=False) == 0
+        assert lives.live(url=at["url"], until=played.time_us(count - 1), clock="right", killed=False) == 0, (
+            lives.failures
+        )
         asyncio.run(look(tmp_path / "store", played, count, likes=likes))
