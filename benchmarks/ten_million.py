@@ -1,13 +1,14 @@
 """What N posts cost: ingest, disk by part, opening, searches, deletes: `python ten_million.py [N]`.
 
-N is 10,000,000 if not given. The posts are the corpus looped with new ids and times, as Jetstream gives them:
-at://did:plc:…/app.bsky.feed.post/…, 100 a second.
+N is 10,000,000 if not given. The posts are the corpus looped with new ids, times and orders of words, as Jetstream
+gives them, 100 a second.
 """
 
 import asyncio
 import base64
 import hashlib
 import platform
+import random
 import sys
 import tempfile
 import time
@@ -41,10 +42,14 @@ def streamed(events: Sequence[Upsert], count: int) -> Iterator[list[Event]]:
 
 
 def streamed_post(post: Post, n: int, loop: int) -> Post:
-    did = f"did:plc:{short(f'{post.author.id}/{loop // 2}', 24)}"
+    did = f"did:plc:{short(f'{post.author.id or n}/{loop // 2}', 24)}"
     at, name = BEGAN + n * MICROS // RATE, short(str(n), 13)
+    words = post.text.split()
+    if loop:  # else every text would have copies in every loop, and be shown once
+        random.Random(n).shuffle(words)
     return replace(
         post,
+        text=" ".join(words) if loop else post.text,
         id=f"at://{did}/app.bsky.feed.post/{name}",
         url=f"https://bsky.app/profile/{did}/post/{name}",
         author=Author(did, "", ""),
