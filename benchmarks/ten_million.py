@@ -1,7 +1,7 @@
-"""What N posts cost: ingest, disk by part, opening, searches, deletes: `python ten_million.py [N]`.
+"""What N posts cost: ingest, disk by part, opening, searches, deletes: `python ten_million.py [N [FOLDER]]`.
 
-N is 10,000,000 if not given. The posts are the corpus looped with new ids, times and orders of words, as Jetstream
-gives them, 100 a second.
+N is 10,000,000 if not given. A FOLDER keeps the posts: the first run fills it, the next one measures the rest.
+The posts are the corpus looped with new ids, times and orders of words, as Jetstream gives them, 100 a second.
 """
 
 import asyncio
@@ -126,13 +126,16 @@ async def deleted(store: LocalStore, events: Sequence[Upsert], count: int) -> di
     return {"p50": p50, "p99": p99, "a_thousand": max(millis(thousands, 0.99))}
 
 
-async def main(count: int) -> None:
+async def main(count: int, kept: Path | None) -> None:
     events = await corpus()
+    if kept and not kept.exists():
+        report(figure="ten_million_filled", posts=count, ingest=await filled(kept, events, count))
+        return
     asked = queries(events, ASKED)
     now = BEGAN + count * MICROS // RATE
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        ingest = await filled(folder, events, count)
+        folder = kept or Path(temporary)
+        ingest = None if kept else await filled(folder, events, count)
         parts = disk(folder)
         start = time.perf_counter()
         async with LocalStore(folder) as store:
@@ -160,4 +163,5 @@ async def main(count: int) -> None:
     )
 
 
-asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000))
+COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
+asyncio.run(main(COUNT, Path(sys.argv[2]) if len(sys.argv) > 2 else None))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from voxpop.store import Query
 from voxpop.store.database import Database, among
-from voxpop.store.rows import COLUMNS, Stored, row
+from voxpop.store.rows import AS_JSON, COLUMNS, Stored, row
 from voxpop.times import MICROS
 
 DAY = 24 * 3600 * MICROS
@@ -150,10 +150,10 @@ class Partition:
         return self.db.rows(sql, (author, since, until))
 
     def by_seqs(self, seqs: Iterable[int]) -> list[Any]:
-        return self.db.rows(f"SELECT {COLUMNS} FROM posts WHERE seq {_AMONG}", among(seqs))
+        return self.db.rows_at_once(f"SELECT {AS_JSON} FROM posts WHERE seq {_AMONG}", among(seqs))
 
     def by_keys(self, keys: Iterable[int]) -> list[Any]:
-        return self.db.rows(f"SELECT {COLUMNS} FROM posts WHERE key {_AMONG}", among(keys))
+        return self.db.rows_at_once(f"SELECT {AS_JSON} FROM posts WHERE key {_AMONG}", among(keys))
 
     def after(self, seq: int, count: int) -> list[Any]:
         """The first `count` rows after `seq`, in order."""

@@ -80,6 +80,8 @@ def _collapse(scored: Iterable[tuple[float, Stored]], compared: int) -> list[_Cl
 
 
 def _nearest(mine: frozenset[str], by_shingle: dict[str, list[_Cluster]]) -> _Cluster | None:
+    if not mine:
+        return None
     shared = Counter(chain.from_iterable(by_shingle.get(shingle, ()) for shingle in mine))
     for cluster, count in shared.most_common(3):
         small, large = sorted((len(cluster.shingles), len(mine)))

@@ -13,6 +13,7 @@ COLUMNS = (
     "seq, key, id, network, author, text, created, witnessed, url, lang, reply_to, root, quote_of, extra,"
     " likes, reposts, replies, fingerprint, kind"
 )
+AS_JSON = "json_group_array(json_array(" + COLUMNS.replace("extra", "CAST(extra AS TEXT)") + "))"
 _RAW, _AUTHOR, _LAST, _SAME = "\x01", "\x06", "\x07", "\x08"
 _SIGNS = (
     ("at://", "\x02"),
@@ -104,7 +105,9 @@ def stored(row: Any, authors: Mapping[int, Author]) -> Stored:
     id_ = unpack(id_, who)
     last = id_.rpartition("/")[2]
     reply_to = reply_to and unpack(reply_to, who, last)
-    media, links = orjson.loads(packed.replace(_AUTHOR.encode(), who.encode())) if packed else ((), ())
+    if isinstance(packed, bytes):
+        packed = packed.decode()
+    media, links = orjson.loads(packed.replace(_AUTHOR, who)) if packed else ((), ())
     post = Post(
         id=id_, network=network, author=author, text=text, created_at=witnessed + created, witnessed_at=witnessed,
         url=url and unpack(url, who, last), lang=lang, reply_to=reply_to,
