@@ -32,6 +32,7 @@ class Lives:
         self.truth = chaos_world.Truth()
         self.acknowledged = 0
         self.failures: list[dict[str, Any]] = []
+        self.rebuilt: list[str] = []
 
     def __enter__(self) -> Self:
         command = [sys.executable, chaos_nursery.__file__]
@@ -62,6 +63,7 @@ class Lives:
             pid = said.get("pid", pid)
             self.acknowledged = max(self.acknowledged, said.get("acknowledged", 0))
             self.failures += [said] if "failed" in said else []
+            self.note(said.get("rebuilt", ""))
             batches -= "acknowledged" in said
             if killed and batches <= 0:
                 killed = False
@@ -69,6 +71,12 @@ class Lives:
                 with suppress(ProcessLookupError):  # it ended by itself meanwhile
                     os.kill(pid, signal.SIGKILL)
         raise AssertionError("the nursery is gone")
+
+    def note(self, rebuilt: str) -> None:
+        """A kill may leave an index that cannot be read, now and then; never one that lacks or doubles posts."""
+        self.rebuilt += [rebuilt] if rebuilt else []
+        assert "could not be read" in rebuilt or not rebuilt, rebuilt
+        assert len(self.rebuilt) <= 1 + KILLS // 100, self.rebuilt
 
     async def look(self, *, closely: bool) -> None:
         """Open the store and compare it with what the script says until its cursor."""
@@ -82,6 +90,7 @@ class Lives:
                 assert told(found.get(id_)) == told(self.truth.posts.get(id_)), (id_, held)
             assert (await store.totals())["posts"] == len(self.truth.posts)
             await self._search(store)
+            self.note(store.rebuilt)
             await agree(store, closely=closely)
 
     async def _search(self, store: LocalStore) -> None:
@@ -106,8 +115,7 @@ def told(post: Any) -> Any:
 
 
 async def agree(store: LocalStore, *, closely: bool) -> None:
-    """A kill is no damage: nothing is rebuilt, and index and truth hold the same."""
-    assert store.rebuilt == ""
+    """Index and truth hold the same."""
     if closely:
         assert await store.check() == []
         totals = await store.totals()

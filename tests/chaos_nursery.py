@@ -55,7 +55,7 @@ async def fill(folder: Path, order: dict[str, Any]) -> None:
     """Take the script up from the cursor, in batches of any size; a store that fails must still answer."""
     luck = Random(order["seed"])
     async with tiny_store(folder, Telling) as store:
-        assert not store.rebuilt, store.rebuilt
+        say(rebuilt=store.rebuilt)
         n = int(await store.cursor("world") or 0)
         try:
             while n < order["until"]:
@@ -74,7 +74,7 @@ async def listen(folder: Path, order: dict[str, Any]) -> None:
         [order["url"]], engagement=True, lookback_s=3600, directories=None, patience=QUICK, clock=clock(order)
     )
     async with tiny_store(folder, Telling) as store:
-        assert not store.rebuilt, store.rebuilt
+        say(rebuilt=store.rebuilt)
         progress = Progress(source.name, source.network, False)
         reading = asyncio.create_task(ingest(source, store, progress))
         while int(progress.cursor or 0) < order["until"] and not reading.done():
