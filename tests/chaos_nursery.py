@@ -23,9 +23,6 @@ from voxpop.sources.bluesky import BlueskySource, Patience
 from voxpop.store import Applied, Query, index, partition
 from voxpop.store.local import LocalStore
 
-partition.FULL, partition.WORTH_CUTTING = 2000, 300
-index._HEAP = 15_000_000
-ingesting.BATCH, ingesting.MAX_AGE_S = 100_000, 0.03  # small by age, and no like is ever shed
 BACK_S = 3600.0
 QUICK = Patience(
     open_s=2.0, idle_s=0.4, first_wait_s=0.01, longest_wait_s=0.05, overlap_s=0.5, gap_s=1e9, adding_s=0.05
@@ -106,6 +103,9 @@ def born(order: dict[str, Any]) -> int:
 
 
 def main() -> None:
+    partition.FULL, partition.WORTH_CUTTING = 2000, 300
+    index._HEAP = 15_000_000
+    ingesting.BATCH, ingesting.MAX_AGE_S = 100_000, 0.03  # small by age, and no like is ever shed
     for line in sys.stdin:
         order = json.loads(line)
         if not (pid := os.fork()):
