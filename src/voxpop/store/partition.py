@@ -152,6 +152,12 @@ class Partition:
     def by_seqs(self, seqs: Iterable[int]) -> list[Any]:
         return self.db.rows_at_once(f"SELECT {AS_JSON} FROM posts WHERE seq {_AMONG}", among(seqs))
 
+    def texts(self, seqs: Iterable[int]) -> list[Any]:
+        """(fingerprint, first seq, last seq, newest witnessed) of each text among these numbers."""
+        one = "SELECT fingerprint AS f, min(seq) AS a, max(seq) AS b, max(witnessed) AS w FROM posts"
+        each = f"{one} WHERE seq {_AMONG} GROUP BY f"
+        return self.db.rows_at_once(f"SELECT json_group_array(json_array(f, a, b, w)) FROM ({each})", among(seqs))
+
     def by_keys(self, keys: Iterable[int]) -> list[Any]:
         return self.db.rows_at_once(f"SELECT {AS_JSON} FROM posts WHERE key {_AMONG}", among(keys))
 

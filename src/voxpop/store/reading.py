@@ -29,6 +29,7 @@ class Reader:
         self.catalog = Catalog(root / "catalog.db", readonly=True)
         self._open: dict[int, Partition] = {}
         self._newest = 0
+        self._extents: list[Extent] = []
 
     def close(self) -> None:
         self.catalog.close()
@@ -54,6 +55,7 @@ class Reader:
         if newest != self._newest and self._newest in self._open:
             self._open[self._newest].rest()
         self._newest = newest
+        self._extents = extents
         return extents
 
     def _posts(self, rows: Sequence[Any]) -> list[Stored]:
@@ -72,19 +74,6 @@ class Reader:
         found = {s.post.id: s.post for s in sorted(self._posts(rows), key=lambda s: s.seq)}
         return [found[i] for i in ids if i in found]
 
-    def by_seqs(self, seqs: Iterable[int]) -> list[Stored]:
-        """The posts of these numbers."""
-        extents = self.extents()
-        firsts = [e.first for e in extents]
-        homes: defaultdict[int, list[int]] = defaultdict(list)
-        for seq in seqs:
-            homes[bisect_right(firsts, seq) - 1].append(seq)
-        homes.pop(-1, None)
-        rows = [
-            r for place, some in homes.items() for p in self._partitions([extents[place]]) for r in p.by_seqs(some)
-        ]
-        return self._posts(rows)
-
     def after(self, first: int, seq: int) -> Iterator[list[Stored]]:
         """The posts of one partition after `seq`, in order, a slice at a time."""
         for partition in self._partitions([Extent(first)]):
@@ -92,10 +81,35 @@ class Reader:
                 seq = rows[-1][0]
                 yield self._posts(rows)
 
+    # for one search, which asks for `extents` first: each look at the catalog may wait for the interpreter's lock
+
+    def by_seqs(self, seqs: Iterable[int]) -> list[Stored]:
+        """The posts of these numbers."""
+        return self._posts(self._each(seqs, Partition.by_seqs))
+
+    def texts(self, seqs: Iterable[int]) -> list[tuple[int, int, int, int]]:
+        """(fingerprint, first number, last number, newest witnessed) of each text among these numbers.
+
+        A text that lies in two partitions comes twice.
+        """
+        return self._each(seqs, Partition.texts)
+
+    def _each(self, seqs: Iterable[int], ask: Callable[[Partition, Iterable[int]], list[Any]]) -> list[Any]:
+        """What each partition says of its own among these numbers."""
+        extents = self._extents
+        firsts = [e.first for e in extents]
+        homes: defaultdict[int, list[int]] = defaultdict(list)
+        for seq in seqs:
+            homes[bisect_right(firsts, seq) - 1].append(seq)
+        homes.pop(-1, None)
+        return [
+            r for place, some in homes.items() for p in self._partitions([extents[place]]) for r in ask(p, some)
+        ]
+
     def latest(self, query: Query, authors: Sequence[int], limit: int) -> list[Stored]:
         """The newest posts within the bounds of a query; its words are not looked at."""
         since, until = query.since or 0, query.until if query.until is not None else FOREVER
-        fitting = [e for e in self.extents() if e.newest >= since and e.oldest <= until]
+        fitting = [e for e in self._extents if e.newest >= since and e.oldest <= until]
         rows: list[Any] = []
         for extent in sorted(fitting, key=lambda e: -e.newest):
             if len(rows) == limit and extent.newest < rows[-1][7]:
@@ -110,11 +124,13 @@ class Reader:
         asked = list(marks)
         posts: defaultdict[int, int] = defaultdict(int)
         authors: defaultdict[int, set[int]] = defaultdict(set)
-        for partition in self._partitions(e for e in self.extents() if e.oldest <= until):
+        for partition in self._partitions(e for e in self._extents if e.oldest <= until):
             for mark, author, count in partition.copies(asked, until):
                 posts[mark] += count
                 authors[mark].add(author)
         return {mark: (count, len(authors[mark])) for mark, count in posts.items()}
+
+    # for keeping
 
     def seqs(self, first: int) -> set[int]:
         """The numbers of a partition's posts."""

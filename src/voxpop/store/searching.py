@@ -1,11 +1,12 @@
 """Find posts: the tail and the index say what may match, the truth says what is, ranking orders it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import nlargest
 
 from voxpop.store import Hit, Query
 from voxpop.store.index import Index, Wanted, entry
 from voxpop.store.partition import FOREVER
-from voxpop.store.ranking import rank
+from voxpop.store.ranking import decayed, rank
 from voxpop.store.reading import Reader
 from voxpop.store.rows import Stored
 from voxpop.store.tail import HotTail, holds, idf
@@ -18,36 +19,50 @@ _MOST_CANDIDATES = 6400
 
 def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) -> list[Hit]:
     """The best posts for `query` at `now` (microseconds), best first."""
+    reader.extents()
     authors = reader.authors(query.handles) if query.handles else []
     if query.limit < 1 or (query.handles and not authors):
         return []
     wanted = _wanted(query, authors)
-    limit = max(_CANDIDATES, 6 * query.limit)
+    limit = few = max(_CANDIDATES, 6 * query.limit)
+    # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
+    documents = index.documents + len(tail)
+    fresh = dict(tail.search(wanted, lambda term: idf(documents, index.holding(term))))
     while True:
         if query.words or query.phrases:
-            scores = _candidates(index, tail, wanted, query, now, limit)
-            looked, stored = len(scores), reader.by_seqs(scores)
-            found = [(s, scores[s.seq]) for s in stored if s.post.engagement.likes >= query.min_likes]
+            scores = fresh | _candidates(index, wanted, query, now, limit)
+            looked = len(scores)
+            if limit > few and not query.min_likes:
+                scores = _one_of_each(reader, scores, query, now, 2 * few)
+            found = [(s, scores[s.seq]) for s in reader.by_seqs(scores)]
+            found = [(s, score) for s, score in found if s.post.engagement.likes >= query.min_likes]
         else:
             latest = reader.latest(query, authors, limit)
             looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
         hits = rank(found, query, now, reader.copies)
         if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
             return hits
-        limit *= 4
+        limit *= 8
 
 
-def _candidates(
-    index: Index, tail: HotTail, wanted: Wanted, query: Query, now: int, limit: int
-) -> dict[int, float]:
-    # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
-    documents = index.documents + len(tail)
-    found = dict(tail.search(wanted, lambda term: idf(documents, index.holding(term))))
-    found.update(index.search(wanted, limit))
+def _candidates(index: Index, wanted: Wanted, query: Query, now: int, limit: int) -> dict[int, float]:
+    found = dict(index.search(wanted, limit))
     recent = min(now, wanted.until) - int(query.half_life_s * MICROS)
     if len(found) >= limit and recent > wanted.since:
         found.update(index.search(wanted.within(recent, wanted.until), limit // 2))
     return found
+
+
+def _one_of_each(
+    reader: Reader, scores: Mapping[int, float], query: Query, now: int, most: int
+) -> dict[int, float]:
+    """Of the copies of each text the first and the last: in a flood, thousands of rows need not be read."""
+    until = min(query.until if query.until is not None else now, now)
+    best = [
+        (decayed(scores[last], (until - at) / MICROS, query.half_life_s), first, last)
+        for _, first, last, at in reader.texts(scores)
+    ]
+    return {seq: scores[seq] for _, *both in nlargest(most, best) for seq in both}
 
 
 def _excluded(stored: Stored, wanted: Wanted) -> bool:
