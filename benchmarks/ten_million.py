@@ -19,7 +19,9 @@ from pathlib import Path
 from _store import corpus, millis, queries, report
 from voxpop.posts import Author, Delete, Event, Post, Upsert
 from voxpop.store import Query
+from voxpop.store.index import Wanted
 from voxpop.store.local import LocalStore
+from voxpop.text import words
 from voxpop.times import MICROS
 
 BATCH, RATE, BEGAN = 2000, 100, 1_790_000_000 * MICROS
@@ -105,6 +107,33 @@ async def searched(store: LocalStore, asked: Sequence[Query], now: int) -> dict[
     return {"p50": p50, "p99": p99, "cpu": round(1000 * (time.process_time() - cpu) / len(asked), 2)}
 
 
+def bare(store: LocalStore, asked: Sequence[Query]) -> list[float]:
+    """Milliseconds of tantivy alone: the best 20 numbers of all partitions for the same words; no post is read."""
+    times = []
+    for query in asked:
+        groups = tuple(tuple(words(w)) for w in query.words)
+        start = time.perf_counter()
+        store.index.search(Wanted(any_of=groups), query.limit)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+async def beside_bare(store: LocalStore, asked: Sequence[Query], now: int) -> dict[str, float]:
+    """All-time BM25, ours and tantivy's alone in turns."""
+    ours: list[float] = []
+    alone: list[float] = []
+    for query in asked:
+        alone += bare(store, [query])
+        start = time.perf_counter()
+        await store.search(replace(query, half_life_s=1e9), now)
+        ours.append(1000 * (time.perf_counter() - start))
+    return {
+        "mean_ratio": round(sum(ours) / sum(alone), 2),
+        "ours_mean": round(sum(ours) / len(ours), 2),
+        "alone_mean": round(sum(alone) / len(alone), 2),
+    }
+
+
 async def deleted(store: LocalStore, events: Sequence[Upsert], count: int) -> dict[str, float]:
     """Milliseconds until deleted posts are out of search, one by one and a thousand at once."""
     ids = [
@@ -145,6 +174,7 @@ async def main(count: int, kept: Path | None) -> None:
                 "all_time_bm25": await searched(store, [replace(q, half_life_s=1e9) for q in asked], now),
                 "all_time_recent": await searched(store, asked, now),
             }
+            beside = await beside_bare(store, asked, now)
             partitions = (await store.figures())["partitions"]
             removed = await deleted(store, events, count)
     report(
@@ -158,6 +188,7 @@ async def main(count: int, kept: Path | None) -> None:
             "all": round(sum(parts.values()) / count),
         },
         search_ms=figures,
+        beside_bare_tantivy=beside,
         delete_ms=removed,
         machine=platform.processor() or platform.machine(),
     )
