@@ -212,6 +212,7 @@ class TestRetention:
             assert time.perf_counter() - began < 0.25
             assert sorted(await found(store, "red")) == ["p4", "p5", "p6", "p7"]
             assert await store.posts(["p0"]) == []
+            assert set(re.findall(rb"thing\d", _bytes(tmp_path))) == {b"thing4", b"thing5", b"thing6", b"thing7"}
             assert await store.gaps(0, NOW) == [("s", NOW - DAY, NOW, "away")]
             assert (await store.totals())["posts"] == (await store.totals())["indexed"] == 4
             assert await store.check() == []

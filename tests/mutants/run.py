@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COPIED = ("src", "tests", "pyproject.toml")
 PASSED, FAILED = 0, 1
+LONGEST_S = 600
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ def copy(to: Path) -> None:
             shutil.copy(source, to / name)
 
 
-def run_tests(tree: Path, tests: tuple[str, ...]) -> int:
+def run_tests(tree: Path, tests: tuple[str, ...], *, must_pass: bool = False) -> int:
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=short", *tests]
     done = subprocess.run(
-        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False
     )
-    if done.returncode not in (PASSED, FAILED):
+    if done.returncode != PASSED and (must_pass or done.returncode != FAILED):
         print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
     return done.returncode
 
@@ -64,12 +65,23 @@ def verdict(mutant: Mutant) -> str:
         return {FAILED: "killed", PASSED: "SURVIVED"}.get(code, f"pytest ended with {code}")
 
 
+def patches() -> dict[str, Path]:
+    """Every patch by its number."""
+    found: dict[str, Path] = {}
+    for path in sorted(HERE.glob("*.patch")):
+        number = path.stem.partition("-")[0]
+        if number in found:
+            raise SystemExit(f"{found[number].name} and {path.name} share a number: give one of them another.")
+        found[number] = path
+    return found
+
+
 def main(wanted: list[str]) -> int:
-    mutants = [read(path) for path in sorted(HERE.glob("*.patch")) if not wanted or path.stem[:2] in wanted]
+    mutants = [read(path) for number, path in patches().items() if not wanted or number in wanted]
     tests = tuple(sorted({test for mutant in mutants for test in mutant.tests}))
     with tempfile.TemporaryDirectory() as temporary:
         copy(Path(temporary))
-        if run_tests(Path(temporary), tests) != PASSED:
+        if run_tests(Path(temporary), tests, must_pass=True) != PASSED:
             print("The tests fail on the unbroken tree, so they can prove nothing. Mend them first.")
             return 1
     survivors = 0
