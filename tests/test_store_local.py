@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
@@ -54,7 +54,13 @@ async def found(store: LocalStore, *words: str, **bounds: object) -> list[str]:
 
 
 def bytes_below(folder: Path, *parts: str) -> bytes:
-    return b"".join(p.read_bytes() for p in sorted(folder.joinpath(*parts).rglob("*")) if p.is_file())
+    """Of every file; one that a commit takes away meanwhile has none."""
+    found = []
+    for at, _, names in os.walk(folder.joinpath(*parts)):
+        for name in sorted(names):
+            with suppress(FileNotFoundError):
+                found.append(Path(at, name).read_bytes())
+    return b"".join(found)
 
 
 @pytest.mark.parametrize("committed", [False, True])
