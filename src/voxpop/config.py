@@ -146,6 +146,8 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Config:
             raise UsageError(f"Cannot read the config {file}: {error.strerror}.", "Check the path.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"The config {file} is not TOML: {error}.", "Mend that line.") from error
+        except RecursionError as error:
+            raise UsageError(f"The config {file} nests too deeply.", "No setting is nested in lists.") from error
         for section, values in raw.items():
             if not isinstance(values, dict):
                 raise UsageError(f"'{section}' in {file} stands outside a section.", _nearest(f"{section}"))

@@ -60,7 +60,10 @@ def parse(text: str, kinds: Mapping[str, Kind]) -> Spec:
         if option not in kind.options:
             raise UsageError(f"Source {name!r} has no option {option!r}.", meant(option, kind.options))
     spec = Spec(name, target, options)
-    kind.check(spec)
+    try:
+        kind.check(spec)
+    except ValueError as error:  # what urllib says of an address such as https://[
+        raise UsageError(f"Source {text!r} cannot be: {error}.", f"Write it as {kind.shape!r}.") from error
     return spec
 
 
