@@ -24,8 +24,10 @@ from prometheus_client import CollectorRegistry
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's, without settings of whoever runs the tests."""
+    """This process's, without settings of whoever runs the tests; a PYTHONPATH goes before its own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("VOXPOP_")}
+    if "PYTHONPATH" in kept and "PYTHONPATH" in extra:  # else another tree than the one under test could be run
+        extra["PYTHONPATH"] += os.pathsep + kept["PYTHONPATH"]
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
 
 

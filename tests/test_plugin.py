@@ -121,6 +121,6 @@ def test_a_broken_package_is_named(tmp_path: Path, point: str, message: str):
 
 
 def test_a_package_cannot_take_a_name_of_ours(tmp_path: Path):
-    lay(tmp_path / "site", "thief", {"bluesky": "json:dumps"})
+    lay(tmp_path / "site", "thief", {"bluesky": "voxpop.sources.mastodon:KIND"})
     done = voxpop("sources", PYTHONPATH=str(tmp_path / "site"), VOXPOP_STORAGE_DATA=str(tmp_path))
     assert (done.returncode, "called 'bluesky', which is ours" in done.stderr) == (1, True)
