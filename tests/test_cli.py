@@ -46,7 +46,7 @@ def data(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     row = json.loads(done.stdout)["sources"][0]
     assert row.pop("took_s") >= 0
     assert row.pop("posts_per_s") > 0
-    assert row.pop("cursor").isdigit()
+    assert re.fullmatch(r"\d+@[0-9a-f]{12}", row.pop("cursor"))
     counts = {"added": 3, "edited": 0, "deleted": 0, "unchanged": 0, "refused": 0}
     dropped = {"no text": 1, "not JSON": 1}
     assert row == {"source": "replay:posts.jsonl", "posts": 3, "dropped": dropped, **counts}
@@ -221,7 +221,7 @@ def test_ask_while_the_program_runs_on_the_same_folder(up: Up) -> None:
 def test_sources_and_voices_are_listed(data: str, tmp_path: Path) -> None:
     rows = {r["source"]: r for r in said("sources", "--data", data)["sources"]}
     assert {"auto", "bluesky", "rss", "simulated", "replay", "replay:posts.jsonl"} <= set(rows)
-    assert rows["replay:posts.jsonl"]["cursor"].isdigit()
+    assert "@" in rows["replay:posts.jsonl"]["cursor"]
     assert rows["auto"]["configured"] is True
     assert "cursor" in voxpop("sources", "--data", data).stdout
     (tmp_path / "voices").mkdir()

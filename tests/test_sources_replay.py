@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import orjson
@@ -50,13 +51,47 @@ async def test_every_packing_gives_the_same_posts_and_resumes_after_any_cursor(t
     source = ReplaySource(path)
     events = await collect(source)
     assert [e.post.id for e in events] == [f"x:{1000 + n}" for n in range(2500)]
-    assert events[-1].cursor == str(len(body))
+    assert events[-1].cursor.partition("@")[0] == str(len(body))
     assert not source.dropped
     assert source.state.startswith("ended")
     for at in (0, 1, 999, 1000, 2498):
         again = await collect(ReplaySource(path), events[at].cursor)
         assert again == events[at + 1 :]
     assert await collect(ReplaySource(path), events[-1].cursor) == []
+
+
+async def test_a_cursor_fits_its_file_alone_and_a_file_that_grew(tmp_path: Path):
+    first, other = tmp_path / "a" / "posts.jsonl", tmp_path / "b" / "posts.jsonl"
+    for path, rows in ((first, range(60)), (other, range(100, 180))):
+        path.parent.mkdir()
+        path.write_bytes(lines([row(n) for n in rows]))
+    few, all_ = (await collect(ReplaySource(first)))[2].cursor, (await collect(ReplaySource(first)))[-1].cursor
+    for cursor in (few, all_):
+        assert len(await collect(ReplaySource(other), cursor)) == 80
+    offset = all_.partition("@")[0]
+    assert await collect(ReplaySource(first), offset) == []  # a cursor of an older version
+    with first.open("ab") as file:
+        file.write(lines([row(60)]))
+    assert [e.post.id for e in await collect(ReplaySource(first), all_)] == ["x:1060"]
+    assert len(await collect(ReplaySource(first), few)) == 58
+    first.write_bytes(lines([row(n) for n in range(7, 90)]))
+    assert len(await collect(ReplaySource(first), all_)) == 83
+
+
+async def test_a_paced_recording_says_its_own_time_and_the_wait(tmp_path: Path):
+    path = tmp_path / "posts.jsonl"
+    path.write_bytes(lines([row(0), row(150)]))
+    source = ReplaySource(path, speed=1)
+    async with asyncio.timeout(5):
+        async with aclosing(source.events(None)) as events:
+            await anext(events)
+            second = asyncio.ensure_future(anext(events))
+            while "next" not in source.state:
+                await asyncio.sleep(0.01)
+            second.cancel()
+            with suppress(asyncio.CancelledError):
+                await second
+    assert source.state == "replaying posts.jsonl, 2030-05-01T10:00:00Z, next post in 2 min"
 
 
 def test_a_row_becomes_a_post_with_ids_that_are_unique_across_networks():

@@ -1,6 +1,7 @@
 """Open the sources that a config names, with what they need to know; it reads no post."""
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from voxpop.sources.auto import Simulator, Ways, kinds, open_source, parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
 from voxpop.sources.feeds_pace import FeedSettings
 from voxpop.sources.feeds_places import places
+from voxpop.sources.replay import ReplaySource
 from voxpop.sources.spending import Spends
 from voxpop.sources.x import XSettings, XSource
 from voxpop.sources.x_api import TOKEN as X_TOKEN
@@ -78,8 +80,10 @@ async def opened(config: Config, *, elapsed_s: float = NIGHT_SO_FAR_S) -> AsyncI
     try:
         for spec in config.sources.use:
             sources.append(await open_source(spec, ways(config, simulate)))
-        if len({s.name for s in sources}) < len(sources):
-            raise UsageError("The same source is named twice.", "Name each source once.")
+        _tell_apart([s for s in sources if isinstance(s, ReplaySource)])
+        if twice := [name for name, times in Counter(s.name for s in sources).items() if times > 1]:
+            raise UsageError(f"The source {twice[0]!r} is named twice.", "Name each source once.")
+        _refuse_mixed(sources)
         yield sources
     finally:
         for source in sources:
@@ -87,6 +91,30 @@ async def opened(config: Config, *, elapsed_s: float = NIGHT_SO_FAR_S) -> AsyncI
                 await source.aclose()
         for server in servers:
             await server.stop()
+
+
+def _tell_apart(recordings: Sequence[ReplaySource]) -> None:
+    """Files of one name are called by as much of their paths as tells them apart."""
+    for name, times in Counter(r.name for r in recordings).items():
+        same = {r.path.resolve(): r for r in recordings if r.name == name}
+        if times == 1 or len(same) < times:
+            continue
+        for n in range(2, 1 + max(len(path.parts) for path in same)):
+            tails = {path: "/".join(path.parts[-n:]) for path in same}
+            if len(set(tails.values())) == times:
+                break
+        for path, source in same.items():
+            source.name = f"replay:{tails[path]}"
+
+
+def _refuse_mixed(sources: Sequence[Source]) -> None:
+    """Invented posts never stand among real ones."""
+    made_up, real = ([s.name for s in sources if s.simulated == mark] for mark in (True, False))
+    if made_up and real:
+        raise UsageError(
+            f"The source {made_up[0]!r} is invented and {real[0]!r} is not: their posts must not mix.",
+            f"Run {made_up[0]!r} by itself, or in a second voxpop with another --data.",
+        )
 
 
 async def open_budgets(sources: Sequence[Source], store: LocalStore) -> None:
@@ -134,6 +162,8 @@ async def x_rules(config: Config, *, apply: bool) -> Synced:
     try:
         return await sync_x_rules(api, settings.rules, dry_run=not apply)
     except XRefused as error:
+        if error.kind == "network":
+            raise VoxpopError(f"{settings.host} cannot be reached: {error}.", "Check the network.") from error
         raise VoxpopError(f"X refused: {error}.", f"Check {X_TOKEN} (docs/x.md).") from error
     finally:
         await api.aclose()

@@ -32,3 +32,10 @@ def iso(at: int) -> str:
     """RFC 3339 in UTC with milliseconds, such as `2014-10-22T14:30:00.000Z`."""
     whole, rest = divmod(at, MICROS)
     return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest // 1000:03d}Z"
+
+
+def span(seconds: float) -> str:
+    """A length of time for people: `90 s`, `12 min`, `2.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,7 +2,8 @@
 
 One row is one JSON object: `id`, `platform`, `author`, `created_at`, `text`, and if known `url`, `lang`,
 `in_reply_to_id` and `public_metrics`. A recording has no witness of its own, so the row's `created_at` stands for
-both times. The cursor is the offset in the unpacked file of the byte after the row.
+both times. The cursor is the offset in the unpacked file of the byte after the row, and a mark of the file's first
+bytes: another file of the same name, or one that was written anew, does not fit it and is read from its start.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
 import zstandard
@@ -22,14 +23,17 @@ import zstandard
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.posts import Author, Engagement, Event, Post, Upsert
 from voxpop.sources.timestamps import timestamp
-from voxpop.times import MICROS
+from voxpop.times import MICROS, iso, span
 
 MAX_ROW_BYTES = 1 << 20
 MAX_TEXT = 30_000
 _MOST_COUNTED = 10**12  # more is no count, and past 63 bits no database takes it
 _BLOCK = 1 << 18
 _ROWS_A_CHUNK = 1000
+_HEAD = 4096
+_TOLD_S = 1.0  # a shorter wait is not worth a word
 _NO_ENGAGEMENT = Engagement()
+_T = TypeVar("_T")
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
@@ -43,7 +47,7 @@ class _Row(NamedTuple):
 class _Chunk(NamedTuple):
     """What some rows became."""
 
-    events: list[Event]
+    events: list[Upsert]
     dropped: Counter[str]
     end: int
 
@@ -79,42 +83,79 @@ class ReplaySource:
 
     async def events(self, after: str | None) -> AsyncIterator[Event]:
         """The rows after the cursor; files and JSON are read in a thread, so the loop stays free."""
-        rows = _rows(self.path, _offset(after, self.name))
-        wait = None if self.speed == "max" else _Pace(self.speed, self._clock).wait
+        pace = None if self.speed == "max" else _Pace(self.speed, self._clock)
         read, self.state = 0, f"replaying {self.path.name}"
-        while True:
-            try:
-                chunk = await asyncio.to_thread(_next_chunk, rows)
-            except _UNREADABLE as error:
-                self.state = f"stopped: {self.path.name} is unreadable"
-                raise _unreadable(self.path, error) from error
-            if chunk is None:
-                break
+        mark = await self._read(_Mark, self.path)
+        rows = _rows(self.path, _offset(after, self.name, mark))
+        while (chunk := await self._read(_next_chunk, rows, mark)) is not None:
             self.dropped.update(chunk.dropped)
             for event in chunk.events:
-                if wait is not None:
-                    await wait(event)
+                if pace is not None:
+                    await self._wait(pace, event)
                 yield event
             read += len(chunk.events)
             self.state = f"replaying {self.path.name}, {read:,} posts read"
         self.state = f"ended: {self.path.name}, {read:,} posts read"
 
+    async def _read(self, work: Callable[..., _T], *given: Any) -> _T:
+        try:
+            return await asyncio.to_thread(work, *given)
+        except _UNREADABLE as error:
+            self.state = f"stopped: {self.path.name} is unreadable"
+            raise _unreadable(self.path, error) from error
+
+    async def _wait(self, pace: "_Pace", event: Upsert) -> None:
+        """Hold an event back until its time has come, and say so while it lasts."""
+        while (early := pace.early(event)) > 0:
+            if early >= _TOLD_S:
+                self.state = f"replaying {self.path.name}, {pace.now()}, next post in {span(early)}"
+            await asyncio.sleep(min(early, _TOLD_S))
+        self.state = f"replaying {self.path.name}, {pace.now()}"
+
+
+class _Mark:
+    """Tell a file from another of its name: a digest of the unpacked bytes before an offset, at most 4 KB."""
+
+    def __init__(self, path: Path) -> None:
+        head = b""
+        for block in _blocks(path):
+            head += block
+            if len(head) >= _HEAD:
+                break
+        self._head = head[:_HEAD]
+        self._whole = _digest(self._head)
+
+    def at(self, offset: int) -> str:
+        return self._whole if offset >= len(self._head) else _digest(self._head[:offset])
+
+    def cursor(self, offset: int) -> str:
+        return f"{offset}@{self.at(offset)}"
+
+
+def _digest(head: bytes) -> str:
+    return blake2b(head, digest_size=6).hexdigest()
+
 
 class _Pace:
-    """Hold each event back until its recorded time comes; late and out-of-order events pass at once."""
+    """When an event's recorded time comes; late and out-of-order events are never early."""
 
     def __init__(self, speed: float, clock: Callable[[], float]) -> None:
         self._speed, self._clock = speed, clock
         self._origin: tuple[float, int] | None = None
 
-    async def wait(self, event: Event) -> None:
-        at = event.post.witnessed_at if isinstance(event, Upsert) else 0
+    def early(self, event: Upsert) -> float:
+        """Seconds until then."""
+        at = event.post.witnessed_at
         if self._origin is None:
             self._origin = (self._clock(), at)
         started, first = self._origin
-        early = (at - first) / MICROS / self._speed - (self._clock() - started)
-        if early > 0:
-            await asyncio.sleep(early)
+        return (at - first) / MICROS / self._speed - (self._clock() - started)
+
+    def now(self) -> str:
+        """The recording's own time, such as `2014-10-22T14:30:00Z`."""
+        started, first = self._origin or (0.0, 0)
+        passed = (self._clock() - started) * self._speed if self._origin else 0.0
+        return iso(first + int(passed * MICROS))[:19] + "Z"
 
 
 def read_row(line: bytes, cursor: str = "") -> Upsert | str:
@@ -218,12 +259,12 @@ def _count(value: object) -> int:
     return value if type(value) is int and 0 < value <= _MOST_COUNTED else 0
 
 
-def _next_chunk(rows: Iterator[_Row]) -> _Chunk | None:
-    events: list[Event] = []
+def _next_chunk(rows: Iterator[_Row], mark: _Mark) -> _Chunk | None:
+    events: list[Upsert] = []
     dropped: Counter[str] = Counter()
     end = -1
     for line, end in rows:
-        event = "line too long" if line is None else read_row(line, str(end))
+        event = "line too long" if line is None else read_row(line, mark.cursor(end))
         if isinstance(event, str):
             dropped[event] += 1
         else:
@@ -286,16 +327,18 @@ def _unzstd(path: Path) -> Iterator[bytes]:
         raise EOFError("the compressed stream breaks off")
 
 
-def _offset(after: str | None, name: str) -> int:
-    if after is None or after == "":
+def _offset(after: str | None, name: str, mark: _Mark) -> int:
+    """Where to go on: at the start where the cursor is another file's. An older version's has no mark."""
+    if not after:
         return 0
-    if not (after.isascii() and after.isdigit()):
+    offset, _, marked = after.partition("@")
+    if not (offset.isascii() and offset.isdigit()):
         raise VoxpopError(
             f"The cursor {after!r} of source {name!r} is not a byte offset.",
             "Remove that source's cursor from the store; the file is then read from its start.",
             lasting=True,
         )
-    return int(after)
+    return 0 if marked and marked != mark.at(int(offset)) else int(offset)
 
 
 def _missing(path: Path) -> VoxpopError:
