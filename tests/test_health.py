@@ -56,10 +56,12 @@ def test_behind_is_not_quiet(made: dict[str, Any], behind: float) -> None:
     assert of(Stub(), Progress("x", "x", False), NOW).behind_s is None
 
 
-def test_a_recording_is_never_behind() -> None:
-    source = Stub()
-    source.state = "replaying posts.jsonl"
-    assert of(source, progress(720, speed=8), NOW).behind_s is None
+def test_a_recording_is_neither_late_nor_behind_and_has_a_rate() -> None:
+    source, made = Stub(), progress(720, speed=8)
+    source.network = "replay"
+    made.recent.append((int(time.monotonic()), 7))
+    found = of(source, made, NOW)
+    assert (found.lag_s, found.behind_s, found.posts_per_minute) == (None, None, 7)
 
 
 async def test_the_samples_are_known_metrics_with_their_labels(tmp_path: Path) -> None:

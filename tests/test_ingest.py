@@ -198,16 +198,16 @@ async def test_a_slow_store_slows_the_source(monkeypatch: pytest.MonkeyPatch) ->
 def test_progress_counts_and_rates() -> None:
     seen = progress()
     assert seen.lag_s(5) is None
-    seen.count([event(5 * MICROS), Delete("at://1", 1, "c9")], Applied(added=1, deleted=1))
-    seen.count([event(3 * MICROS)], Applied(unchanged=1))
+    seen.count([event(5 * MICROS), Delete("at://1", 1, "c9")], Applied(added=1, deleted=1), 100.2)
+    seen.count([event(3 * MICROS)], Applied(unchanged=1), 100.9)
     assert (seen.events, seen.posts, seen.added, seen.deleted, seen.unchanged) == (3, 2, 1, 1, 1)
     assert (seen.newest, seen.cursor) == (5 * MICROS, str(3 * MICROS))
     assert seen.lag_s(7 * MICROS) == 2.0
-    assert seen.posts_per_minute(7 * MICROS) == 2
-    assert seen.posts_per_minute(64 * MICROS) == 1
-    assert seen.posts_per_minute(900 * MICROS) == 0
-    seen.count([event(100 * MICROS), event(20 * MICROS)], Applied(added=2))
-    assert list(seen.recent) == [(100, 1)]
+    assert list(seen.recent) == [(100, 2)]
+    seen.count([event(1), event(2)], Applied(added=2), 130.0)
+    assert [seen.posts_per_minute(at) for at in (131, 159, 161, 189, 900)] == [4, 4, 2, 2, 0]
+    seen.count([event(100 * MICROS)], Applied(added=1), 170.0)
+    assert list(seen.recent) == [(130, 2), (170, 1)]
 
 
 def test_progress_says_how_far_behind_and_how_fast_it_catches_up() -> None:

@@ -20,7 +20,7 @@ _WELL = re.compile(
 RECONNECTS = "connection lost"
 _BEHIND_S = 10.0
 _GAINING = 1.1
-_PLAYED = ("replaying", "ended")
+_RECORDED = "replay"  # a recording is as old as it is: it is neither late nor behind
 _COUNTERS = ("events", "posts", "deleted", "refused", "engaged", "missed", "restarts", "reconnects", "crashes")
 
 
@@ -34,7 +34,7 @@ class Health:
     """A source's counters since the start, and its state.
 
     `lag_s` is the age of the newest post, `behind_s` how far its reading lies behind its stream, `retry_s` the time
-    until a failed source is tried again; None where it is not known or does not apply.
+    until a failed source is tried again; None where it is not known or does not apply, as with a recording's age.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Health:
 
 def of(source: Source, progress: Progress, now: int) -> Health:
     """How a source that runs fares at `now` (microseconds)."""
-    lag = progress.lag_s(now)
+    lag = None if source.network == _RECORDED else progress.lag_s(now)
     return Health(
         name=source.name,
         network=source.network,
@@ -99,9 +99,9 @@ def of(source: Source, progress: Progress, now: int) -> Health:
         refused=progress.refused,
         engaged=progress.engaged,
         missed=progress.missed,
-        posts_per_minute=progress.posts_per_minute(now),
+        posts_per_minute=progress.posts_per_minute(),
         lag_s=None if lag is None else round(lag, 2),
-        behind_s=_behind_s(progress, lag, source.state),
+        behind_s=_behind_s(progress, lag),
         queue=progress.waiting,
         dropped=bounded(source.dropped),
         shed=bounded(progress.shed),
@@ -112,9 +112,9 @@ def of(source: Source, progress: Progress, now: int) -> Health:
     )
 
 
-def _behind_s(progress: Progress, lag_s: float | None, state: str) -> float | None:
+def _behind_s(progress: Progress, lag_s: float | None) -> float | None:
     """A quiet stream has an old newest post too: behind is what catches up, or what the store holds up."""
-    if lag_s is None or state.startswith(_PLAYED):
+    if lag_s is None:
         return None
     recent = progress.pace and time.monotonic() - progress.pace[-1][0] < _BEHIND_S
     late = recent and lag_s >= _BEHIND_S and (progress.speed() > _GAINING or progress.waiting >= BATCH)

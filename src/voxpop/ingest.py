@@ -14,6 +14,7 @@ from voxpop.posts import Engaged, Event, Missed, Upsert
 from voxpop.sources import Source
 from voxpop.store import Applied, Store
 from voxpop.times import MICROS
+from voxpop.times import span as length
 from voxpop.tracing import span
 
 BATCH = 2000
@@ -27,7 +28,7 @@ _BEHIND_S = 10.0
 class Progress:
     """What one source has brought since the start, and how full its line is.
 
-    `recent` holds (witnessed second, posts) of the last minute; `pace` holds (seconds of our running, newest) at
+    `recent` holds (second of our running, posts) of the last minute; `pace` holds (seconds of our running, newest) at
     the batches of the last ten seconds. `waiting` is how many events waited for the store when the last batch, of
     `batch` events, had been stored. `shed` counts by kind what was given up because the store was too slow.
     """
@@ -67,19 +68,19 @@ class Progress:
         self.cursor = next((e.cursor for e in reversed(events) if e.cursor), self.cursor)
         if posts:
             self.newest = max(self.newest or 0, *(p.witnessed_at for p in posts))
-            fresh = Counter(
-                p.witnessed_at // MICROS for p in posts if p.witnessed_at > self.newest - _MINUTE * MICROS
-            )
-            self.recent.extend(sorted(fresh.items()))
-            self.pace.append((time.monotonic() if at_s is None else at_s, self.newest))
+            at = time.monotonic() if at_s is None else at_s
+            earlier = self.recent.pop()[1] if self.recent and self.recent[-1][0] == int(at) else 0
+            self.recent.append((int(at), earlier + len(posts)))
+            self.pace.append((at, self.newest))
         while len(self.pace) > 2 and self.pace[0][0] < self.pace[-1][0] - _PACE_S:
             self.pace.popleft()
-        while self.recent and self.recent[0][0] < (self.newest or 0) // MICROS - _MINUTE:
+        while self.recent and self.recent[0][0] <= self.recent[-1][0] - _MINUTE:
             self.recent.popleft()
 
-    def posts_per_minute(self, now: int) -> int:
-        """Posts that were witnessed in the minute before `now` (microseconds): a backlog is not a rate."""
-        return sum(n for at, n in self.recent if at >= now // MICROS - _MINUTE)
+    def posts_per_minute(self, at_s: float | None = None) -> int:
+        """Posts that came in the minute before `at_s` seconds of our running (not given: now), a backlog's too."""
+        since = (time.monotonic() if at_s is None else at_s) - _MINUTE
+        return sum(n for at, n in self.recent if at > since)
 
     def lag_s(self, now: int) -> float | None:
         """Seconds between now (microseconds) and the newest post's witnessing; None before the first post."""
@@ -90,7 +91,7 @@ class Progress:
         lag, speed = self.lag_s(now) or 0.0, self.speed()
         if lag < _BEHIND_S or not speed:
             return ""
-        ago = f"{lag:.0f} s" if lag < 120 else f"{lag / 60:.0f} min" if lag < 7200 else f"{lag / 3600:.1f} h"
+        ago = length(lag)
         return f"behind {ago}, catching up at {speed:.0f}x" if speed > 1.1 else f"behind {ago}, and not catching up"
 
     def speed(self) -> float:

@@ -48,7 +48,7 @@ METERS = (
     Meter("voxpop_refused", "counter", "Posts that came again after their deletion, and were refused.", _SOURCE),
     Meter("voxpop_engaged", "counter", "Sums of likes, reposts and replies that were stored.", _SOURCE),
     Meter("voxpop_missed", "counter", "Stretches of time of which nothing could be had.", _SOURCE),
-    Meter("voxpop_posts_per_second", "gauge", "Posts that were witnessed in the last minute, a second.", _SOURCE),
+    Meter("voxpop_posts_per_second", "gauge", "Posts stored in the last minute, a second.", _SOURCE),
     Meter("voxpop_lag_seconds", "gauge", "Age of the newest post.", _SOURCE),
     Meter("voxpop_behind_seconds", "gauge", "How far a source that catches up lies behind its stream.", _SOURCE),
     Meter("voxpop_dropped", "counter", "Input that could not be used.", ("source", "reason")),

@@ -20,7 +20,7 @@ from voxpop.sources.engagement import FULL, Tally
 from voxpop.sources.handles import NO_HANDLE, PUBLIC, Directories, Handles
 from voxpop.sources.jetstream import FUTURE, LIKE, POST, REPOST, Reading, read_line
 from voxpop.sources.steady import Steady
-from voxpop.times import MICROS
+from voxpop.times import MICROS, span
 
 DEFAULT_HOSTS = (
     "wss://jetstream2.us-east.bsky.network/subscribe",
@@ -256,11 +256,11 @@ class BlueskySource:
             slept = wall - then[0] - (steady - then[1])
             if slept > idle_s or steady - self._heard > idle_s:
                 socket.transport.abort()
-                return f"the machine slept {_span(slept)}" if slept > idle_s else f"silent for {idle_s:g} s"
+                return f"the machine slept {span(slept)}" if slept > idle_s else f"silent for {idle_s:g} s"
 
     async def _read(self, socket: ClientConnection, host: str, asked: int, inbox: _Inbox) -> str:
         """Read until the connection fails, which raises, or until nothing that comes can be used."""
-        bad = read = 0
+        bad, read, where = 0, 0, _short(host)
         while bad < _BAD_IN_A_ROW:
             frame = await socket.recv(decode=False)
             self._heard, now = time.monotonic(), self._clock()
@@ -276,8 +276,8 @@ class BlueskySource:
             if self._tally is not None and self._due(self._tally):
                 inbox.ready.set()
             read += 1
+            self.state = self._connected(where)
             if read % _WAITING == 1 or len(inbox.events) >= _WAITING:
-                self.state = self._connected(host)
                 await inbox.room()
         socket.transport.abort()  # the host's word for "closed" would come after more of the same
         return _USELESS.get(str(found), "nothing but unusable lines")
@@ -326,9 +326,9 @@ class BlueskySource:
                 inbox.put(Missed(self._cursor, at, "the host keeps no more", event.cursor))
         self._cursor = max(self._cursor, at)
 
-    def _connected(self, host: str) -> str:
-        gap = f", {_span(self.gap_s)} missing before" if self.gap_s else ""
-        return f"connected to {_short(host)}, {_span(self.lag_s)} behind{gap}"
+    def _connected(self, where: str) -> str:
+        gap = f", {span(self.gap_s)} missing before" if self.gap_s else ""
+        return f"connected to {where}, {span(self.lag_s)} behind{gap}"
 
     # -- the address ----------------------------------------------------------------------------------------
 
@@ -382,9 +382,3 @@ def _short(host: str) -> str:
 def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text[:120] or type(error).__name__
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
