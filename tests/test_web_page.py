@@ -531,6 +531,21 @@ def test_the_panel_of_sources_tells_health_spending_and_the_last_hour(page: Any,
     expect(panel).to_be_hidden()
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_long_names_in_the_panel_leave_the_figures_whole(page: Any, server: Server, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    names = [f"replay:{'a-recording-' * n}of-some-day.jsonl.zst" for n in range(1, 7)]
+    server.live = STATUS | {"sources": [PAID | {"name": name} for name in names]}
+    panel = page.get_by_role("region", name="Sources")
+    page.locator("#meter").click()
+    expect(panel.locator("li")).to_have_count(6)
+    for row in panel.locator("li").all():
+        name, figures = (row.locator(part).bounding_box() for part in ("b", ".figures"))
+        assert figures["height"] < 30
+        assert name["width"] > 150
+    assert panel.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
 def test_an_answer_says_what_it_could_not_look_at(page: Any) -> None:
     receipt = ask(page, "gap in between").locator(".receipt span")
     expect(receipt).to_contain_text(["12 min behind, catching up"])
