@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,41 @@ def test_no_server_is_said_with_the_cure() -> None:
     assert "No voxpop answers at http://127.0.0.1:" in done.stderr
     assert "voxpop up" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_server_that_is_begun_anew_is_waited_for(tmp_path: Path) -> None:
+    status = {"posts": 3, "sources": [], "store": {}, "process": {"uptime_s": 1.0, "searches": 0}}
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(status).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def begin(port: int) -> HTTPServer:
+        server = HTTPServer(("127.0.0.1", port), Answers)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        return server
+
+    server = begin(0)
+    port = server.server_port
+    program = Program(tmp_path / "out", "sources", "--watch", "--port", str(port))
+    try:
+        program.until("3 posts")
+        server.shutdown()
+        server.server_close()
+        program.until(r"No voxpop answers at .*Waiting for it\.")
+        status["posts"] = 4
+        server = begin(port)
+        program.until("4 posts")
+    finally:
+        assert program.stop() == 130
+        server.shutdown()
+        server.server_close()
+    assert program.said.count("Waiting for it") == 1
 
 
 def test_ingest_draws_the_same_table_on_a_terminal(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_no_line_is_wider_than_the_terminal(width: int, name: str, state: str, c
 
 def test_a_long_name_gets_what_is_left_over() -> None:
     name = "replay:boston_2013-04-15_22.jsonl.zst"
-    for width, shown in ((100, "replay:boston_2013-04-15_22.js…"), (120, name)):
+    for width, shown in ((100, "replay:boston_2…15_22.jsonl.zst"), (120, name)):
         row = lines(rated(None, status(1, source(name, lag_s=400_000_000.0))), width)[1]
         assert row.startswith(f"{shown} connected")
         assert " 4629 d " in row
@@ -112,6 +112,31 @@ def test_a_terminal_is_drawn_over_and_its_cursor_given_back() -> None:
     assert first.startswith("\x1b[?25l\x1b[J")
     assert f"\x1b[{first.count(chr(10))}F\x1b[J" in out.getvalue()
     assert out.getvalue().endswith("\x1b[?25h")
+
+
+def test_names_that_begin_alike_are_told_apart_in_eighty_columns() -> None:
+    names = [f"replay:ottawashooting_2014-10-{day}.jsonl.zst" for day in (22, 23)]
+    made = lines(rated(None, status(1, *map(source, names))), 79)
+    assert made[1].split()[0] != made[2].split()[0]
+    assert made[1].startswith("replay:ottawash")
+
+
+def test_a_recording_that_waits_says_for_how_long() -> None:
+    row = source("replay:a", state="replaying a, 2014-10-22T14:30:00Z, next post in 2 min")
+    assert " next in 2 min " in lines(rated(None, status(1, row)), 100)[1]
+
+
+def test_a_note_stands_below_the_table_until_it_is_drawn_again(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Terminal()
+    with Screen(out) as screen:
+        screen.note("Nobody yet.")
+        screen.draw(rated(None, status(1, source())))
+        drawn = out.getvalue().count("\n")
+        screen.note("Gone.")
+        screen.draw(rated(None, status(2, source())))
+    assert "Gone.\n" in out.getvalue()
+    assert f"\x1b[{drawn + 1}F\x1b[J" in out.getvalue()
+    assert capsys.readouterr().err == "Nobody yet.\n"
 
 
 def test_a_file_gets_plain_lines_and_one_head() -> None:

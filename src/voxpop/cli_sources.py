@@ -55,17 +55,28 @@ async def _list(config: Config, as_json: bool) -> None:
 
 
 async def _watch(config: Config, as_json: bool) -> None:
-    """One picture a second, until interrupted or the server is gone."""
+    """One picture a second, until interrupted; a server that answered once is waited for when it is gone."""
     import httpx
 
     from voxpop.live_table import Screen, rated
 
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
-    address, before = f"http://{host}:{config.server.port}", None
+    address, answered = f"http://{host}:{config.server.port}", False
+    before: dict[str, Any] | None = None
     async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=_PATIENCE_S) as client:
         with Screen(sys.stdout) as screen:
             while True:
-                status = await _status(client, address)
+                try:
+                    status = await _status(client, address)
+                except VoxpopError as error:
+                    if not answered:
+                        raise
+                    if before is not None:
+                        screen.note(f"{error.what} Waiting for it.")
+                    before = None
+                    await asyncio.sleep(_EVERY_S)
+                    continue
+                answered = True
                 shown = rated(before, status)
                 before = status
                 if as_json:

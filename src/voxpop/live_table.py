@@ -1,12 +1,16 @@
 """Draw running sources as a table on a terminal, or as plain lines elsewhere; it decides nothing."""
 
+import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from voxpop.render import length, plain
 
 _GAP = " "
+_NAME = 28  # characters of a long name, before other columns get room
+_NEXT = re.compile(r"\bnext post (in [\d.]+ \w+)$")
 Row = Mapping[str, Any]
 
 
@@ -72,6 +76,14 @@ class Screen:
         self._write(f"\x1b[?25l{back}\x1b[J" + "".join(f"{line}\n" for line in shown))
         self._drawn = len(shown)
 
+    def note(self, text: str) -> None:
+        """A line below the table, until it is drawn again; where there is none, a line of the standard error."""
+        if self._live and self._drawn:
+            self._write(_cut(_flat(text), shutil.get_terminal_size((100, 40)).columns - 1) + "\n")
+            self._drawn += 1
+        else:
+            print(_flat(text), file=sys.stderr)
+
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
@@ -105,6 +117,8 @@ def size(count: int | None) -> str:
 def _state(row: Row) -> str:
     if row["retry_s"] is not None:
         return f"retry in {row['retry_s']:.0f} s"
+    if row["ok"] and (wait := _NEXT.search(str(row["state"]))):
+        return f"next {wait[1]}"
     first = str(row["state"]).replace(":", " ").replace(",", " ").split()
     return (first[0] if first else "–") if row["ok"] else f"! {' '.join(first)}"
 
@@ -137,17 +151,19 @@ _COLUMNS = (
 
 def _fitting(rows: Sequence[Row], width: int) -> list[Column]:
     columns = [c for c in _COLUMNS if c.title != "SPEND" or any(r["spend"] for r in rows)]
+    longest = max((len(row["name"]) for row in rows), default=0)
+    columns[0] = columns[0]._replace(width=min(columns[0].width, -min(longest, _NAME)))
     while len(columns) > 1 and sum(abs(c.width) + len(_GAP) for c in columns) - len(_GAP) > width:
         columns.remove(max(columns, key=lambda c: c.rank))
     # What is left over goes to the names.
     spare = max(0, width - sum(abs(c.width) + len(_GAP) for c in columns) + len(_GAP))
-    wanted = max((len(row["name"]) for row in rows), default=0) + columns[0].width
+    wanted = longest + columns[0].width
     return [columns[0]._replace(width=columns[0].width - max(0, min(spare, wanted))), *columns[1:]]
 
 
 def _fit(text: str, column: Column) -> str:
     room = abs(column.width)
-    text = _cut(_flat(text), room)
+    text = _cut_within(_flat(text), room) if column.rank == 0 else _cut(_flat(text), room)
     return text.ljust(room) if column.width < 0 else text.rjust(room)
 
 
@@ -157,6 +173,12 @@ def _flat(text: str) -> str:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def _cut_within(name: str, width: int) -> str:
+    """Names of one kind begin alike: both ends are kept."""
+    first = width // 2
+    return name if len(name) <= width else f"{name[:first]}…{name[len(name) - (width - first - 1) :]}"
 
 
 def _totals(status: Row) -> str:
