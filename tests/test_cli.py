@@ -69,7 +69,8 @@ def test_ingesting_again_stores_nothing_twice(recording: Path, data: str) -> Non
     assert len(said("search", "lantern bridge", "--data", data)["posts"]) == 3
 
 
-def test_an_interrupted_ingest_has_stored_what_it_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_an_interrupted_ingest_has_stored_what_it_read(tmp_path: Path, number: int, times: int) -> None:
     row = (
         '{"id":"%d","platform":"x","author":"a","created_at":"2026-11-03T20:%02d:%02dZ","text":"Tram number %d."}\n'
     )
@@ -79,12 +80,33 @@ def test_an_interrupted_ingest_has_stored_what_it_read(tmp_path: Path) -> None:
         tmp_path / "log", "ingest", "--source", f"replay:{path}?speed=20", "--data", str(tmp_path / "data")
     )
     running.until(r"[1-9]\d* posts")
-    assert running.stop(signal.SIGINT) == 130
+    for _ in range(times - 1):
+        running.process.send_signal(number)
+        time.sleep(0.02)
+    assert running.stop(number) == 130
     assert "Traceback" not in running.said
+    assert re.search(r"replay:slow\.jsonl: \d+ posts in .* added, .*; cursor \d+@", running.said)
     told = int(re.findall(r"(\d+) posts", running.said)[-1])
     checks = said("doctor", "--source", "simulated", "--port", "0", "--data", str(tmp_path / "data"))["checks"]
     stored = int(re.match(r"(\d+) posts", next(c["said"] for c in checks if c["link"] == "index"))[1])  # type: ignore[index]
     assert told <= stored < 600
+
+
+def test_each_source_has_its_own_rate_and_all_have_a_total(recording: Path, tmp_path: Path) -> None:
+    other = tmp_path / "posts.jsonl"
+    other.write_bytes(recording.read_bytes())
+    done = voxpop("ingest", "--source", f"replay:{recording}", "--source", f"replay:{other}?speed=600", "--data",
+                  str(tmp_path / "data"))  # fmt: skip
+    took = [float(t) for t in re.findall(r"/posts\.jsonl: 3 posts in ([\d.]+) s", done.stdout)]
+    assert took[0] < 1.5 < took[1]
+    assert re.search(r"2 sources: 6 posts in \d", done.stdout)
+
+
+def test_an_ingest_says_why_nothing_comes(tmp_path: Path) -> None:
+    running = Program(tmp_path / "log", "ingest", "--source", "bluesky:ws://127.0.0.1:1/s", "--data", str(tmp_path))
+    running.until(r"bluesky:127\.0\.0\.1:1: reconnecting in ")
+    assert running.stop() == 130
+    assert "bluesky:127.0.0.1:1: 0 posts in " in running.said
 
 
 # search

@@ -79,20 +79,34 @@ def traced(config: Config) -> Iterator[None]:
             end()
 
 
-async def ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
-    """Ingest every configured source to its end; what each brought, as `voxpop ingest --json` prints it.
+async def ingest_all(
+    config: Config,
+    show: Callable[[dict[str, Any]], None],
+    tell: Callable[[list[dict[str, Any]]], object] = lambda _: None,
+) -> None:
+    """Ingest every configured source to its end.
 
-    `show` gets a status each second, as `voxpop sources --watch` has it.
+    `show` gets a status each second, as `voxpop sources --watch` has it. `tell` gets what each source brought, as
+    `voxpop ingest --json` prints it, when all have ended, one has failed, or this is cancelled.
     """
     with traced(config):
-        return await _ingest_all(config, show)
+        await _ingest_all(config, show, tell)
 
 
-async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+async def _ingest_all(
+    config: Config, show: Callable[[dict[str, Any]], None], tell: Callable[[list[dict[str, Any]]], object]
+) -> None:
     async with opened(config) as sources, open_store(config) as store:
         began = time.monotonic()
         await open_budgets(sources, store)
         progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
+        took = dict.fromkeys(progress, 0.0)
+
+        async def bring(source: Source) -> None:
+            try:
+                await ingest(source, store, progress[source.name])
+            finally:
+                took[source.name] = time.monotonic() - began
 
         async def report() -> None:
             before = None
@@ -111,22 +125,24 @@ async def _ingest_all(config: Config, show: Callable[[dict[str, Any]], None]) ->
         try:
             async with asyncio.TaskGroup() as group:
                 for source in sources:
-                    group.create_task(ingest(source, store, progress[source.name]))
+                    group.create_task(bring(source))
         except* VoxpopError as errors:
             raise errors.exceptions[0] from None
         finally:
             reporting.cancel()
             with suppress(asyncio.CancelledError):
                 await reporting
-    return [_row(s, progress[s.name]) for s in sources]
+            tell([_row(s, progress[s.name], took[s.name]) for s in sources])
 
 
-def _row(source: Source, progress: Progress) -> dict[str, Any]:
+def _row(source: Source, progress: Progress, took_s: float) -> dict[str, Any]:
     counts = ("posts", "added", "edited", "deleted", "unchanged", "refused", "cursor")
     return {
         "source": source.name,
         **{c: getattr(progress, c) for c in counts},
         "dropped": dict(source.dropped),
+        "took_s": round(took_s, 2),
+        "posts_per_s": round(progress.posts / max(took_s, 1e-9)),
     }
 
 

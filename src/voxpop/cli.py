@@ -3,8 +3,10 @@
 What a command needs is imported when it runs: `voxpop --help` waits for no index and no server.
 """
 
+import asyncio
 import sys
 import time
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,32 +98,52 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
 
     config = config_of(context, **given)
     say = logs.begin(config.watching.log)
-    began = time.monotonic()
+    rows: list[dict[str, Any]] = []
+    began, code = time.monotonic(), 0
     with Screen(sys.stderr) as screen:
+        drawn = sys.stderr.isatty() and config.watching.log == "text" and not as_json
+        show = screen.draw if drawn else _in_lines(say, as_json)
+        try:
+            await app.ingest_all(config, show, rows.extend)
+        except asyncio.CancelledError:
+            code = 130  # what was stored until then is told all the same
+    _tell_brought(rows, time.monotonic() - began, as_json)
+    if code:
+        sys.exit(code)
 
-        def show(status: dict[str, Any]) -> None:
-            if as_json:
-                return
-            if sys.stderr.isatty() and config.watching.log == "text":
-                screen.draw(status)
-            else:
-                say("; ".join(f"{s['name']}: {s['posts']} posts" for s in status["sources"]))
 
-        rows = await app.ingest_all(config, show)
-    took = time.monotonic() - began
-    for row in rows:
-        row |= {"took_s": round(took, 2), "posts_per_s": round(row["posts"] / max(took, 1e-9))}
+def _in_lines(say: Callable[[str], None], as_json: bool) -> Callable[[dict[str, Any]], None]:
+    """How many posts there are by now, each second; and why nothing comes, once until something does."""
+    from voxpop.render import plain
+
+    told: dict[str, int] = {}
+
+    def show(status: dict[str, Any]) -> None:
+        for row in status["sources"]:
+            if not row["ok"] and told.get(row["name"]) != row["posts"]:
+                told[row["name"]] = row["posts"]
+                say(plain(f"{row['name']}: {row['state']}"))
+        if not as_json:
+            say("; ".join(f"{s['name']}: {s['posts']} posts" for s in status["sources"]))
+
+    return show
+
+
+def _tell_brought(rows: list[dict[str, Any]], took_s: float, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps({"sources": rows}).decode())
         return
     for row in rows:
         dropped = ", ".join(f"{n} {why}" for why, n in row["dropped"].items()) or "none"
         click.echo(
-            f"{row['source']}: {row['posts']} posts in {took:.1f} s ({row['posts_per_s']}/s): "
+            f"{row['source']}: {row['posts']} posts in {row['took_s']:.1f} s ({row['posts_per_s']}/s): "
             f"{row['added']} added, {row['edited']} edited, {row['unchanged']} already stored, "
             f"{row['deleted']} deleted, {row['refused']} refused; dropped: {dropped}; "
             f"cursor {shortened(row['cursor'])}"
         )
+    if len(rows) > 1:
+        posts = sum(row["posts"] for row in rows)
+        click.echo(f"{len(rows)} sources: {posts} posts in {took_s:.1f} s ({posts / took_s:.0f}/s)")
 
 
 @cli.command()

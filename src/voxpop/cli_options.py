@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -14,6 +17,9 @@ import orjson
 
 from voxpop.config import Config, load
 from voxpop.errors import UsageError, VoxpopError
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE_S = 1.0
 
 
 def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
@@ -27,20 +33,49 @@ def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
 
 
 def runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async command; a VoxpopError is printed as one line (JSON with --json) and sets the exit code."""
+    """Run an async command; a VoxpopError is printed as one line (JSON with --json) and sets the exit code.
+
+    SIGINT and SIGTERM end it with 130.
+    """
 
     @wraps(work)
     def command(*args: Any, **kwargs: Any) -> None:
+        before = {number: signal.getsignal(number) for number in _ENDING}
         try:
-            asyncio.run(work(*args, **kwargs))
+            asyncio.run(_stoppable(work(*args, **kwargs)))
         except VoxpopError as error:
             _fail(error, bool(kwargs.get("as_json")))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             sys.exit(130)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finally:
+            with suppress(ValueError):  # only the main thread has signals
+                for number, was in before.items():
+                    signal.signal(number, was)
 
     return command
+
+
+async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
+    """The first signal cancels the work, which then closes what it has open; a second must not break that off.
+
+    One that comes later ends the program at once: somebody does not want to wait. The store stands that.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    asked: list[float] = []
+
+    def stop(*_: object) -> None:
+        if asked and time.monotonic() - asked[0] > _PATIENCE_S:
+            os._exit(130)
+        if task and not asked:
+            asked.append(time.monotonic())
+            loop.call_soon_threadsafe(task.cancel)
+
+    with suppress(ValueError):
+        for number in _ENDING:
+            signal.signal(number, stop)
+    await work
 
 
 def shortened(cursor: str | None) -> str:
