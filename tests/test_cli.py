@@ -335,8 +335,8 @@ def test_only_loopback_is_listened_on(host: str) -> None:
         asyncio.run(asyncio.wait_for(serve(nowhere, lambda line: None), 0.5))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, number: int, times: int) -> None:
     arguments = (
         "up",
         "--source",
@@ -355,6 +355,9 @@ def test_up_ends_cleanly_and_keeps_every_post(recording: Path, tmp_path: Path, n
     assert str(tmp_path) in second.stderr
     assert "Traceback" not in second.stderr
     began = time.monotonic()
+    for _ in range(times - 1):
+        running.process.send_signal(number)
+        time.sleep(0.02)
     assert running.stop(number) in (0, 130)
     assert time.monotonic() - began < 5
     assert "Traceback" not in running.said

@@ -102,7 +102,7 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
     began, code = time.monotonic(), 0
     with Screen(sys.stderr) as screen:
         drawn = sys.stderr.isatty() and config.watching.log == "text" and not as_json
-        show = screen.draw if drawn else _in_lines(say, as_json)
+        show: Callable[[dict[str, Any]], None] = screen.draw if drawn else _in_lines(say, as_json)
         try:
             await app.ingest_all(config, show, rows.extend)
         except asyncio.CancelledError:

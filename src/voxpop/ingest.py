@@ -28,7 +28,7 @@ _BEHIND_S = 10.0
 class Progress:
     """What one source has brought since the start, and how full its line is.
 
-    `recent` holds (second of our running, posts) of the last minute; `pace` holds (seconds of our running, newest) at
+    `recent` holds (second of our running, posts) of the last minute; `pace` (seconds of our running, newest) at
     the batches of the last ten seconds. `waiting` is how many events waited for the store when the last batch, of
     `batch` events, had been stored. `shed` counts by kind what was given up because the store was too slow.
     """

@@ -82,7 +82,7 @@ class Screen:
             self._write(_cut(_flat(text), shutil.get_terminal_size((100, 40)).columns - 1) + "\n")
             self._drawn += 1
         else:
-            print(_flat(text), file=sys.stderr)
+            sys.stderr.write(_flat(text) + "\n")
 
     def _write(self, text: str) -> None:
         self._out.write(text)

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Protocol
 
 import uvicorn
@@ -31,7 +32,11 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield  # they stay until the loop is closed: a second signal must not break off the closing
+        yield  # They stay until the loop is closed: a second signal must not break off the closing
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """However often it is asked: what is open has two seconds to end."""
+        self.should_exit = True
 
 
 async def run(
