@@ -15,6 +15,9 @@ from click.testing import CliRunner
 
 from conftest import Program, environment, voxpop
 from voxpop.cli import program
+from voxpop.keeping import forgetting
+from voxpop.posts import Author, Post, Upsert
+from voxpop.store.local import LocalStore
 
 SAID = {
     1: ("ada", "The Lantern Bridge is closed tonight."),
@@ -72,7 +75,7 @@ def test_a_forgotten_post_is_nowhere_and_does_not_come_back(data: Path, recordin
     found = run("audit", "--text", text, "--data", data, code=1)
     assert found["posts"] == [{"id": "x:1", "url": "https://posts.example/1"}]
     done = run("forget", "--post", "x:1", "--data", data)
-    assert done == {"found": 1, "ids": ["x:1"], "said": ["Forgot 1 posts."]}
+    assert done == {"found": 1, "ids": ["x:1"], "said": ["Forgot 1 post."]}
     assert run("audit", "--text", text, "--data", data)["found"] == 0
     assert ids(data) == ["x:2", "x:3", "x:4"]
     copied = shutil.copy(recording, data.parent / "again.jsonl")
@@ -95,6 +98,34 @@ def test_a_post_that_is_not_here_is_refused_when_it_comes(data: Path, tmp_path: 
     (tmp_path / "late.jsonl").write_text(json.dumps(late) + "\n")
     row = run("ingest", "--source", f"replay:{tmp_path / 'late.jsonl'}", "--data", data)["sources"][0]
     assert (row["added"], row["refused"]) == (0, 1)
+
+
+def test_a_post_is_forgotten_by_the_address_that_a_search_shows(data: Path) -> None:
+    done = run("forget", "--post", "https://posts.example/1", "--data", data)
+    assert (done["found"], done["ids"]) == (1, ["x:1"])
+    done = run("forget", "--post", "https://twitter.com/bob/status/2?s=20", "--data", data)
+    assert (done["found"], done["ids"]) == (1, ["x:2"])
+    assert ids(data) == ["x:3", "x:4"]
+    for unknown in ("https://posts.example/9", "x:99"):
+        said = CliRunner().invoke(program(), ["forget", "--yes", "--post", unknown, "--data", str(data)]).output
+        assert "No stored post has this id or address" in said
+        assert "No search finds" not in said
+
+
+async def test_an_address_on_bluesky_leads_to_its_post(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path) as store:
+        ada = Author("did:plc:ada", "ada.example")
+        post = Post("at://did:plc:ada/app.bsky.feed.post/3k", "bluesky", ada, "A text.", 1, 1)
+        await store.apply("s", [Upsert(post, "1")])
+    for who in ("ada.example", "did:plc:ada"):
+        wanted = forgetting.Wanted((f"https://bsky.app/profile/{who}/post/3k",))
+        assert forgetting.resolved(tmp_path, wanted).posts == (post.id,)
+
+
+def test_what_each_option_finds_is_counted_apart(data: Path) -> None:
+    asked = ["forget", "--author", "bob", "--before", "2026-11-03T20:01:30Z", "--data", str(data)]
+    said = CliRunner().invoke(program(), asked, input="n\n").stderr
+    assert "2 stored posts (1 of bob, 1 before 2026-11-03T20:01:30Z): x:1, x:2" in said
 
 
 def test_it_asks_first_and_never_shows_a_text(data: Path) -> None:
@@ -156,6 +187,13 @@ def test_what_is_wrong_is_named_with_its_way_out(data: Path) -> None:
     assert verdict["faults"][0]["cure"] == "Run: voxpop rebuild"
     assert "4 posts" in run("rebuild", "--data", data)["said"]
     assert run("verify", "--data", data)["faults"] == []
+    for path in (partition / "index").glob("*.idx"):
+        path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    verdict = run("verify", "--data", data, code=1)
+    assert "the checksum of" in verdict["faults"][0]["what"]
+    assert verdict["faults"][0]["cure"] == "Run: voxpop rebuild"
+    run("rebuild", "--data", data)
+    assert run("verify", "--data", data)["faults"] == []
     with (partition / "posts.db").open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * 4096)
@@ -163,10 +201,26 @@ def test_what_is_wrong_is_named_with_its_way_out(data: Path) -> None:
     assert done.exit_code == 1
     assert f"FAIL SQLite says of {partition / 'posts.db'}" in done.stdout
     assert f"move {partition} away" in done.stdout
+    error = run("backup", data.parent / "copy", "--data", data, code=1)["error"]
+    assert f"move {partition} away" in error["cure"]
     (data / "catalog.db").write_bytes(b"no database at all")
     error = run("verify", "--data", data, code=1)["error"]
     assert "catalog.db" in error["message"]
     assert "backup" in error["cure"]
+    assert "come back" in error["cure"]
+    (data / "catalog.db").unlink()
+    for command in (["verify"], ["search", "x"], ["rebuild"], ["backup", data.parent / "copy"]):
+        error = run(*command, "--data", data, code=1)["error"]
+        assert "catalog.db is missing" in error["message"]
+
+
+def test_where_only_the_simulated_night_is_each_command_says_so(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    shutil.move(data, tmp_path / "all" / "simulated")
+    backup, forget = ["backup", tmp_path / "copy"], ["forget", "--post", "x:1"]
+    for command in (["verify"], ["search", "x"], ["rebuild"], backup, forget):
+        error = run(*command, "--data", tmp_path / "all", code=1)["error"]
+        assert error["cure"] == f"Name it with: --data {tmp_path / 'all' / 'simulated'}"
 
 
 # beside a server
@@ -201,8 +255,12 @@ def served(data: Path, tmp_path: Path, recording: Path) -> Iterator[httpx.Client
 def test_everything_works_beside_a_server(served: httpx.Client, data: Path, tmp_path: Path) -> None:
     text = SAID[2][1]
     assert served.get("/api/status").json()["posts"] == 4
+    asked = ("--source", "simulated", "--port", str(served.base_url.port), "--data", data)
+    checks = {c["link"]: c for c in run("doctor", *asked)["checks"]}
+    assert (checks["port"]["state"], checks["index"]["state"]) == ("ok", "ok")
+    assert "voxpop is running there" in checks["port"]["said"]
     assert run("backup", tmp_path / "before", "--data", data)["posts"] == 4
-    assert run("forget", "--post", "x:2", "--data", data)["said"] == ["Forgot 1 posts."]
+    assert run("forget", "--post", "x:2", "--data", data)["said"] == ["Forgot 1 post."]
     assert run("audit", "--text", text, "--data", data)["found"] == 0
     assert "3 posts" in run("rebuild", "--data", data)["said"]
     assert run("verify", "--data", data) == {"posts": 3, "partitions": 1, "coded": 0, "faults": []}
@@ -247,6 +305,7 @@ def test_while_a_stream_comes_in(tmp_path: Path) -> None:
     ("arguments", "code", "what", "cure"),
     [
         (("forget",), 2, "Nothing is named", "--post"),
+        (("forget", "--post", "nonsense"), 1, "'nonsense' is no post's id", "voxpop search"),
         (("forget", "--before", "soon"), 2, "--before cannot be 'soon'", "ISO 8601"),
         (("forget", "--post", "x:1", "--data", "NONE"), 1, "holds no posts", "--data"),
         (("forget", "--author", "nobody"), 1, "handle 'nobody'", "id"),

@@ -51,6 +51,26 @@ async def test_no_network(tmp_path: Path) -> None:
             assert (await found(config(tmp_path, sources=sources)))["network"].state == state
 
 
+async def test_a_source_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOXPOP_X_TOKEN", raising=False)
+    with socket.socket() as door, socket.socket() as shut:
+        for each in (door, shut):
+            each.bind(("127.0.0.1", 0))
+        door.listen()
+        here, gone = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (door, shut))
+        cases = {
+            f"rss:{here}/feed": "ok",
+            f"rss:{gone}/feed": "warning",
+            f"mastodon:{gone}": "warning",
+            f"bluesky:{gone.replace('http', 'ws')}": "warning",
+            "rss": "broken",
+            "x": "broken",
+        }
+        for spec, state in cases.items():
+            finding = (await found(config(tmp_path, sources={"use": (spec,), "probe_s": 0.5})))["source"]
+            assert finding.state == state, finding
+
+
 async def test_a_network_that_answers(tmp_path: Path) -> None:
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))

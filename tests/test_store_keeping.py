@@ -244,6 +244,16 @@ class TestRetention:
                 await asyncio.sleep(0.01)
             assert await found(store, "red") == []
 
+    async def test_a_store_that_opens_does_it_at_once(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with LocalStore(tmp_path) as store:
+            await store.apply("s", [Upsert(post("old", at=1))])
+        with caplog.at_level("INFO"):
+            async with LocalStore(tmp_path, keep_days=1) as store:
+                assert (await store.totals())["posts"] == 0
+        assert "Dropped the oldest 1 post: storage.keep_days is 1" in caplog.text
+
     async def test_searches_meanwhile_do_not_fail(self, tmp_path: Path, tiny: None) -> None:
         async with open_store(tmp_path) as store, asyncio.TaskGroup() as group:
             for n in range(60):
@@ -394,13 +404,13 @@ class TestOrders:
     async def test_beside_a_server_and_without_one(self, tmp_path: Path) -> None:
         async with LocalStore(tmp_path, commit_s=0.01) as store:
             await store.apply("s", [Upsert(post("a")), Upsert(post("b")), Upsert(post("c"))])
-            assert await order(tmp_path, {"do": "forget", "post": "a"}, 20) == "Forgot 1 posts."
+            assert await order(tmp_path, {"do": "forget", "post": "a"}, 20) == "Forgot 1 post."
             assert [p.id for p in await store.posts(["a", "b"])] == ["b"]
             with pytest.raises(VoxpopError, match="is no order"):
                 await order(tmp_path, {"do": "dance"}, 20)
-        assert await order(tmp_path, {"do": "forget", "post": "b"}) == "Forgot 1 posts."
+        assert await order(tmp_path, {"do": "forget", "post": "b"}) == "Forgot 1 post."
         assert await order(tmp_path, {"do": "purge"}) == "What was removed is in no file."
-        assert await order(tmp_path, {"do": "rebuild"}) == "Made the index of 1 posts anew."
+        assert await order(tmp_path, {"do": "rebuild"}) == "Made the index of 1 post anew."
         with pytest.raises(UsageError, match="is no order"):
             await order(tmp_path, {"do": "forget"})
         with sqlite3.connect(tmp_path / "catalog.db") as con:

@@ -319,6 +319,14 @@ class TestFolder:
         assert not (tmp_path / "none").exists()
 
 
+class PanicException(BaseException):
+    """As tantivy's, which cannot be imported."""
+
+
+def _panics(*_: object, **__: object) -> None:
+    raise PanicException("index out of bounds")
+
+
 def rows_of(folder: Path) -> Path:
     """The first partition's file."""
     return next(iter(sorted(folder.glob("partitions/*/posts.db"))))
@@ -413,6 +421,30 @@ class TestTrouble:
         with pytest.raises(VoxpopError, match=rf"Restore a backup, or move {path.parent} away") as refused:
             await use()
         assert str(path) in refused.value.what
+
+    async def test_an_index_that_fails_a_search_is_made_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with filled(tmp_path, post("a", "red fox"), post("b", "red car"), committed=True):
+            pass
+        index = index_module.index_of(tmp_path, 1)
+        assert index_module.unsound(index) == ""
+        async with LocalStore(tmp_path, commit_s=3600, purge_s=0.1) as store:
+            monkeypatch.setattr(index_module.PartitionIndex, "search", _panics)
+            with pytest.raises(VoxpopError, match="voxpop rebuild"):  # its files are sound: the cause is another
+                await found(store, "red")
+            for path in index.glob("*.pos"):
+                path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+            assert "checksum of" in index_module.unsound(index)
+            assert await found(store, "red") == []
+            monkeypatch.undo()
+            for _ in range(200):
+                if await found(store, "red"):
+                    break
+                await asyncio.sleep(0.05)
+            assert set(await found(store, "red")) == {"a", "b"}
+            assert (await store.figures())["rebuilt"] == 1
+        assert index_module.unsound(index) == ""
 
     async def test_a_full_disk_says_so_and_keeps_what_it_took(self, tmp_path: Path) -> None:
         async with filled(tmp_path, post("a", "red fox")) as store:

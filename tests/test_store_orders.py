@@ -27,7 +27,7 @@ async def test_a_text_is_forgotten_while_an_index_is_made(tmp_path: Path) -> Non
         async with store._making:  # an index that takes long
             making = asyncio.create_task(order(tmp_path, {"do": "rebuild"}, 20, lambda *n: told.append(n)))
             await asyncio.sleep(1)
-            assert await order(tmp_path, {"do": "forget", "post": "x:1"}, 20) == "Forgot 1 posts."
+            assert await order(tmp_path, {"do": "forget", "post": "x:1"}, 20) == "Forgot 1 post."
             assert not making.done()
         assert "Made the index" in await making
         assert [p.id for p in await store.posts(["x:0", "x:1", "x:2"])] == ["x:0", "x:2"]

@@ -31,7 +31,8 @@ from voxpop.source_choice import list_kinds, list_stored, open_budgets, opened
 from voxpop.sources import Source
 from voxpop.sources.lookup import Lookup
 from voxpop.store import Hit
-from voxpop.store.local import LocalStore, holds_posts
+from voxpop.store.local import LocalStore
+from voxpop.store.migration import holds_posts
 from voxpop.store.query import parse
 from voxpop.text import language
 from voxpop.times import instant

@@ -13,9 +13,11 @@ import orjson
 
 from voxpop.cli_options import config_of, data_option, json_option, runs
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.text import counted
 
 if TYPE_CHECKING:
     from voxpop.keeping.audit import Key, Report
+    from voxpop.keeping.forgetting import Matching
 
     Owners = dict[Key, tuple[str, str]]
 
@@ -25,10 +27,10 @@ _LONGEST_S = 6 * 3600.0
 
 
 class _Line:
-    """One line on the standard error that is written over as work goes on; silent with --json."""
+    """One line on the terminal that is written over as work goes on; silent with --json and in a file."""
 
     def __init__(self, as_json: bool) -> None:
-        self._silent, self._last, self._wide = as_json, time.monotonic(), 0
+        self._silent, self._last, self._wide = as_json or not sys.stderr.isatty(), time.monotonic(), 0
 
     def tell(self, what: str, done: int, total: int) -> None:
         """Show how far `what` is, twice a second."""
@@ -53,9 +55,9 @@ def _print(as_json: bool, row: dict[str, Any], *lines: str) -> None:
 
 
 @click.command()
-@click.option("--post", "posts", multiple=True, help="A post's id or address. May be repeated.")
+@click.option("--post", "posts", multiple=True, help="A post's id or web address. May be repeated.")
 @click.option("--author", "authors", multiple=True, help="All posts of a handle or account id. May be repeated.")
-@click.option("--before", help="All posts that were witnessed before this time, such as -30d or 2026-01-01.")
+@click.option("--before", help="All posts of anybody that were witnessed before this time, such as -30d.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @data_option
 @json_option
@@ -63,6 +65,8 @@ def _print(as_json: bool, row: dict[str, Any], *lines: str) -> None:
 @runs
 async def forget(context: click.Context, as_json: bool, yes: bool, data: Path | None, **given: Any) -> None:
     """Remove posts from search at once and from every file, beside a running server too; asks first.
+
+    Each option is carried out on its own: --author A --before T forgets all of A, and all older ones of anybody.
 
     Example: voxpop forget --author ada.example
     """
@@ -78,17 +82,33 @@ async def forget(context: click.Context, as_json: bool, yes: bool, data: Path | 
         cure = "Give an ISO 8601 time such as 2014-10-22T14:30:00Z, a date, or an age such as -30d."
         raise UsageError(f"--before cannot be '{given['before']}'.", cure) from error
     wanted = forgetting.Wanted(given["posts"], given["authors"], before)
+    wanted = await asyncio.to_thread(forgetting.resolved, folder, wanted)
     found = await asyncio.to_thread(forgetting.find, folder, wanted)
     if not as_json:
         more = ", ..." if found.posts > len(found.ids) else ""
         ids = f": {', '.join(found.ids)}{more}" if found.ids else ""
-        click.echo(f"{found.posts} stored posts{plain(ids)}", err=True)
+        click.echo(f"{counted(found.posts, 'stored post')}{plain(_apart(found, given))}{plain(ids)}", err=True)
         if not yes and not click.confirm("Forget them, and refuse them when they come again?", err=True):
             raise VoxpopError("Nothing was forgotten.", "Answer y, or give --yes.", code="declined")
     said: list[str] = []
     await forgetting.forget(folder, wanted, said.append)
     row = {"found": found.posts, "ids": found.ids, "said": said}
-    _print(as_json, row, *said, "No search finds them, and no page and no log holds their text.")
+    nobody = "No stored post has this id or address. An id that comes later is refused."
+    gone = "No search finds them, and no page and no log holds their text."
+    _print(
+        as_json, row, *((*said, gone) if found.posts else (nobody if wanted.posts else "Nothing stored matches.",))
+    )
+
+
+def _apart(found: "Matching", given: dict[str, Any]) -> str:
+    """What each option finds, where there are several: together they are more than any of them."""
+    each = {
+        "by id": found.named if given["posts"] else None,
+        f"of {', '.join(given['authors'])}": found.by_author if given["authors"] else None,
+        f"before {given['before']}": found.before if given["before"] else None,
+    }
+    parts = [f"{count:,} {what}" for what, count in each.items() if count is not None]
+    return f" ({', '.join(parts)})" if len(parts) > 1 else ""
 
 
 @click.command()
@@ -183,7 +203,7 @@ async def backup(context: click.Context, target: Path, as_json: bool, data: Path
         "took_s": round(time.monotonic() - began, 2),
     }
     size = f"{manifest.bytes / 2**20:.1f} MiB in {row['took_s']} s"
-    _print(as_json, row, f"{manifest.posts} posts as of {manifest.taken_at}, {size}, are in {target}.")
+    _print(as_json, row, f"{counted(manifest.posts, 'post')} as of {manifest.taken_at}, {size}, are in {target}.")
 
 
 @click.command()
@@ -216,12 +236,11 @@ async def rebuild(context: click.Context, as_json: bool, data: Path | None) -> N
 
     Example: voxpop rebuild
     """
-    from voxpop.store.local import holds_posts
+    from voxpop.store.migration import refuse_empty
     from voxpop.store.orders import order
 
     folder, began, line = config_of(context, data=data).data, time.monotonic(), _Line(as_json)
-    if not holds_posts(folder):
-        raise VoxpopError(f"The data folder {folder} holds no posts.", "Choose another with --data.")
+    refuse_empty(folder)
     said = await order(folder, {"do": "rebuild"}, _LONGEST_S, lambda done, of: line.tell("indexing", done, of))
     line.clear()
     took = round(time.monotonic() - began, 2)
@@ -252,7 +271,12 @@ async def verify(context: click.Context, as_json: bool, data: Path | None) -> No
     }
     end = "what is wrong is above" if verdict.faults else "truth and index agree"
     lines = [f"FAIL {f.what} {f.cure}" for f in verdict.faults]
-    _print(as_json, row, *lines, f"{verdict.posts} posts in {verdict.partitions} partitions: {end}.")
+    _print(
+        as_json,
+        row,
+        *lines,
+        f"{counted(verdict.posts, 'post')} in {counted(verdict.partitions, 'partition')}: {end}.",
+    )
     if verdict.faults:
         sys.exit(1)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import httpx
+
 from voxpop import app, models
 from voxpop.config import Config, Storage
 from voxpop.engine_choice import Engines, available_memory, models_folder
@@ -18,11 +20,18 @@ from voxpop.keeping.verify import verify
 from voxpop.render import ago
 from voxpop.service import clock
 from voxpop.source_choice import check_source
+from voxpop.sources.auto import parse_spec
 from voxpop.sources.bluesky import DEFAULT_HOSTS
-from voxpop.store.local import holds_posts
+from voxpop.sources.feeds_places import places
+from voxpop.sources.mastodon_server import address
+from voxpop.sources.specs import Spec
+from voxpop.sources.x_api import TOKEN as X_TOKEN
+from voxpop.store.migration import holds_posts
 from voxpop.voices import choose
 
 State = Literal["ok", "warning", "broken"]
+_OWN = ("auto", "simulated", "replay", "jsonl")
+_FEW, _OURS_S = 3, 1.0
 _LOW_DISK = 2 << 30
 _LOW_MEMORY = 1 << 30
 
@@ -44,31 +53,24 @@ async def examine(config: Config) -> list[Finding]:
     """Every link, in the order in which a post travels."""
     return [
         await _network(config),
-        *_sources(config),
+        *[await _source(config, spec) for spec in config.sources.use],
         _disk(config.data, config.storage),
         _memory(),
         _voices(config),
         _model(config),
-        _port(config.server.host, config.server.port),
+        await _port(config.server.host, config.server.port),
         await _index(config),
     ]
 
 
 async def _network(config: Config) -> Finding:
-    live = [s for s in config.sources.use if s == "auto" or s.partition(":")[0] == "bluesky"]
+    live = [s for s in config.sources.use if s in ("auto", "bluesky")]
     if not live:
-        return Finding("network", "ok", f"Not needed for {', '.join(config.sources.use)}.")
+        return Finding("network", "ok", f"No public Jetstream is needed for {', '.join(config.sources.use)}.")
     hosts = config.sources.bluesky_hosts or DEFAULT_HOSTS
     for host in hosts:
-        parts = urlsplit(host)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        try:
-            async with asyncio.timeout(config.sources.probe_s):
-                _, writer = await asyncio.open_connection(parts.hostname, port)
-            writer.close()
-            return Finding("network", "ok", f"{parts.hostname}:{port} answers.")
-        except (OSError, TimeoutError):
-            continue
+        if await _answers(host, config.sources.probe_s):
+            return Finding("network", "ok", f"{_shown(host)} answers.")
     tried = ", ".join(str(urlsplit(h).hostname) for h in hosts)
     said = f"No Jetstream host answers ({tried})."
     if live != ["auto"]:
@@ -78,15 +80,66 @@ async def _network(config: Config) -> Finding:
     return Finding("network", "warning", said, cure)
 
 
-def _sources(config: Config) -> list[Finding]:
-    findings = []
-    for spec in config.sources.use:
-        try:
-            check_source(spec)
-            findings.append(Finding("source", "ok", f"'{spec}' can be opened."))
-        except VoxpopError as error:
-            findings.append(Finding("source", "broken", error.what, error.cure))
-    return findings
+async def _source(config: Config, spec: str) -> Finding:
+    try:
+        check_source(spec)
+        parsed = parse_spec(spec)
+        ends = _ends(config, parsed)
+    except VoxpopError as error:
+        return Finding("source", "broken", error.what, error.cure)
+    if parsed.kind in _OWN or (parsed.kind == "bluesky" and not parsed.target):
+        return Finding("source", "ok", f"'{spec}' can be opened.")
+    if not ends:
+        return Finding("source", "ok", f"'{spec}' is known; whether it can be reached was not checked.")
+    silent = [_shown(end) for end in ends if not await _answers(end, config.sources.probe_s)]
+    if silent:
+        cure = "Check the address, the connection or a proxy; voxpop goes on trying while it runs."
+        return Finding("source", "warning", f"'{spec}': {', '.join(silent)} does not answer.", cure)
+    more = f" (the first {_FEW} of its feeds)" if parsed.kind == "rss" and len(ends) == _FEW else ""
+    return Finding("source", "ok", f"'{spec}': {', '.join(map(_shown, ends))} answers{more}.")
+
+
+def _ends(config: Config, spec: Spec) -> list[str]:
+    """The addresses that a source asks, as far as they are known before it is opened."""
+    match spec.kind:
+        case "bluesky":
+            return [spec.target] if spec.target else []
+        case "mastodon":
+            return [address(spec.target)[0]]
+        case "rss":
+            if not (named := (spec.target,) if spec.target else config.rss.feeds):
+                cure = "Set rss.feeds, or write rss:https://host/feed or rss:LIST.opml."
+                raise VoxpopError("Source 'rss' has no feeds.", cure)
+            return [p.url for p in places(named)][:_FEW]
+        case "x":
+            if not os.environ.get(X_TOKEN):
+                what = f"The source 'x' needs a bearer token of X's API, and {X_TOKEN} is not set."
+                raise VoxpopError(what, f"Make one at console.x.com and set it: export {X_TOKEN}=… (docs/x.md).")
+            return [config.x.host]
+    return []
+
+
+def _shown(end: str) -> str:
+    return f"{urlsplit(end).hostname}:{_port_of(end)}"
+
+
+def _port_of(end: str) -> int:
+    parts = urlsplit(end)
+    try:
+        return parts.port or (443 if parts.scheme in ("wss", "https") else 80)
+    except ValueError:
+        return 0  # nothing answers there
+
+
+async def _answers(end: str, wait_s: float) -> bool:
+    """Whether something listens at an address; nothing is asked of it."""
+    try:
+        async with asyncio.timeout(wait_s):
+            _, writer = await asyncio.open_connection(urlsplit(end).hostname, _port_of(end))
+        writer.close()
+        return True
+    except (OSError, TimeoutError, ValueError):
+        return False
 
 
 def _disk(folder: Path, storage: Storage) -> Finding:
@@ -148,16 +201,29 @@ def _model_of(config: Config) -> Finding:
     return Finding("model", "ok", f"{', '.join(here)} in {folder}.")
 
 
-def _port(host: str, port: int) -> Finding:
+async def _port(host: str, port: int) -> Finding:
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and await _is_ours(host, port):
+            return Finding("port", "ok", f"voxpop is running there: {host}:{port}.")
         why = error.strerror if isinstance(error, OSError) else "there is no such port"
         cure = "Stop what uses it (perhaps another voxpop), or choose --port."
         return Finding("port", "broken", f"{host}:{port} cannot be used: {why}.", cure)
     return Finding("port", "ok", f"{host}:{port} is free.")
+
+
+async def _is_ours(host: str, port: int) -> bool:
+    """Whether a voxpop answers there."""
+    where = f"[{host}]" if ":" in host else host
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_OURS_S) as client:
+            status: dict[str, Any] = (await client.get(f"http://{where}:{port}/api/status")).json()
+        return {"sources", "store", "process"} <= status.keys()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError):
+        return False
 
 
 async def _index(config: Config) -> Finding:

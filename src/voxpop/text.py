@@ -254,3 +254,8 @@ def _identifier() -> Any:  # loaded at first need: half a second
 
     py3langid.set_languages(list(LANGUAGES))
     return py3langid
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and its noun, such as `1 post` or `2,000 posts`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -17,9 +17,9 @@ from voxpop import __version__
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.keeping.manifest import Kept, Manifest, digest
 from voxpop.keeping.progress import Tell
-from voxpop.store.migration import refuse_old
+from voxpop.store.migration import refuse_empty, refuse_old
 from voxpop.store.partition import folder_of
-from voxpop.store.trouble import said
+from voxpop.store.trouble import DAMAGED, said
 
 _PAGES = 4_096
 _BUSY_S = 60.0
@@ -52,10 +52,8 @@ def backup(folder: Path, target: Path, tell: Tell, *, now: str) -> Manifest:
 def catalog_of(folder: Path) -> Path:
     """The catalog of a data folder. Raises VoxpopError where there is none, or the folder is of an older voxpop."""
     refuse_old(folder)
-    path = folder / "catalog.db"
-    if not path.is_file():
-        raise VoxpopError(f"The data folder {folder} holds no posts.", "Choose another with --data.")
-    return path
+    refuse_empty(folder)
+    return folder / "catalog.db"
 
 
 def _partitions(folder: Path, catalog: sqlite3.Connection) -> list[Path]:
@@ -101,8 +99,11 @@ def _snapshots(folder: Path) -> Iterator[list[_Snapshot]]:
 
         def snapshot(path: Path) -> _Snapshot:
             con = stack.enter_context(closing(_connect(path, "ro")))
-            con.execute("BEGIN")
-            con.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # a snapshot begins with its first read
+            with _naming(path):
+                con.execute("BEGIN")
+                con.execute(
+                    "SELECT count(*) FROM sqlite_schema"
+                ).fetchone()  # a snapshot begins with its first read
             return _Snapshot(path, con)
 
         path = catalog_of(folder)
@@ -119,6 +120,17 @@ def _snapshots(folder: Path) -> Iterator[list[_Snapshot]]:
 def _connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=_BUSY_S)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Damage that is met below is that of `path`, for `trouble.said`."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+            error.add_note(str(path))
+        raise
 
 
 def _write(folder: Path, target: Path, tell: Tell, now: str) -> Manifest:
@@ -141,7 +153,7 @@ def _write(folder: Path, target: Path, tell: Tell, now: str) -> Manifest:
 
 def _copy(snapshot: _Snapshot, copy: Path, owed: "_Owed", tell: Callable[[int, int], None]) -> None:
     part = copy.with_name(copy.name + _PART)
-    with closing(_connect(part)) as con:
+    with closing(_connect(part)) as con, _naming(snapshot.path):
         snapshot.con.backup(con, pages=_PAGES, progress=lambda _, left, total: tell(total - left, total))
         snapshot.con.close()  # the writer may fold its log again
         con.execute("PRAGMA journal_mode=OFF")

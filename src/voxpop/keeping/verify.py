@@ -12,14 +12,15 @@ from pathlib import Path
 from voxpop.keeping.backup import catalog_of
 from voxpop.keeping.progress import Tell
 from voxpop.store.codes import Codes
-from voxpop.store.index import PartitionIndex, exists, index_of
+from voxpop.store.index import PartitionIndex, exists, index_of, is_damage, unsound
 from voxpop.store.orders import held
 from voxpop.store.partition import Extent, Partition, folder_of
 from voxpop.store.reading import Reader
-from voxpop.store.trouble import said
+from voxpop.store.trouble import plainly, said
 
 _TRIES, _PAUSE_S = 8, 1.0
 _REBUILD = "Run: voxpop rebuild"
+_GO_ON = "Restore a backup, or go on without its posts: the next 'voxpop up' or 'voxpop ingest' does."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,13 @@ class _Check:
 
     def faults(self) -> list[Fault]:
         path = folder_of(self.folder, self.first) / "posts.db"
-        away = f"Stop voxpop and move {path.parent} away: the rest opens without it. Or restore a backup."
+        away = (
+            f"Stop voxpop and move {path.parent} away: the next 'voxpop up' or 'voxpop ingest' goes on without it."
+            " Or restore a backup."
+        )
         if not path.is_file():
             # The catalog may have forgotten it meanwhile: a running server drops old partitions.
-            return (
-                [Fault(f"{path} is gone.", "Restore a backup, or go on without its posts.")]
-                if self._extent()
-                else []
-            )
+            return [Fault(f"{path} is gone.", _GO_ON)] if self._extent() else []
         try:
             with closing(Partition(self.folder, self.first, readonly=True)) as partition:
                 if (word := partition.db.check()) != "ok":
@@ -146,9 +146,15 @@ class _Check:
             if not exists(self.folder, self.first):
                 found.unread = "it is missing"
                 return found
-            indexed = PartitionIndex(index_of(self.folder, self.first), self.codes).seqs()
-        except (ValueError, OSError) as error:
-            found.unread = str(error)
+            index = index_of(self.folder, self.first)
+            if word := unsound(index):
+                found.unread = word
+                return found
+            indexed = PartitionIndex(index, self.codes).seqs()
+        except BaseException as error:
+            if not is_damage(error):
+                raise
+            found.unread = plainly(str(error))
             return found
         true = self.reader.seqs(self.first)
         found.lacks, found.holds = true - indexed, indexed - true

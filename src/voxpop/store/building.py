@@ -18,6 +18,7 @@ from voxpop.store.codes import Codes
 from voxpop.store.index import Entry, PartitionIndex, entry
 from voxpop.store.partition import folder_of
 from voxpop.store.reading import Reader
+from voxpop.store.trouble import said
 
 _SLICE = 20_000
 
@@ -77,9 +78,13 @@ def _end_with_parent() -> None:
 def main(root: Path, first: int, name: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(10)
-    reader = Reader(root)
-    part = PartitionIndex(folder_of(root, first) / name, Codes(reader.catalog.secret()))
-    last = build(reader, part, first, 0, lambda done: print(done, flush=True))
+    try:
+        with said(root):
+            reader = Reader(root)
+            part = PartitionIndex(folder_of(root, first) / name, Codes(reader.catalog.secret()))
+            last = build(reader, part, first, 0, lambda done: print(done, flush=True))
+    except VoxpopError as error:
+        sys.exit(str(error))
     print("done", last, flush=True)
 
 

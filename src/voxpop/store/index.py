@@ -4,13 +4,16 @@ It holds codes of words, never words. `seq` is a signed field because deletion b
 nothing.
 """
 
+import logging
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence, Set
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 import tantivy
@@ -20,8 +23,11 @@ from voxpop.store.partition import FOREVER, Extent, folder_of
 from voxpop.store.rows import Stored
 from voxpop.text import indexed
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _TOKENIZER = "posts"
 _HEAP = 64_000_000
+_MAGIC = 1337
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class PartitionIndex:
     def __init__(self, folder: Path, codes: Codes) -> None:
         folder.mkdir(exist_ok=True)  # not its parent: a partition that was dropped stays so
         self.folder = folder
+        self.damage = ""  # why it is searched no more until it is made anew
         self._codes = codes
         self._schema = schema = _schema()
         self._index = tantivy.Index(schema, path=str(folder))
@@ -205,7 +212,11 @@ class Index:
 
     def holding(self, word: str) -> int:
         """How many posts hold a word."""
-        return sum(part.holding(word) for _, part in self._parts.values())
+        return sum(_asked(part, lambda p: p.holding(word), 0) for _, part in self._parts.values())
+
+    def damaged(self) -> list[int]:
+        """The partitions whose index failed a search: they are left out until they are made anew."""
+        return [first for first, (_, part) in self._parts.items() if part.damage]
 
     def write(
         self, extents: Mapping[int, Extent], entries: Mapping[int, Sequence[Entry]], removed: Iterable[int]
@@ -235,13 +246,14 @@ class Index:
         for extent, part in self._parts.values():
             if extent.oldest <= wanted.until and extent.newest >= wanted.since:
                 within = wanted.since <= extent.oldest and extent.newest <= wanted.until
-                found += part.search(wanted, limit, within=within)
+                found += _asked(part, lambda p: p.search(wanted, limit, within=within), [])  # noqa: B023
         return nlargest(limit, found, key=itemgetter(1))
 
     def swap(self, first: int, folder: Path) -> None:
         """Put an index that was made anew in a partition's place; searches under way end on the old one."""
         extent, old = self._parts[first]
-        old.rest()
+        if not old.damage:
+            old.rest()
         aside = old.folder.with_name("index.old")
         old.folder.rename(aside)
         folder.rename(old.folder)
@@ -256,6 +268,50 @@ class Index:
         """Give back what writing took."""
         for _, part in self._parts.values():
             part.rest()
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether tantivy failed on its own files: it raises ValueError or OSError, or panics."""
+    return isinstance(error, ValueError | OSError) or type(error).__name__ == "PanicException"
+
+
+def _asked(part: PartitionIndex, work: Callable[[PartitionIndex], T], nothing: T) -> T:
+    """What a partition's index says; `nothing` from the first moment that it fails."""
+    if part.damage:
+        return nothing
+    try:
+        return work(part)
+    except BaseException as error:
+        if not is_damage(error) or not (damage := unsound(part.folder)):
+            raise
+        part.damage = damage
+        said = "The index %s is damaged (%s): searches do without it until 'voxpop up' or 'rebuild' makes it anew."
+        _log.error(said, part.folder, damage)
+        return nothing
+
+
+def unsound(folder: Path) -> str:
+    """What is wrong with the checksum of a file that an index's last commit names; empty where all are right.
+
+    A file of a segment ends with a footer: JSON that holds the CRC-32 of what stands before it, the length of that
+    JSON and a magic number, both of 32 bits (tantivy 0.27, directory/footer.rs).
+    """
+    named = _named(folder) or set()
+    for path in sorted(folder.glob("*.*")):
+        if path.name.partition(".")[0] not in named or (path.suffix == ".del" and path.name not in named):
+            continue
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # a commit took it away
+            continue
+        size, magic = int.from_bytes(data[-8:-4], "little"), int.from_bytes(data[-4:], "little")
+        try:
+            right = magic == _MAGIC and orjson.loads(data[-8 - size : -8])["crc"] == zlib.crc32(data[: -8 - size])
+        except (ValueError, KeyError, TypeError):
+            right = False
+        if not right:
+            return f"the checksum of {path.name} is wrong"
+    return ""
 
 
 def index_of(root: Path, first: int) -> Path:
@@ -292,15 +348,21 @@ def exists(root: Path, first: int) -> bool:
 
 def _sweep(folder: Path) -> None:
     """Remove lists of deletions that no commit names: a killed writer leaves them, and the next fails on one."""
-    try:
-        segments = orjson.loads((folder / "meta.json").read_bytes())["segments"]
-        deletes = {s["segment_id"].replace("-", ""): s["deletes"] for s in segments}
-        named = {f"{id_}.{d['opstamp']}.del" for id_, d in deletes.items() if d}
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # no index of tantivy's yet, or none at all: opening it says so
+    if (named := _named(folder)) is None:
+        return
     for path in folder.glob("*.del"):
         if path.name not in named:
             path.unlink()
+
+
+def _named(folder: Path) -> set[str] | None:
+    """The segments and lists of deletions that the last commit names; None for no index of tantivy's."""
+    try:
+        segments = orjson.loads((folder / "meta.json").read_bytes())["segments"]
+        deletes = {s["segment_id"].replace("-", ""): s["deletes"] for s in segments}
+        return deletes.keys() | {f"{id_}.{d['opstamp']}.del" for id_, d in deletes.items() if d}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # opening it says so
 
 
 def erase(folder: Path) -> None:

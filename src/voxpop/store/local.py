@@ -29,6 +29,7 @@ from voxpop.store.searching import search
 from voxpop.store.shelves import Shelves
 from voxpop.store.trouble import said
 from voxpop.store.truth import Writer
+from voxpop.text import counted
 from voxpop.times import MICROS
 
 T = TypeVar("T")
@@ -73,12 +74,16 @@ class LocalStore:
             (_ORDERS_S, self._take_orders),
             (_RETAIN_S, self._retain),
             (purge_s, self._rewrite_one),
+            (purge_s, self._mend),
         )
         self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         try:
             await self._on(self._writing, self._shelves.open)
+            if not self._shelves.readonly:
+                with suppress(VoxpopError):  # it is tried again within a minute, and says then what is wrong
+                    await self._retain()
         except BaseException:
             await self.__aexit__()
             raise
@@ -227,12 +232,12 @@ class LocalStore:
         """Do an order (see `orders`); what came of it. Raises UsageError for one that cannot be."""
         match what:
             case {"do": "forget", **how} if set(how) in ({"post"}, {"author"}, {"before"}):
-                return f"Forgot {await self.forget(**how)} posts."
+                return f"Forgot {counted(await self.forget(**how), 'post')}."
             case {"do": "purge"}:
                 await self.purge()
                 return "What was removed is in no file."
             case {"do": "rebuild"}:
-                return f"Made the index of {await self.rebuild(progress)} posts anew."
+                return f"Made the index of {counted(await self.rebuild(progress), 'post')} anew."
         raise UsageError(f"{dict(what)} is no order.", "Order 'forget', 'purge' or 'rebuild'.")
 
     # what is done again and again
@@ -253,8 +258,10 @@ class LocalStore:
         await self._on(self._writing, self._shelves.purge)
 
     async def _retain(self) -> None:
-        if any(self._keep):
-            await self.retain(*self._keep, int(time.time() * MICROS))
+        days, most = self._keep
+        if any(self._keep) and (gone := await self.retain(days, most, int(time.time() * MICROS))):
+            said = "Dropped the oldest %s: storage.keep_days is %g, storage.keep_gb is %g."
+            _log.info(said, counted(gone, "post"), days, most / 1e9)
 
     async def _rewrite_one(self) -> None:
         """Write the index with the most removed posts anew, then rest."""
@@ -263,6 +270,12 @@ class LocalStore:
             began = time.monotonic()
             await self._remake(max(stale, key=lambda e: e.stale).first)
             await asyncio.sleep(_REST * (time.monotonic() - began))
+
+    async def _mend(self) -> None:
+        """Make anew the indexes that failed a search."""
+        for first in self.index.damaged():
+            await self._remake(first)
+            _log.warning("The damaged index of partition %d was made anew.", first)
 
     async def _take_orders(self) -> None:
         """Begin what was ordered: a text is forgotten at once, while an index is made anew as well."""
@@ -339,8 +352,3 @@ def _shifted(progress: Callable[[int, int], None], before: int, of: int, done: i
 
 def _answer(order: int, state: str, word: str) -> Callable[[Writer], None]:
     return lambda writer: writer.catalog.answer(order, state, word)
-
-
-def holds_posts(folder: Path) -> bool:
-    """Whether a folder is a store, of this version or of one that is carried over when it is opened to write."""
-    return (folder / "catalog.db").exists() or (folder / "posts.db").exists()

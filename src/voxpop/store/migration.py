@@ -31,10 +31,31 @@ _SELECT = """SELECT p.seq, p.id, p.network, p.author_id, a.handle, a.name, p.tex
 
 
 def refuse_old(root: Path) -> None:
-    """Raise VoxpopError where a folder must be carried over first."""
+    """Raise VoxpopError where a folder must be carried over first, or its catalog is lost."""
     if (root / "posts.db").exists() and not (root / "catalog.db").exists():
         what = f"The data folder {root} was written by voxpop 0.1."
         raise VoxpopError(what, f"Carry it over first, such as with: voxpop rebuild --data {root}")
+    _refuse_lost(root)
+
+
+def refuse_empty(root: Path, cure: str = "Choose another with --data.") -> None:
+    """Raise VoxpopError for a folder without posts; where only the simulated night is there, that is the cure."""
+    if holds_posts(root):
+        return
+    if holds_posts(root / "simulated"):
+        raise VoxpopError(f"Only the simulated night is in {root}.", f"Name it with: --data {root / 'simulated'}")
+    raise VoxpopError(f"The data folder {root} holds no posts.", cure)
+
+
+def holds_posts(root: Path) -> bool:
+    """Whether a folder is a store: of this version, of an older one, or one that lost its catalog."""
+    return (root / "catalog.db").exists() or (root / "posts.db").exists() or any((root / "partitions").glob("*"))
+
+
+def _refuse_lost(root: Path) -> None:
+    if any((root / "partitions").glob("*")) and not (root / "catalog.db").exists():
+        what = f"{root / 'catalog.db'} is missing, and the partitions cannot be read without it."
+        raise VoxpopError(what, "Restore a backup of the folder, or choose another with --data.")
 
 
 def carry_over(root: Path) -> None:
@@ -45,9 +66,7 @@ def carry_over(root: Path) -> None:
         return
     parts = root / "partitions"
     if not old.exists():
-        if parts.exists() and any(parts.iterdir()):
-            what = f"{root / 'catalog.db'} is missing, and the partitions cannot be read without it."
-            raise VoxpopError(what, "Restore a backup of the folder, or choose another with --data.")
+        _refuse_lost(root)
         return
     fresh = root / "next"
     shutil.rmtree(fresh, ignore_errors=True)

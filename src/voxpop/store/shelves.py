@@ -16,10 +16,11 @@ from voxpop.errors import VoxpopError
 from voxpop.posts import Event
 from voxpop.store import Applied, migration
 from voxpop.store.building import build
-from voxpop.store.index import Entry, Index, begin, entry, erase, exists, index_of, tidy
+from voxpop.store.index import Entry, Index, begin, entry, erase, exists, index_of, is_damage, tidy
 from voxpop.store.partition import Extent, folder_of
 from voxpop.store.reading import Reader
 from voxpop.store.tail import HotTail, Slice
+from voxpop.store.trouble import plainly
 from voxpop.store.truth import Writer
 
 _log = logging.getLogger(__name__)
@@ -93,9 +94,8 @@ class Shelves:
 
     def _open_to_read(self) -> None:
         migration.refuse_old(self.root)
-        if not (self.root / "catalog.db").exists():
-            cure = f"Fill it first, such as with: voxpop ingest --source SOURCE --data {self.root}"
-            raise VoxpopError(f"The data folder {self.root} holds no posts.", cure)
+        cure = f"Fill it first, such as with: voxpop ingest --source SOURCE --data {self.root}"
+        migration.refuse_empty(self.root, cure)
         reader = self.reader()
         try:
             self._index = Index(self.root, reader.catalog.secret())
@@ -270,8 +270,10 @@ class Shelves:
                 part.write([], gone)
             if newest or part.documents != extent.posts:
                 build(reader, part, first, part.last_seq(), lambda _: None)
-        except (OSError, ValueError) as error:
-            return f"the index could not be read: {error}"
+        except BaseException as error:
+            if not is_damage(error):
+                raise
+            return f"the index could not be read: {plainly(str(error))}"
         if part.documents != extent.posts:
             writer.recount(first)
         held, true = part.documents, {e.first: e for e in writer.extents()}[first].posts

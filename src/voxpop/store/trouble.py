@@ -9,7 +9,7 @@ from pathlib import Path
 
 from voxpop.errors import VoxpopError
 
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TIGHT = 16_000_000
@@ -47,11 +47,12 @@ def _of_sqlite(folder: Path, error: sqlite3.Error) -> VoxpopError:
     what = f"The data folder {folder} failed: {error}." if path == folder else f"{path} failed: {error}."
     if code == sqlite3.SQLITE_FULL or full == sqlite3.SQLITE_IOERR_SHMSIZE:
         return DiskFull(what, _FREE)
-    if code in _DAMAGED:
+    if code in DAMAGED:
         return VoxpopError(what, _way_out(path), code="damaged")
     if code == sqlite3.SQLITE_IOERR:
         return VoxpopError(what, f"Check the disk that holds {folder}, and whether it is full.")
     if code in _BUSY:
+        what = f"Another voxpop has the data folder {folder} open ({error})."
         return VoxpopError(what, "Stop the voxpop that writes to it, or choose another folder with --data.")
     return VoxpopError(what, _CLOSED)
 
@@ -59,7 +60,11 @@ def _of_sqlite(folder: Path, error: sqlite3.Error) -> VoxpopError:
 def _way_out(path: Path) -> str:
     if path.parent.parent.name == "partitions":
         return f"Restore a backup, or move {path.parent} away: the rest opens without it."
-    return f"Restore a backup, or move {path.parent} away and ingest again."
+    place = path if path.is_dir() else path.parent
+    return (
+        f"Restore a backup, or move {place} away and ingest again. Without catalog.db nothing is known of what was"
+        " deleted or forgotten: it may come back."
+    )
 
 
 def _free(folder: Path) -> int:
@@ -69,7 +74,13 @@ def _free(folder: Path) -> int:
         return _TIGHT
 
 
+def plainly(word: str) -> str:
+    """What tantivy says, less its guess that a file with a wrong end is of an old version."""
+    return "a file of it is damaged" if "tantivy version" in word else word.partition("\n")[0]
+
+
 def _of_index(folder: Path, word: str) -> VoxpopError:
+    word = plainly(word)
     what = f"The index in {folder} failed: {word}."
     if "No space left" in word or _free(folder) < _TIGHT:  # a thread that ran out of room only says that it died
         return DiskFull(what, _FREE)
