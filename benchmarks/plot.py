@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def growth(lines: Sequence[dict[str, Any]], path: Path) -> None:
     size.set(title="bytes on disk a post")
     for name in ("posts_per_s", "posts_per_cpu_s"):
         if name in lines[0]["ingest"]:
-            ingest.plot(posts, [line["ingest"][name] for line in lines], marker=".", label=_words(name))
+            ingest.plot(
+                posts, [(line["ingest"] or {}).get(name, nan) for line in lines], marker=".", label=_words(name)
+            )
     ingest.set(title="ingest", ylim=(0, None), xlabel="posts")
     rest.plot(posts, [1000 * line["open_s"] for line in lines], marker=".", label="open")
     for name in ("p99", "a_thousand"):

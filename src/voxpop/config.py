@@ -181,6 +181,7 @@ _NOT_SETTINGS = {
     "VOXPOP_HUB",
     "VOXPOP_MASTODON_TOKENS",
     "VOXPOP_OPENAI_KEY",
+    "VOXPOP_TEST_DATA",
     "VOXPOP_X_TOKEN",
 }
 _SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Config)}
