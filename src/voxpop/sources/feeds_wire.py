@@ -16,8 +16,8 @@ from typing import Any
 import feedparser
 import orjson
 
+from voxpop.sources.fields import claimed, language
 from voxpop.sources.html_text import read_html, tidy, web_address
-from voxpop.sources.timestamps import timestamp
 from voxpop.times import MICROS
 
 MAX_ENTRIES, MAX_TEXT, MAX_TITLE = 1000, 3000, 300
@@ -100,7 +100,7 @@ def _xml_feed(body: bytes, url: str, content_type: str) -> Feed | str:
     if not parsed.entries and not parsed.get("version"):
         return "not a feed"
     about = parsed.feed
-    lang = _lang(dict.get(about, "language") or dict.get(about.get("title_detail") or {}, "language"))
+    lang = language(dict.get(about, "language") or dict.get(about.get("title_detail") or {}, "language"))
     kept = _Kept()
     for raw in parsed.entries[:MAX_ENTRIES]:
         kept.add(_xml_entry(raw, url, lang))
@@ -133,7 +133,7 @@ def _xml_entry(raw: Any, url: str, lang: str) -> Entry | str:
         title,
         summary,
         link,
-        _lang(dict.get(raw.get("title_detail") or {}, "language")) or lang,
+        language(dict.get(raw.get("title_detail") or {}, "language")) or lang,
         (_instant(dict.get(raw, "published_parsed")), _instant(dict.get(raw, "updated_parsed"))),
         attached,
         links,
@@ -215,7 +215,7 @@ def _json_feed(body: bytes, url: str) -> Feed | str:
     version, items = feed.get("version"), feed.get("items")
     if not isinstance(version, str) or "jsonfeed.org/version/" not in version or not isinstance(items, list):
         return "not a feed"
-    kept, lang = _Kept(), _lang(feed.get("language"))
+    kept, lang = _Kept(), language(feed.get("language"))
     for item in items[:MAX_ENTRIES]:
         kept.add(_json_entry(item, url, lang) if isinstance(item, dict) else "entry: not an object")
     kept.over(len(items))
@@ -248,7 +248,7 @@ def _json_entry(item: dict[str, Any], url: str, lang: str) -> Entry | str:
         _line(_text(item.get("title"))),
         summary,
         web_address(item.get("url"), url) or outer,
-        _lang(item.get("language")) or lang,
+        language(item.get("language")) or lang,
         (_claim(item.get("date_published")), _claim(item.get("date_modified"))),
         attached,
         (outer, *links),
@@ -260,11 +260,8 @@ def _text(value: object) -> str:
 
 
 def _claim(value: object) -> int:
-    try:
-        at = timestamp(value) if isinstance(value, str) else -1
-    except (ValueError, OverflowError):
-        return -1
-    return at if 0 <= at <= _LATEST else -1
+    at = claimed(value, -1)
+    return at if at <= _LATEST else -1
 
 
 # -- both -------------------------------------------------------------------------------------------------------
@@ -336,8 +333,3 @@ def _clipped(text: str) -> str:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _lang(tag: object) -> str:
-    primary = tag.strip().lower().replace("_", "-").partition("-")[0] if isinstance(tag, str) else ""
-    return primary if primary.isascii() and primary.isalpha() and 2 <= len(primary) <= 8 else ""

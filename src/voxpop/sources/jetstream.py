@@ -13,7 +13,7 @@ import orjson
 
 from voxpop.posts import AccountGone, Author, Delete, Event, Media, Post, Renamed, Upsert
 from voxpop.sources.engagement import LIKES, REPLIES, REPOSTS
-from voxpop.sources.timestamps import timestamp
+from voxpop.sources.fields import claimed, described, language, web
 from voxpop.times import MICROS
 
 POST = "app.bsky.feed.post"
@@ -21,8 +21,7 @@ LIKE = "app.bsky.feed.like"
 REPOST = "app.bsky.feed.repost"
 FUTURE = "future time_us"
 MAX_TEXT = 3000
-MAX_ALT = 2000
-_MAX_MEDIA, _MAX_FACETS, _MAX_URL = 10, 100, 2048
+_MAX_MEDIA, _MAX_FACETS = 10, 100
 _MICROSECONDS_FROM = 10**15
 _AHEAD_OK = MICROS
 _AHEAD_WRONG = 300 * MICROS
@@ -160,10 +159,10 @@ def _post(record: object, did: str, rkey: str, at: int, reading: Reading) -> Pos
         reading.network,
         reading.known(did),
         text,
-        _claimed(get("createdAt"), at),
+        claimed(get("createdAt"), at),
         at,
         f"https://bsky.app/profile/{did}/post/{rkey}" if reading.network == "bluesky" else "",
-        _lang(get("langs")),
+        _first_language(get("langs")),
         parent,
         root,
         quote,
@@ -172,19 +171,8 @@ def _post(record: object, did: str, rkey: str, at: int, reading: Reading) -> Pos
     )
 
 
-def _claimed(value: object, witnessed: int) -> int:
-    try:
-        claimed = timestamp(value) if type(value) is str else witnessed
-    except (ValueError, OverflowError):
-        return witnessed
-    return claimed if claimed >= 0 else witnessed
-
-
-def _lang(langs: object) -> str:
-    if type(langs) is not list or not langs or type(langs[0]) is not str:
-        return ""
-    primary = langs[0].partition("-")[0].lower()
-    return primary if primary.isascii() and primary.isalpha() and 2 <= len(primary) <= 8 else ""
+def _first_language(langs: object) -> str:
+    return language(langs[0]) if type(langs) is list and langs else ""
 
 
 def _reply(reply: Json) -> tuple[str, str]:
@@ -223,27 +211,17 @@ def _media(embed: Json) -> tuple[Media, ...]:
         card = embed.get("external")
         return (_card(card),) if type(card) is dict else ()
     if kind == "app.bsky.embed.video":
-        return (Media("video", "", _alt(embed.get("alt"))),)
+        return (Media("video", "", described(embed.get("alt"))),)
     return ()
 
 
 def _image(image: object) -> Media:
-    return Media("image", "", _alt(image.get("alt")) if type(image) is dict else "")
+    return Media("image", "", described(image.get("alt")) if type(image) is dict else "")
 
 
 def _card(card: Json) -> Media:
-    title, summary = _alt(card.get("title")), _alt(card.get("description"))
-    return Media("card", _web(card.get("uri")), f"{title}\n{summary}".strip())
-
-
-def _alt(value: object) -> str:
-    return value.strip()[:MAX_ALT] if type(value) is str else ""
-
-
-def _web(value: object) -> str:
-    if isinstance(value, str) and len(value) <= _MAX_URL and value.startswith(("https://", "http://")):
-        return value
-    return ""
+    title, summary = described(card.get("title")), described(card.get("description"))
+    return Media("card", web(card.get("uri")), f"{title}\n{summary}".strip())
 
 
 def _links(facets: list[Any], text: str) -> tuple[str, ...]:
@@ -255,7 +233,7 @@ def _links(facets: list[Any], text: str) -> tuple[str, ...]:
         features = facet.get("features")
         for feature in features if type(features) is list else ():
             if type(feature) is dict and feature.get("$type") == "app.bsky.richtext.facet#link":
-                links.append(_web(feature.get("uri")))
+                links.append(web(feature.get("uri")))
     return tuple(dict.fromkeys(filter(None, links)))
 
 

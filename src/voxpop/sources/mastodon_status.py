@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from voxpop.posts import Author, Delete, Engagement, Media, Post, Upsert
+from voxpop.sources.fields import MAX_ALT, claimed, count, described, language
 from voxpop.sources.html_text import read_html, web_address
-from voxpop.sources.timestamps import timestamp
 from voxpop.times import MICROS
 
 MAX_HTML = 100_000
 MAX_TEXT = 30_000
-MAX_ALT = 2000
 _MAX_MEDIA, _MAX_OPTIONS, _MAX_NAME, _MAX_PARENTS = 16, 20, 256, 20_000
 _AHEAD_OK = 300 * MICROS
 _PUBLIC = ("public", "unlisted")
@@ -182,16 +181,16 @@ def _post(status: Json, uri: str, author: Author, now: int, reading: Reading) ->
         "mastodon",
         author,
         text,
-        _claimed(get("created_at"), now),
+        claimed(get("created_at"), now),
         now,
         web_address(get("url")) or web_address(uri),
-        _lang(get("language")),
+        language(get("language")),
         reading.named(get("in_reply_to_id")),
         quote_of=_quoted(get("quote"), reading),
         media=media,
         links=written.links,
         engagement=Engagement(
-            _count(get("favourites_count")), _count(get("reblogs_count")), _count(get("replies_count"))
+            count(get("favourites_count")), count(get("reblogs_count")), count(get("replies_count"))
         ),
         alias=reading.alias(status["id"]),
     )
@@ -217,13 +216,13 @@ def _media(attachments: object, card: object) -> tuple[Media, ...]:
         Media(
             _KINDS.get(str(a.get("type")), "file"),
             web_address(a.get("remote_url")) or web_address(a.get("url")),
-            _clipped(a.get("description")),
+            described(a.get("description")),
         )
         for a in (attachments[:_MAX_MEDIA] if type(attachments) is list else ())
         if type(a) is dict
     ]
     if type(card) is dict and (address := web_address(card.get("url"))):
-        about = f"{_clipped(card.get('title'))}\n{_clipped(card.get('description'))}".strip()
+        about = f"{described(card.get('title'))}\n{described(card.get('description'))}".strip()
         found.append(Media("card", address, about))
     return tuple(found)
 
@@ -237,24 +236,3 @@ def _quoted(quote: object, reading: Reading) -> str:
     if type(uri) is str and _URI(uri):
         return uri
     return reading.named(quote.get("quoted_status_id"))
-
-
-def _clipped(value: object) -> str:
-    return value.strip()[:MAX_ALT] if type(value) is str else ""
-
-
-def _claimed(value: object, now: int) -> int:
-    try:
-        claimed = timestamp(value) if type(value) is str else now
-    except (ValueError, OverflowError):
-        return now
-    return claimed if claimed >= 0 else now
-
-
-def _lang(tag: object) -> str:
-    primary = tag.partition("-")[0].lower() if type(tag) is str else ""
-    return primary if primary.isascii() and primary.isalpha() and 2 <= len(primary) <= 8 else ""
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int and 0 < value < 1 << 53 else 0

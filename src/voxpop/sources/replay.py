@@ -22,12 +22,12 @@ import zstandard
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.posts import Author, Engagement, Event, Post, Upsert
+from voxpop.sources.fields import count, language, web
 from voxpop.sources.timestamps import timestamp
 from voxpop.times import MICROS, iso, span
 
 MAX_ROW_BYTES = 1 << 20
 MAX_TEXT = 30_000
-_MOST_COUNTED = 10**12  # more is no count, and past 63 bits no database takes it
 _BLOCK = 1 << 18
 _ROWS_A_CHUNK = 1000
 _HEAD = 4096
@@ -203,8 +203,6 @@ def _post(get: Callable[..., Any], text: str, network: str, at: int, now: int) -
         handle = ""
     id_ = row_uri(network, get("id")) or _derived(network, handle, at, text)
     url, lang, reply, counts = get("url"), get("lang"), get("in_reply_to_id"), get("public_metrics")
-    if type(url) is not str or not url.startswith(("https://", "http://")):
-        url = ""
     return Post(
         id_,
         network,
@@ -212,8 +210,8 @@ def _post(get: Callable[..., Any], text: str, network: str, at: int, now: int) -
         text,
         at or max(now, 0),
         at if now < 0 else now,
-        url,
-        _lang(lang) if type(lang) is str else "",
+        web(url),
+        language(lang),
         row_uri(network, reply) if reply is not None else "",
         engagement=_engagement(counts) if type(counts) is dict else _NO_ENGAGEMENT,
     )
@@ -244,19 +242,9 @@ def _author(network: str, handle: str, id_: str) -> Author:
     return _known(network, handle) if handle else Author("")
 
 
-@lru_cache(maxsize=1024)
-def _lang(tag: str) -> str:
-    primary = tag.lower().partition("-")[0]
-    return primary if primary != "und" and primary.isalpha() and len(primary) <= 8 else ""
-
-
 def _engagement(counts: dict[str, object]) -> Engagement:
     likes, reposts, replies = counts.get("like_count"), counts.get("retweet_count"), counts.get("reply_count")
-    return Engagement(_count(likes), _count(reposts), _count(replies))
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int and 0 < value <= _MOST_COUNTED else 0
+    return Engagement(count(likes), count(reposts), count(replies))
 
 
 def _next_chunk(rows: Iterator[_Row], mark: _Mark) -> _Chunk | None:

@@ -9,14 +9,13 @@ never later than our own clock. Handles, media and quoted posts come from `inclu
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 from html import unescape
 from typing import Any, NamedTuple
 
 import orjson
 
 from voxpop.posts import Author, Engagement, Media, Post
-from voxpop.sources.timestamps import timestamp
+from voxpop.sources.fields import claimed, count, language, web
 
 NETWORK = "x"
 MAX_TEXT = 30_000
@@ -24,14 +23,12 @@ WORST = 3  # post objects that one post can bring: itself, what it answers, what
 EPOCH_MS = 1_288_834_974_657
 _FIRST_SNOWFLAKE = 29_700_859_247
 _MOST = 1000
-_MAX_URL = 2048
 _MOST_URLS = 32
 _AHEAD_OK = 600_000_000  # ids are of X's clock, not ours
 _ID = re.compile(r"[0-9]{1,19}").fullmatch
 _HANDLE = re.compile(r"[A-Za-z0-9_]{1,32}").fullmatch
 _SHORT = re.compile(r"https?://t\.co/[A-Za-z0-9]{1,64}")
 _OWN_MEDIA = re.compile(r"https://(?:x|twitter)\.com/\w+/status/\d+/(?:photo|video)/").match
-_SPACE = re.compile(r"\s").search
 _KIND = {"photo": "image", "animated_gif": "image", "video": "video"}
 _GONE = ("resource-not-found", "not-authorized-for-resource", "disallowed-resource")
 Json = dict[str, Any]
@@ -170,7 +167,7 @@ class _Reading(NamedTuple):
         raw, entities = _text(tweet)
         if not _is_id(author_id):
             return "no author"
-        at = instant_of(int(id_)) or _claimed(tweet.get("created_at"))
+        at = instant_of(int(id_)) or claimed(tweet.get("created_at"), 0)
         if not at or at > self.now + _AHEAD_OK:
             return "bad time"
         urls = dict(_urls(entities))
@@ -190,7 +187,7 @@ class _Reading(NamedTuple):
             at,
             min(at, self.now),
             f"https://x.com/{author.handle or 'i'}/status/{id_}",
-            _lang(tweet.get("lang")),
+            language(tweet.get("lang")),
             uri(reply) if reply else "",
             uri(root) if reply and _is_id(root) else "",
             uri(references["quoted"]) if "quoted" in references else "",
@@ -239,7 +236,7 @@ def _media(value: object) -> dict[str, Media]:
     for item in _objects(value):
         key, kind, alt = item.get("media_key"), item.get("type"), item.get("alt_text")
         if type(key) is str and type(kind) is str and kind in _KIND:
-            address = _web(item.get("url")) or _web(item.get("preview_image_url"))
+            address = web(item.get("url")) or web(item.get("preview_image_url"))
             found[key] = Media(_KIND[kind], address, alt[:MAX_TEXT] if type(alt) is str else "")
     return found
 
@@ -269,15 +266,9 @@ def _urls(entities: object) -> Iterable[tuple[str, str]]:
     """(as it stands in the text, where it leads)."""
     listed = entities.get("urls") if type(entities) is dict else None
     for entity in _objects(listed)[:_MOST_URLS]:
-        short, long = _web(entity.get("url")), _web(entity.get("unwound_url")) or _web(entity.get("expanded_url"))
+        short, long = web(entity.get("url")), web(entity.get("unwound_url")) or web(entity.get("expanded_url"))
         if short and long:
             yield short, long
-
-
-def _web(value: object) -> str:
-    if type(value) is not str or len(value) > _MAX_URL or not value.startswith(("https://", "http://")):
-        return ""
-    return "" if _SPACE(value) else value
 
 
 def _shown(text: str, urls: dict[str, str]) -> str:
@@ -299,31 +290,10 @@ def _own_media(address: str) -> bool:
     return _OWN_MEDIA(address) is not None
 
 
-@lru_cache(maxsize=1024)
-def _lang_of(tag: str) -> str:
-    primary = tag.lower().partition("-")[0]
-    plain = primary.isascii() and primary.isalpha() and 2 <= len(primary) <= 8
-    return primary if plain and primary not in ("und", "qme", "qst", "qht", "qam", "qct", "zxx", "art") else ""
-
-
-def _lang(value: object) -> str:
-    return _lang_of(value) if type(value) is str and len(value) <= 32 else ""
-
-
-def _claimed(value: object) -> int:
-    try:
-        return max(timestamp(value), 0) if type(value) is str else 0
-    except (ValueError, OverflowError):
-        return 0
-
-
 def _engagement(counts: object) -> Engagement:
     if type(counts) is not dict:
         return Engagement()
-    likes, reposts, replies = (
-        n if type(n := counts.get(f"{name}_count")) is int and 0 < n < 1 << 60 else 0
-        for name in ("like", "retweet", "reply")
-    )
+    likes, reposts, replies = (count(counts.get(f"{name}_count")) for name in ("like", "retweet", "reply"))
     return Engagement(likes, reposts, replies)
 
 
