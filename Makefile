@@ -23,7 +23,7 @@ lint: $(VENV)/test.done  ## Reformat, mend what can be mended, check style and t
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
-bench: $(VENV)/bench.done  ## Print every figure, one JSON line each
+bench: $(VENV)/bench.done  ## Print every figure, one JSON line each (half an hour: ten million posts are among them)
 	@for file in $(filter-out benchmarks/soak.py benchmarks/plot.py,$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$file || exit 1; done
 
 chaos: $(VENV)/test.done  ## Kill the store 200 times under load and see that nothing is lost

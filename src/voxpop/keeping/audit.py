@@ -92,8 +92,7 @@ def owners(report: Report) -> dict[Key, tuple[str, str]]:
     named: dict[Key, tuple[str, str]] = {}
     for root in {root for root, _ in report.live}:
         with said(root), closing(Reader(root)) as reader:
-            reader.extents()
-            for held in reader.by_seqs(seq for place, seq in report.live if place == root):
+            for held in reader.by_seqs([seq for place, seq in report.live if place == root], reader.extents()):
                 named[root, held.seq] = (held.post.id, held.post.url)
     return named
 

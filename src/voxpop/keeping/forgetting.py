@@ -103,12 +103,13 @@ def find(folder: Path, wanted: Wanted) -> Matching:
         numbers = reader.catalog.numbers(ids).values()
         counts: tuple[int, ...] = (0, 0, 0, 0)
         seqs: list[int] = []
-        for extent in reader.extents():
+        extents = reader.extents()
+        for extent in extents:
             with closing(Partition(folder, extent.first, readonly=True)) as partition:
                 more, few = _in(partition, [key(p) for p in wanted.posts], list(numbers), wanted.before or 0)
             counts = tuple(map(sum, zip(counts, more, strict=True)))
             seqs += few
-        some, (posts, named, by_author, older) = reader.by_seqs(seqs[:SHOWN]), counts
+        some, (posts, named, by_author, older) = reader.by_seqs(seqs[:SHOWN], extents), counts
         return Matching(posts, tuple(s.post.id for s in some), named, by_author, older)
 
 

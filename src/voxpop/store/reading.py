@@ -29,7 +29,6 @@ class Reader:
         self.catalog = Catalog(root / "catalog.db", readonly=True)
         self._open: dict[int, Partition] = {}
         self._newest = 0
-        self._extents: list[Extent] = []
 
     def close(self) -> None:
         self.catalog.close()
@@ -55,7 +54,6 @@ class Reader:
         if newest != self._newest and self._newest in self._open:
             self._open[self._newest].rest()
         self._newest = newest
-        self._extents = extents
         return extents
 
     def _posts(self, rows: Sequence[Any]) -> list[Stored]:
@@ -81,22 +79,26 @@ class Reader:
                 seq = rows[-1][0]
                 yield self._posts(rows)
 
-    # for one search, which asks for `extents` first: each look at the catalog may wait for the interpreter's lock
+    # with the `extents` of one look at the catalog, since each look may wait for the interpreter's lock
 
-    def by_seqs(self, seqs: Iterable[int]) -> list[Stored]:
+    def by_seqs(self, seqs: Iterable[int], extents: Sequence[Extent]) -> list[Stored]:
         """The posts of these numbers."""
-        return self._posts(self._each(seqs, Partition.by_seqs))
+        return self._posts(self._each(seqs, extents, Partition.by_seqs))
 
-    def texts(self, seqs: Iterable[int]) -> list[tuple[int, int, int, int]]:
+    def texts(self, seqs: Iterable[int], extents: Sequence[Extent]) -> list[tuple[int, int, int, int]]:
         """(fingerprint, first number, last number, newest witnessed) of each text among these numbers.
 
         A text that lies in two partitions comes twice.
         """
-        return self._each(seqs, Partition.texts)
+        return self._each(seqs, extents, Partition.texts)
 
-    def _each(self, seqs: Iterable[int], ask: Callable[[Partition, Iterable[int]], list[Any]]) -> list[Any]:
+    def _each(
+        self,
+        seqs: Iterable[int],
+        extents: Sequence[Extent],
+        ask: Callable[[Partition, Iterable[int]], list[Any]],
+    ) -> list[Any]:
         """What each partition says of its own among these numbers."""
-        extents = self._extents
         firsts = [e.first for e in extents]
         homes: defaultdict[int, list[int]] = defaultdict(list)
         for seq in seqs:
@@ -106,10 +108,10 @@ class Reader:
             r for place, some in homes.items() for p in self._partitions([extents[place]]) for r in ask(p, some)
         ]
 
-    def latest(self, query: Query, authors: Sequence[int], limit: int) -> list[Stored]:
+    def latest(self, query: Query, authors: Sequence[int], limit: int, extents: Sequence[Extent]) -> list[Stored]:
         """The newest posts within the bounds of a query; its words are not looked at."""
         since, until = query.since or 0, query.until if query.until is not None else FOREVER
-        fitting = [e for e in self._extents if e.newest >= since and e.oldest <= until]
+        fitting = [e for e in extents if e.newest >= since and e.oldest <= until]
         rows: list[Any] = []
         for extent in sorted(fitting, key=lambda e: -e.newest):
             if len(rows) == limit and extent.newest < rows[-1][7]:
@@ -119,12 +121,12 @@ class Reader:
             rows = sorted(rows, key=lambda r: (-r[7], -r[0]))[:limit]
         return self._posts(rows)
 
-    def copies(self, marks: Iterable[int], until: int) -> dict[int, tuple[int, int]]:
+    def copies(self, extents: Sequence[Extent], marks: Iterable[int], until: int) -> dict[int, tuple[int, int]]:
         """For each text fingerprint: how many posts carry it by `until`, and from how many authors."""
         asked = list(marks)
         posts: defaultdict[int, int] = defaultdict(int)
         authors: defaultdict[int, set[int]] = defaultdict(set)
-        for partition in self._partitions(e for e in self._extents if e.oldest <= until):
+        for partition in self._partitions(e for e in extents if e.oldest <= until):
             for mark, author, count in partition.copies(asked, until):
                 posts[mark] += count
                 authors[mark].add(author)

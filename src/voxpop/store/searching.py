@@ -1,6 +1,7 @@
 """Find posts: the tail and the index say what may match, the truth says what is, ranking orders it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from heapq import nlargest
 
 from voxpop.store import Hit, Query
@@ -19,7 +20,7 @@ _MOST_CANDIDATES = 6400
 
 def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) -> list[Hit]:
     """The best posts for `query` at `now` (microseconds), best first."""
-    reader.extents()
+    extents = reader.extents()
     authors = reader.authors(query.handles) if query.handles else []
     if query.limit < 1 or (query.handles and not authors):
         return []
@@ -33,13 +34,13 @@ def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) 
             scores = fresh | _candidates(index, wanted, query, now, limit)
             looked = len(scores)
             if limit > few and not query.min_likes:
-                scores = _one_of_each(reader, scores, query, now, 2 * few)
-            found = [(s, scores[s.seq]) for s in reader.by_seqs(scores)]
+                scores = _one_of_each(reader.texts(scores, extents), scores, query, now, 2 * few)
+            found = [(s, scores[s.seq]) for s in reader.by_seqs(scores, extents)]
             found = [(s, score) for s, score in found if s.post.engagement.likes >= query.min_likes]
         else:
-            latest = reader.latest(query, authors, limit)
+            latest = reader.latest(query, authors, limit, extents)
             looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
-        hits = rank(found, query, now, reader.copies)
+        hits = rank(found, query, now, partial(reader.copies, extents))
         if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
             return hits
         limit *= 8
@@ -54,13 +55,17 @@ def _candidates(index: Index, wanted: Wanted, query: Query, now: int, limit: int
 
 
 def _one_of_each(
-    reader: Reader, scores: Mapping[int, float], query: Query, now: int, most: int
+    texts: Iterable[tuple[int, int, int, int]],
+    scores: Mapping[int, float],
+    query: Query,
+    now: int,
+    most: int,
 ) -> dict[int, float]:
     """Of the copies of each text the first and the last: in a flood, thousands of rows need not be read."""
     until = min(query.until if query.until is not None else now, now)
     best = [
         (decayed(scores[last], (until - at) / MICROS, query.half_life_s), first, last)
-        for _, first, last, at in reader.texts(scores)
+        for _, first, last, at in texts
     ]
     return {seq: scores[seq] for _, *both in nlargest(most, best) for seq in both}
 
