@@ -168,7 +168,8 @@ def _audit_text(report: "Report", owners: "Owners") -> Iterator[str]:
     for id_, url in owners.values():
         yield f"live   {id_} {url}"
     if report.coded:
-        yield f"{counted(report.coded, 'removed post')} may have codes of words in the index; voxpop rebuild clears them."
+        left = counted(report.coded, "removed post")
+        yield f"{left} may have codes of words in the index; voxpop rebuild clears them."
     if report.skipped:
         yield f"Not read: {', '.join(report.skipped)}."
     found = f"found {len(report.found)} times, {len(report.strays)} of them stray" if report.found else "nowhere"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from voxpop.render import length, plain
+from voxpop.text import counted
 
 _GAP = " "
 _NAME = 28  # characters of a long name, before other columns get room
@@ -185,7 +186,7 @@ def _totals(status: Row) -> str:
     store, process = status["store"], status["process"]
     parts = [f"{status['posts']:,} posts"]
     if (partitions := store.get("partitions")) is not None:
-        parts.append(f"{partitions} partition{'s' if partitions != 1 else ''}")
+        parts.append(counted(partitions, "partition"))
     if (tail := store.get("tail")) is not None:
         parts.append(f"tail {tail:,}")
     if disk := store.get("disk_bytes"):
