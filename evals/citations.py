@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from voxpop.drafts import Draft
-from voxpop.evidence import Evidence, is_statement, settles, sign
+from voxpop.evidence import Evidence
 from voxpop.messages import AuthorClass, Claim, Passage, Standing
 from voxpop.posts import Author, Post
+from voxpop.signs import is_statement, settles, sign
 from voxpop.simulator import world
 from voxpop.simulator.records import WorldEvent
 from voxpop.text import bare, fold, sentences, words

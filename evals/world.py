@@ -23,7 +23,6 @@ from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
-from voxpop.evidence import sign
 from voxpop.messages import (
     AnswerEvent,
     Citation,
@@ -36,6 +35,7 @@ from voxpop.messages import (
 )
 from voxpop.posts import AccountGone, Delete, Event, Renamed, Upsert
 from voxpop.questions import declares
+from voxpop.signs import sign
 from voxpop.simulator import world
 from voxpop.simulator.jetstream import Jetstream
 from voxpop.simulator.night_facts import Fact

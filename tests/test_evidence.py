@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxpop.evidence import Evidence, answers, is_statement, numbered, opposed, settles, unsure, weigh
+from voxpop.evidence import Evidence, answers, numbered, weigh
 from voxpop.messages import AuthorClass, Claim, Passage
 from voxpop.posts import Author, Post
 from voxpop.questions import read
+from voxpop.signs import is_statement, opposed, settles, unsure
 from voxpop.times import MICROS
 
 MINUTE = 60 * MICROS

@@ -10,11 +10,13 @@ ORDER = """
 errors times
 posts text tracing logs
 messages questions voices
-authorities
+authorities signs
 sources store engines models
 evidence drafts
 figures
 ingest recheck retrieval prompt verification
+answering
+closing writing
 assistant
 config
 runner keeping
@@ -106,7 +108,9 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
             assert len(methods) <= 4, f"{package}.{protocol.name} has {len(methods)} methods"
 
 
-@pytest.mark.parametrize("module", ["evidence", "figures", "prompt", "verification", "questions", "store.ranking"])
+@pytest.mark.parametrize(
+    "module", ["signs", "evidence", "figures", "prompt", "verification", "questions", "store.ranking"]
+)
 def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:
     tree = ast.parse((SOURCE / (module.replace(".", "/") + ".py")).read_text("utf-8"))
     names = {n.names[0].name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import)}

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from conftest import evaluation
 from voxpop.drafts import Draft, read_line
-from voxpop.evidence import Evidence, is_statement
+from voxpop.evidence import Evidence
 from voxpop.messages import AuthorClass, Claim, Passage, Standing
 from voxpop.posts import Author, Media, Post
+from voxpop.signs import is_statement
 from voxpop.text import bare, sentences
 from voxpop.verification import adds_nothing, verify
 

@@ -15,11 +15,12 @@ from math import log2, log10
 from voxpop.messages import Claim, Passage, Standing
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question, declares
-from voxpop.text import HANDLE, bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
+from voxpop.signs import declared, is_statement, sign, unsure
+from voxpop.text import bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
 from voxpop.times import MICROS
 
 _SCORE = 1.0
-_RANK = {"authority": 2, "press": 1, "unknown": 0}
+_RANK = {"authority": 2, "press": 1, "organisation": 0, "person": 0, "unknown": 0}
 _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
 _OPEN = 0.5
@@ -54,59 +55,6 @@ def numbered(passages: Sequence[Passage], evidence: Evidence) -> tuple[tuple[Pas
 
     chosen, superseded, judged = map(move, (evidence.chosen, evidence.superseded, evidence.judged))
     return tuple(moved), Evidence(chosen, superseded, judged, evidence.disagree)
-
-
-@lru_cache(maxsize=16)
-def sign(kind: str) -> re.Pattern[str]:
-    """The pattern of a kind of sign (`correction`, `hedge`, `negation`, …), to be searched in folded text."""
-    spaced = [p for p in lexicon("signs")[kind] if p.isascii()]
-    cjk = [p for p in lexicon("signs")[kind] if not p.isascii()]
-    pattern = rf"(?<!\w)(?:{'|'.join(spaced)})(?!\w)"
-    return re.compile("|".join([pattern, *cjk]))
-
-
-def settles(text: str) -> bool:
-    """Whether a text tells a result as settled: who won, who died, a verdict; a denial settles nothing."""
-    return bool(settling() & frozenset(words(text))) and not sign("negation").search(fold(text))
-
-
-def declared(text: str) -> bool:
-    """Whether a text says that somebody won or was declared, and does not deny it."""
-    return declares(frozenset(words(text))) and not sign("negation").search(fold(text))
-
-
-@lru_cache(maxsize=1)
-def settling() -> frozenset[str]:
-    """Words that tell a result."""
-    return declaring().union(*(family(word) for word in ("won", "lost", "dead", "verdict")))
-
-
-@lru_cache(maxsize=1)
-def declaring() -> frozenset[str]:
-    """Words by which an authority tells a result of somebody else."""
-    return frozenset(words(lexicon("settling")["words"]))
-
-
-def unsure(sentence: str) -> bool:
-    """Whether a sentence only supposes, expects or projects."""
-    flat = fold(sentence)
-    return any(sign(kind).search(flat) for kind in ("hedge", "projected"))
-
-
-def opposed(one: str, other: str) -> str:
-    """A word of `one` whose opposite, and not itself, `other` holds; empty where there is none."""
-    mine, theirs = frozenset(words(one)), frozenset(words(other))
-    for left, right in _opposites():
-        for here, there in ((left, right), (right, left)):
-            if mine & here and theirs & there and not theirs & here and not mine & there:
-                return min(mine & here)
-    return ""
-
-
-@lru_cache(maxsize=1)
-def _opposites() -> list[tuple[frozenset[str], frozenset[str]]]:
-    pairs = (line.split("|") for lines in lexicon("opposites").values() for line in lines)
-    return [(frozenset(words(left)), frozenset(words(right))) for left, right in pairs]
 
 
 def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int = 3) -> Evidence:
@@ -148,7 +96,7 @@ def _denial(
     if question.asks != "whether" or not chosen or denies(question, chosen[0].text):
         return None
     said = _when(chosen[0], passages)
-    listed = [c for c in claims if passages[c.number].author_class != "unknown" and _when(c, passages) > said]
+    listed = [c for c in claims if passages[c.number].listed and _when(c, passages) > said]
     against = [c for c in listed if denies(question, c.text)]
     return max(against, key=lambda c: _when(c, passages), default=None)
 
@@ -170,18 +118,10 @@ def worth(question: Question, passages: Sequence[Passage]) -> dict[int, float]:
 
 def _without_lone_calls(claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
     """Unlisted accounts that call a result count only where no listed one speaks, and only when two do."""
-    listed = any(passages[c.number].author_class != "unknown" for c in claims)
-    calls = [c for c in claims if passages[c.number].author_class == "unknown" and declared(c.text)]
+    listed = any(passages[c.number].listed for c in claims)
+    calls = [c for c in claims if not passages[c.number].listed and declared(c.text)]
     callers = {passages[c.number].post.author.id or str(c.number) for c in calls}
     return [c for c in claims if c not in calls] if listed or len(callers) < 2 else claims
-
-
-def is_statement(sentence: str) -> bool:
-    """Whether a sentence can support anything: a question, a bare tag or a shout of two words cannot."""
-    plain = HANDLE.sub("", bare(sentence)).strip()
-    cjk = not plain.isascii() and len(plain) >= 6
-    asks = re.search(r"[?？]", plain) or sign("asking").search(fold(plain))
-    return not asks and (len(words(plain)) >= 3 or cjk)
 
 
 def answers(question: Question, sentence: str) -> bool:

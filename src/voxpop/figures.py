@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from voxpop.evidence import sign
 from voxpop.messages import Passage
+from voxpop.signs import sign
 from voxpop.text import HANDLE, dates, family, fold, keywords, lexicon, numbers, sentences, words
 
 _UNIT = re.compile(r"(\d)\s*(%|percent|per cent|pour cent|prozent|por ciento|million|billion|thousand|[€$£])", re.I)

@@ -6,7 +6,10 @@ from typing import Literal, NamedTuple
 from voxpop.posts import Post
 
 Role = Literal["system", "user", "assistant"]
-AuthorClass = Literal["authority", "press", "unknown"]
+AuthorClass = Literal["authority", "press", "organisation", "person", "unknown"]
+Tone = Literal["", "satire", "parody", "question"]
+Outcome = Literal["shown", "attributed", "repaired"]
+Result = Literal["", "declared", "not declared"]
 Standing = Literal["stated", "attributed", "superseded"]
 
 
@@ -56,7 +59,8 @@ class Passage:
     """A post as evidence, under the number by which the prompt and the citations name it.
 
     `duplicates` counts the posts of near-equal text (itself included), `independent_authors` their accounts.
-    `author_class` comes from the configured lists, never from a display name.
+    `author_class` comes from the configured lists and the network's own marks, never from a display name. `tone`:
+    the account or the post says itself that it is satire or parody, or it only asks. `why`: why it was chosen.
     """
 
     number: int
@@ -65,6 +69,13 @@ class Passage:
     duplicates: int = 1
     independent_authors: int = 1
     author_class: AuthorClass = "unknown"
+    tone: Tone = ""
+    why: tuple[str, ...] = ()
+
+    @property
+    def listed(self) -> bool:
+        """Whether its author is a listed authority or press account, whose word may be taken."""
+        return self.author_class in ("authority", "press")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +181,17 @@ class Text:
     """A piece of the answer that passed its checks.
 
     `sentence` states facts and carries citations; `notice` is our own label; `chat` comes from a model's
-    memory or the conversation; `quip` carries the voice.
+    memory or the conversation; `quip` carries the voice. Of a sentence, `outcome` says how it may be shown (in
+    no one's name, in its author's, or with the source's words in the place of an engine's), `why` the reason for a
+    reader, and `support` how far its posts carry it (a probability).
     """
 
     text: str
     citations: tuple[int, ...] = ()
     kind: TextKind = "sentence"
+    outcome: Outcome = "shown"
+    why: str = ""
+    support: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +200,28 @@ class Withheld:
 
     text: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The question is not answered: the rule of the policy that says so, by its name, and what it covers."""
+
+    rule: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an answer rests on: the searches, how many posts and independent authors, which sources were down.
+
+    `result`: where the question asks for one, whether a listed authority has declared it.
+    """
+
+    searched: tuple[str, ...] = ()
+    posts: int = 0
+    independent_authors: int = 0
+    sources_down: tuple[str, ...] = ()
+    result: Result = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +235,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The answer is complete. `answerable` says whether the posts (or the model, when asked) had an answer."""
+    """The answer is complete. `answerable` says whether the posts (or the model, when asked) had an answer.
+
+    By `id` a kept answer is opened and made again; empty where answers are not kept.
+    """
 
     reason: Literal["stop", "length", "cancelled"]
     answerable: bool
@@ -206,6 +247,8 @@ class Done:
     usage: Usage
     freshness: Freshness
     timings: Timings
+    receipt: Receipt = field(default_factory=Receipt)
+    id: str = ""
 
 
-AnswerEvent = Searching | Found | Citation | Text | Withheld | Done
+AnswerEvent = Searching | Found | Citation | Text | Withheld | Refused | Done

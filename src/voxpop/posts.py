@@ -5,11 +5,20 @@ from typing import NamedTuple
 
 
 class Author(NamedTuple):
-    """Who posted. `id` is the network's stable account id (a DID on Bluesky); a handle can change hands."""
+    """Who posted. `id` is the network's stable account id (a DID on Bluesky); a handle can change hands.
+
+    What the network itself says of the account: `mark` is its verification (`government`, `organisation`,
+    `person`, or nothing), `label` its own label (`parody`, `automated`, or nothing), `since` the account's
+    beginning (microseconds of UTC, 0 where unknown). `bio` is the author's own words: data, believed by nobody.
+    """
 
     id: str
     handle: str = ""
     name: str = ""
+    mark: str = ""
+    label: str = ""
+    since: int = 0
+    bio: str = ""
 
 
 class Media(NamedTuple):

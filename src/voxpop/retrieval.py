@@ -132,7 +132,7 @@ def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limi
     kept, rest = passages[: limit - _DENIALS], passages[limit - _DENIALS :]
     # The best twelve may all say one thing: who denies it, and newly, is heard beside them.
     against = [p for p in rest if p.number in scores and denies(question, p.post.text)]
-    against.sort(key=lambda p: (p.author_class == "unknown", -p.post.witnessed_at))
+    against.sort(key=lambda p: (not p.listed, -p.post.witnessed_at))
     heard = [*kept, *against[:_DENIALS]]
     heard += [p for p in rest if p not in heard][: limit - len(heard)]
     return [replace(p, number=i) for i, p in enumerate(heard, 1)]

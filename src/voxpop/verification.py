@@ -13,9 +13,10 @@ from itertools import dropwhile, pairwise, takewhile
 
 from voxpop import figures
 from voxpop.drafts import Draft
-from voxpop.evidence import Evidence, declaring, is_statement, opposed, settles, settling, sign, unsure
+from voxpop.evidence import Evidence
 from voxpop.figures import is_grammar, post_words, readable
 from voxpop.messages import Claim, Passage
+from voxpop.signs import declaring, is_statement, opposed, settles, settling, sign, unsure
 from voxpop.text import (
     HANDLE,
     bare,
@@ -81,7 +82,7 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
 
 
 def _is_stated(passage: Passage, claim: Claim | None) -> bool:
-    return claim.standing == "stated" if claim else passage.author_class != "unknown"
+    return claim.standing == "stated" if claim else passage.listed
 
 
 def _nearest(text: str, number: int, evidence: Evidence) -> Claim | None:
@@ -119,7 +120,7 @@ def _only_names_author(frame: str, passage: Passage) -> bool:
 def _known_as(passage: Passage) -> re.Pattern[str]:
     """How a sentence may name a passage's author: a display name proves nothing, so only a listed one counts."""
     author = passage.post.author
-    listed = passage.author_class != "unknown"
+    listed = passage.listed
     known = [f"@?{re.escape(fold(author.handle))}"] if author.handle else []
     if author.name and listed:
         known.append(re.escape(fold(author.name)))

@@ -2,7 +2,19 @@
 
 from typing import Any
 
-from voxpop.messages import AnswerEvent, Citation, Done, Found, Freshness, Gap, Passage, Searching, Text, Withheld
+from voxpop.messages import (
+    AnswerEvent,
+    Citation,
+    Done,
+    Found,
+    Freshness,
+    Gap,
+    Passage,
+    Refused,
+    Searching,
+    Text,
+    Withheld,
+)
 from voxpop.times import iso
 
 
@@ -18,6 +30,8 @@ def render(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
         return "text", {"text": event.text, "citations": list(event.citations), "kind": event.kind}
     if isinstance(event, Withheld):
         return "withheld", {"text": event.text, "reason": event.reason}
+    if isinstance(event, Refused):
+        return "refused", {"rule": event.rule, "title": event.title}
     return "done", receipt(event)
 
 

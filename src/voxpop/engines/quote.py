@@ -47,7 +47,7 @@ def speaker(passage: Passage, lang: str) -> str:
     An unlisted account without a handle has no name: anybody can call himself anything.
     """
     author = passage.post.author
-    name = author.name if passage.author_class != "unknown" else ""
+    name = author.name if passage.listed else ""
     return f"@{author.handle}" if author.handle else name or _SAYS.get(lang, _SAYS["en"])[4]
 
 

@@ -252,8 +252,8 @@ class Change:
     def _name(self, author: Author) -> None:
         if author.handle or author.name:
             self.number(author.id)
-            _, handle, name = self.names.get(author.id, author)
-            self.names[author.id] = Author(author.id, author.handle or handle, author.name or name)
+            known = self.names.get(author.id, author)
+            self.names[author.id] = Author(author.id, author.handle or known.handle, author.name or known.name)
 
     # engagement
 

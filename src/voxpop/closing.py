@@ -1,0 +1,46 @@
+"""How an answer ends: what most needs saying of its evidence, in the words of the voice; it adds no fact."""
+
+from voxpop.answering import Answer
+from voxpop.evidence import Evidence
+from voxpop.messages import Passage, Text
+from voxpop.retrieval import Plan
+from voxpop.signs import declared
+from voxpop.times import MICROS
+from voxpop.verification import adds_nothing
+from voxpop.voices import Voice
+
+STALE = 24 * 3600 * MICROS
+_BREAKING = 15 * 60 * MICROS
+_FLOOD = 5
+
+
+def quip(voice: Voice, lang: str, situation: str, answer: Answer) -> Text | None:
+    line = voice.line(situation, lang, "".join(answer.sentences))
+    if not line:
+        return None
+    if not answer.sentences:
+        return Text(line, kind="notice")
+    return Text(line, kind="quip") if adds_nothing(line, "\n".join(answer.sentences)) else None
+
+
+def situation(planned: Plan, passages: tuple[Passage, ...], evidence: Evidence, answer: Answer, until: int) -> str:
+    """What most needs saying about the evidence, in this order of weight."""
+    cited = list(answer.cited.values())
+    shown = [c for c in evidence.chosen if c.number in answer.cited]
+    official = any(p.author_class == "authority" for p in cited)
+    called = any(declared(c.text) and answer.cited[c.number].author_class == "authority" for c in shown)
+    if planned.question.about_result and passages and not called:
+        return "not_declared"
+    if not cited:
+        return "not_said" if passages else "nothing_found"
+    newest = max(p.post.witnessed_at for p in cited)
+    if evidence.disagree:
+        return "disagree"
+    if any(p.duplicates >= _FLOOD and p.duplicates > 2 * p.independent_authors for p in cited):
+        return "flood"
+    if until - newest > STALE:
+        return "stale"
+    voices = {p.post.author.id for p in cited}
+    if voices != {""} and len(voices) == 1 == cited[0].independent_authors and not official:
+        return "one_voice"
+    return "breaking" if until - min(p.post.witnessed_at for p in cited) < _BREAKING else "plain"
