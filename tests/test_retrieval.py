@@ -193,7 +193,10 @@ async def test_listed_accounts_are_searched_apart() -> None:
     crowd = [post(n, f"fan{n}", "the bridge in Oss is open open open") for n in range(60)]
     shelf = Shelf(*crowd, post(90, "board", "The bridge in Oss is closed."))
     lists = Authorities.of(["did:board"])
-    found = await retrieve(shelf, planned("Is the bridge in Oss closed or open?"), NOW, lists)
+    retrieved = await retrieve(shelf, planned("Is the bridge in Oss closed or open?"), NOW, lists)
+    found = retrieved.passages
+    assert retrieved.searched[0] == "the question's words: bridge oss closed open"
+    assert len(retrieved.searched) == len(shelf.asked)
     assert "did:board" in [p.post.author.id for p in found]
     assert [p.number for p in found] == list(range(1, len(found) + 1))
     assert len(found) == 12
@@ -205,7 +208,7 @@ async def test_only_the_one_who_is_asked_for() -> None:
     found = await retrieve(
         shelf, planned("What does @ann.example say about the count?"), NOW, Authorities.of(["did:board"])
     )
-    assert [p.post.author.handle for p in found] == ["ann.example"]
+    assert [p.post.author.handle for p in found.passages] == ["ann.example"]
     assert all(q.handles == ("ann.example",) for q in shelf.asked)
 
 

@@ -22,9 +22,10 @@ _NOTICES = {
 
 @dataclass(slots=True)
 class Answer:
-    """What one answer has shown so far; `broken` where its engine broke off."""
+    """What one answer has shown so far; `searched` is told in words, `broken` where its engine broke off."""
 
     began: float
+    searched: tuple[str, ...] = ()
     passages: Mapping[int, Passage] = field(default_factory=dict)
     cited: dict[int, Passage] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)

@@ -130,7 +130,8 @@ class Assistant:
         question, until = planned.question, planned.query.until or now
         yield Searching(" ".join(c.word for c in question.concepts))
         with span("search", answer.span):
-            found = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
+            retrieved = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
+            found, answer.searched = retrieved.passages, retrieved.searched
             # A question without a bound asks about now: what is missing of last month says nothing about that.
             since = planned.query.since if planned.query.since is not None else until - STALE
             answer.gaps = tuple(await self._gaps(since, until))

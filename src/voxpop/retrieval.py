@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from voxpop.authorities import Authorities
@@ -82,32 +82,58 @@ def _clock(found: re.Match[str]) -> int:
     return (hour % 12 + 12 if half.startswith("p") else hour) * 60 + minute
 
 
-async def retrieve(
-    store: Store, planned: Plan, now: int, authorities: Authorities, limit: int = 12
-) -> list[Passage]:
-    """The best passages for a plan, numbered from 1; the listed accounts are searched by themselves as well."""
-    if not planned.query.words and not planned.query.handles:
-        return await _newest(store, planned, now, authorities, limit)
-    plain = await store.search(planned.query, now)
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a search brought: the passages, numbered from 1, and each search that was made, in words to be read."""
+
+    passages: tuple[Passage, ...] = ()
+    searched: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Search:
+    """A store that is searched at one moment, and what it was asked."""
+
+    store: Store
+    now: int
+    told: list[str] = field(default_factory=list)
+
+    async def __call__(self, what: str, query: Query) -> list[Hit]:
+        said = " ".join([*query.words, *(f'"{p}"' for p in query.phrases)])
+        self.told.append(f"{what}: {said}" if said else what)
+        return await self.store.search(query, self.now)
+
+
+async def retrieve(store: Store, planned: Plan, now: int, authorities: Authorities, limit: int = 12) -> Retrieved:
+    """The best passages for a plan; the listed accounts are searched by themselves as well."""
+    search = _Search(store, now)
+    hits = await (_matching if planned.query.words or planned.query.handles else _newest)(
+        search, planned, authorities
+    )
+    return Retrieved(tuple(best(planned.question, hits, authorities, limit)), tuple(search.told))
+
+
+async def _matching(search: _Search, planned: Plan, authorities: Authorities) -> list[Hit]:
+    plain = await search("the question's words", planned.query)
     # Summed over synonyms, BM25 rewards the post that repeats itself: the plain words keep half of the pool. In a
     # flood of copies a declaration is one post among thousands: whose word counts is asked apart.
     wider = replace(planned.query, words=_kin(planned.question))
-    found = [await store.search(wider, now), plain]
+    found = [await search("their kin", wider), plain]
     if authorities.accounts and not wider.handles:
-        found.append(await store.search(replace(wider, handles=authorities.accounts, limit=_LISTED), now))
-    hits = {h.post.id: h for hits in found for h in _scaled(hits)}
-    return best(planned.question, list(hits.values()), authorities, limit)
+        listed = replace(wider, handles=authorities.accounts, limit=_LISTED)
+        found.append(await search("the same among the listed accounts", listed))
+    return list({h.post.id: h for hits in found for h in _scaled(hits)}.values())
 
 
-async def _newest(store: Store, planned: Plan, now: int, authorities: Authorities, limit: int) -> list[Passage]:
+async def _newest(search: _Search, planned: Plan, authorities: Authorities) -> list[Hit]:
     """What is posted now, for a question without a topic: the listed accounts' newest and everybody's."""
-    end = planned.query.until if planned.query.until is not None else now
+    end = planned.query.until if planned.query.until is not None else search.now
     recent = replace(planned.query, since=planned.query.since or end - _RECENT)
-    found = [await store.search(recent, now)]
+    found = [await search("the newest posts", recent)]
     if authorities.accounts:
-        found.append(await store.search(replace(recent, handles=authorities.accounts, limit=_LISTED), now))
-    hits = {h.post.id: h for hits in found for h in hits}
-    return best(planned.question, list(hits.values()), authorities, limit)
+        listed = replace(recent, handles=authorities.accounts, limit=_LISTED)
+        found.append(await search("the newest of the listed accounts", listed))
+    return list({h.post.id: h for hits in found for h in hits}.values())
 
 
 def _kin(question: Question) -> tuple[str, ...]:
