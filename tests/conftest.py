@@ -1,7 +1,6 @@
 """The program as a person runs it, and its HTTP face alone in this process, for the tests of the faces."""
 
 import asyncio
-import importlib.util
 import os
 import re
 import signal
@@ -13,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import httpx
@@ -29,19 +27,6 @@ def environment(**extra: str) -> dict[str, str]:
     if "PYTHONPATH" in kept and "PYTHONPATH" in extra:  # else another tree than the one under test could be run
         extra["PYTHONPATH"] += os.pathsep + kept["PYTHONPATH"]
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
-
-
-def evaluation(name: str) -> ModuleType:
-    """One of the programs of evals/, as a module."""
-    spec = importlib.util.spec_from_file_location(
-        f"evals_{name}", Path(__file__).parents[1] / "evals" / f"{name}.py"
-    )
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def voxpop(*arguments: str, timeout: float = 30, **extra: str) -> "subprocess.CompletedProcess[str]":

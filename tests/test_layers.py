@@ -28,14 +28,14 @@ render
 live_table
 engine_choice source_choice
 app
-demo doctor cli_options
+demo doctor cli_options evaluation
 cli_models cli_sources cli_keeping cli_x
 cli
 docs
 """.strip().splitlines()
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line.split()}
 # The simulator knows nothing of voxpop but its own files; only what builds the program may start it.
-MAY_SIMULATE = {"app", "demo", "simulator", "source_choice"}
+MAY_SIMULATE = {"app", "demo", "evaluation", "simulator", "source_choice"}
 
 
 def modules() -> dict[str, Path]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import evaluation
 from voxpop.drafts import Draft, read_line
+from voxpop.evaluation import citations
 from voxpop.evidence import Evidence
 from voxpop.messages import AuthorClass, Claim, Passage, Standing
 from voxpop.posts import Author, Media, Post
@@ -231,8 +231,8 @@ def test_a_quip_adds_nothing(quip: str, fits: bool) -> None:
 
 
 def test_citations_of_the_wrong_post_are_found() -> None:
-    measured = evaluation("citations")
-    report = measured.report()
+
+    report = citations.report()
     kinds = {kind: tuple(map(int, counted.split("/"))) for kind, counted in report["kinds"].items()}
     right, swapped = kinds["other post"]
     assert swapped > 100

@@ -1,7 +1,7 @@
 """Measure how `verify` tells a true citation from a wrong one, on the invented night's posts; one JSON line.
 
-    python evals/citations.py          precision and recall, and each kind of pair
-    python evals/citations.py --misses the pairs that it gets wrong
+    python -m voxpop.evaluation.citations          precision and recall, and each kind of pair
+    python -m voxpop.evaluation.citations --misses the pairs that it gets wrong
 
 Precision: of the sentences that `verify` shows, how many their post carries. Recall: of those that their post
 carries, how many it shows. `false_flagged`: of the wrong ones, how many it refuses.
@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from voxpop.drafts import Draft
 from voxpop.evidence import Evidence
@@ -182,7 +182,7 @@ def tally(judged: Iterable[tuple[Pair, bool]]) -> dict[str, tuple[int, int]]:
     return out
 
 
-def report() -> dict[str, object]:
+def report() -> dict[str, Any]:
     """Precision and recall of what `verify` shows, and each kind of pair."""
     judged = [(pair, judge(pair).shown) for pair in pairs()]
     shown = [pair.true for pair, was in judged if was]

@@ -1,7 +1,7 @@
 """Ask the invented night its 38 questions at their moments and score the answers; it judges by the world's facts.
 
-    python evals/world.py          a table of every question
-    python evals/world.py --json   one JSON line
+    python -m voxpop.evaluation.night          a table of every question
+    python -m voxpop.evaluation.night --json   one JSON line
 
 The night comes once over the real wire on loopback. The store is then filled up to each question's moment, so that
 a rumour is still there when it is asked about, and a deleted post is gone once its author deleted it.
