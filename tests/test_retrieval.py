@@ -225,6 +225,6 @@ def test_best_puts_what_answers_first_and_says_who_speaks() -> None:
     found = best(question, hits, Authorities.of(["board.example"]), 5)
     assert [(p.number, p.post.id, p.author_class) for p in found] == [
         (1, "at://2", "authority"),
-        (2, "at://1", "unknown"),
+        (2, "at://1", "person"),
     ]
     assert len(best(question, hits, Authorities(), 1)) == 1

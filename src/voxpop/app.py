@@ -43,11 +43,12 @@ _QUIET_S = 1.5
 
 def authorities(config: Config, *, invented: bool = False) -> Authorities:
     """The configured lists; `invented` adds those of the simulated night, by account id."""
-    official, press = list(config.authorities.authority), list(config.authorities.press)
+    lists = config.authorities
+    official, press = list(lists.authority), list(lists.press)
     if invented:
         official += [a.did for a in world.authorities("authority")]
         press += [a.did for a in world.authorities("press")]
-    return Authorities.of(official, press)
+    return Authorities.of(official, press, lists.organisation, lists.person)
 
 
 def load_voices(config: Config) -> dict[str, Voice]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_origin
 
+from voxpop.authorities import defaults
 from voxpop.errors import UsageError
 
 
@@ -19,10 +19,6 @@ def _setting(default: Any, doc: str, low: float = 0, high: float = 1e9) -> Any:
     if isinstance(default, list | tuple):
         return field(default_factory=lambda: tuple(default), metadata=known)
     return field(default=default, metadata=known)
-
-
-def _listed(name: str) -> tuple[str, ...]:
-    return tuple(tomllib.loads(resources.files("voxpop").joinpath("authorities.toml").read_text("utf-8"))[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +104,16 @@ class Answers:
 @dataclass(frozen=True, slots=True)
 class Authorities:
     authority: tuple[str, ...] = _setting(
-        _listed("authority"), "Accounts (id or handle) whose results are declarations."
+        defaults("authority"),
+        "Accounts whose results are declarations; each may be bound: `ID kinds=election places=Avalon years=2026`.",
     )
-    press: tuple[str, ...] = _setting(_listed("press"), "Accounts (id or handle) of known press.")
+    press: tuple[str, ...] = _setting(
+        defaults("press"), "Accounts of known press: ids, proven handles, `*.domain`. Feeds of `rss` are press."
+    )
+    organisation: tuple[str, ...] = _setting(
+        defaults("organisation"), "Accounts of bodies that speak for themselves, and feeds that are no press."
+    )
+    person: tuple[str, ...] = _setting(defaults("person"), "Accounts of persons who are who they say.")
 
 
 @dataclass(frozen=True, slots=True)
