@@ -21,6 +21,7 @@ from voxpop.messages import (
     Found,
     Freshness,
     Passage,
+    Receipt,
     Searching,
     Text,
     Timings,
@@ -56,18 +57,22 @@ EVENTS = [
         Usage(7, 9, 2),
         Freshness(AT, AT, 0.4, False),
         Timings(12.3, 15.0, 20.5),
+        Receipt(("bridge open",), 3, 2, ("x",)),
+        "ab12",
     ),
 ]
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 FRESH = (
     '"freshness":{"newest":"2026-11-21T20:00:00.000Z","oldest":"2026-11-21T20:00:00.000Z",'
-    '"stream_lag_s":0.4,"simulated":false,"behind_s":null,"gaps":[]}'
+    '"stream_lag_s":0.4,"simulated":false,"behind_s":null,"gaps":[]},'
+    '"receipt":{"searched":["bridge open"],"posts":3,"independent_authors":2,"sources_down":["x"],"result":""}'
 )
 LINK = (
     '{"type":"url_citation","url_citation":{"url":"https://posts.example/1",'
     '"title":"@ada.example, 2026-11-21T20:00:00.000Z","start_index":36,"end_index":39}}'
 )
 HELD = '"withheld":[{"text":"It is blue.","reason":"no cited post says so"}]'
+ENGINE = '"answerable":true,"engine":"quote","answer_id":"ab12"'
 PLAIN = (
     '{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"voxpop",'
     '"choices":[{"index":0,"message":{"role":"assistant",'
@@ -75,7 +80,7 @@ PLAIN = (
     f'"annotations":[{LINK}]}},"logprobs":null,"finish_reason":"stop"}}],'
     '"usage":{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,'
     '"prompt_tokens_details":{"cached_tokens":2}},"citations":["https://posts.example/1"],'
-    f'{HELD},{FRESH},"answerable":true,"engine":"quote"}}'
+    f"{HELD},{FRESH},{ENGINE}}}"
 )
 HEAD = 'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"voxpop","choices":'
 
@@ -88,9 +93,7 @@ CHUNKS = (
     chunk('"role":"assistant","content":""')
     + chunk(f'"content":"Ada 🚋 says: “The bridge is open. 🚋” [1]","annotations":[{{"index":0,{LINK[1:]}]')
     + chunk('"content":"\\nMind the gap."')
-    + chunk(
-        "", '"stop"', f',"citations":["https://posts.example/1"],{HELD},{FRESH},"answerable":true,"engine":"quote"'
-    )
+    + chunk("", '"stop"', f',"citations":["https://posts.example/1"],{HELD},{FRESH},{ENGINE}')
     + f'{HEAD}[],"usage":{{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,'
     '"prompt_tokens_details":{"cached_tokens":2}}}\n\n'
     "data: [DONE]\n\n"
@@ -106,7 +109,7 @@ PAGE = (
     'event: text\ndata: {"text":"Ada 🚋 says: “The bridge is open. 🚋”","citations":[1],"kind":"sentence"}\n\n'
     'event: withheld\ndata: {"text":"It is blue.","reason":"no cited post says so"}\n\n'
     'event: text\ndata: {"text":"Mind the gap.","citations":[],"kind":"quip"}\n\n'
-    'event: done\ndata: {"reason":"stop","answerable":true,"engine":"quote","voice":"regular",'
+    'event: done\ndata: {"id":"ab12","reason":"stop","answerable":true,"engine":"quote","voice":"regular",'
     f'"usage":{{"prompt_tokens":7,"completion_tokens":9}},{FRESH},'
     '"timings":{"search_ms":12.3,"first_sentence_ms":15.0,"total_ms":20.5}}\n\n'
 )

@@ -37,6 +37,11 @@ def test_a_plain_answer_cites_posts_at_the_right_places(client: openai.OpenAI) -
     assert extra["citations"] == [note.url_citation.url for note in notes]
     assert extra["freshness"]["simulated"] is True
     assert (extra["answerable"], extra["engine"]) == (True, "quote")
+    rests = extra["receipt"]
+    assert rests["searched"]
+    assert rests["posts"] >= rests["independent_authors"] >= 1
+    assert rests["posts"] >= len(notes)
+    assert (rests["sources_down"], rests["result"]) == ([], "")
     assert answer.usage
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
 
@@ -58,6 +63,7 @@ def test_a_streamed_answer_is_the_plain_one(client: openai.OpenAI) -> None:
     *_, last, usage = chunks
     assert last.choices[0].finish_reason == "stop"
     assert (last.model_extra or {})["citations"] == (plain.model_extra or {})["citations"]
+    assert (last.model_extra or {})["receipt"].keys() == (plain.model_extra or {})["receipt"].keys()
     assert usage.choices == []
     assert usage.usage == plain.usage
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,6 +131,23 @@ async def test_the_events_of_an_answer_in_their_order() -> None:
     assert (end.answerable, end.engine, end.voice) == (True, "quote", "regular")
     assert end.freshness.newest == end.freshness.oldest == NOW - 60 * 60 * MICROS
     assert end.timings.first_sentence_ms is not None
+    assert (end.receipt.posts, end.receipt.independent_authors) == (1, 1)
+    assert end.receipt.searched
+
+
+async def test_the_receipt_counts_posts_and_authors_and_names_who_is_down() -> None:
+    class Copied(Shelf):
+        async def search(self, query: Query, now: int) -> list[Hit]:
+            return [replace(h, duplicates=7, independent_authors=3) for h in await super().search(query, now)]
+
+    shelf = Copied(post(1, STREET, "The tram 7 is late."), post(2, STREET, "The tram 7 is late at Oss."))
+    made = assistant(QuoteEngine(), shelf, stream=lambda: Stream(down=("x",)))
+    receipt = done(await ask(made, "Is tram 7 late?")).receipt
+    assert receipt.sources_down == ("x",)
+    cited = receipt.posts // 7
+    assert cited >= 1
+    # One account posted both; two others, or four, copied it
+    assert receipt.independent_authors == 1 + 2 * cited
 
 
 async def test_a_true_paraphrase_is_shown_as_the_model_wrote_it() -> None:

@@ -175,10 +175,12 @@ def test_ask_prints_its_contract(data: str) -> None:
         "citations",
         "withheld",
         "freshness",
+        "receipt",
         "engine",
         "voice",
         "usage",
         "timings",
+        "id",
     ]
     assert answer["answerable"] is True
     assert answer["sentences"] == [{"text": "@ada says: “The Lantern Bridge is closed tonight.”", "citations": [1]}]
@@ -200,6 +202,13 @@ def test_ask_prints_its_contract(data: str) -> None:
     fresh = answer["freshness"]
     assert (fresh["newest"], fresh["oldest"], fresh["gaps"]) == (at, at, [])
     assert (fresh["stream_lag_s"], fresh["behind_s"], fresh["simulated"]) == (None, None, False)
+    assert answer["receipt"] == {
+        "searched": ["lantern bridge closed"],
+        "posts": 1,
+        "independent_authors": 1,
+        "sources_down": [],
+        "result": "",
+    }
     assert (answer["engine"], answer["voice"]) == ("quote", "fun")
     assert set(answer["usage"]) == {"prompt_tokens", "completion_tokens"}
     assert set(answer["timings"]) == {"search_ms", "first_sentence_ms", "total_ms"}

@@ -3,7 +3,7 @@
 import pytest
 
 from voxpop import render
-from voxpop.messages import Done, Freshness, Gap, Timings, Usage
+from voxpop.messages import Done, Freshness, Gap, Receipt, Timings, Usage
 from voxpop.times import MICROS, micros
 
 NOW = micros("2026-11-21T18:00:00Z")
@@ -35,6 +35,18 @@ def test_the_footer_says_how_far_behind_and_what_is_missing() -> None:
         "newest evidence 3 s ago · stream lag 1.0 s · 12 min behind, catching up · "
         "no posts from bluesky 14:05–16:20 UTC: it [31mslept · 3 ms · engine quote"
     )
+    rests = Receipt(("oss mayor",), 7, 3, ("x",), "not declared")
+    answer.add(Done("stop", True, "quote", "regular", Usage(), Freshness(), Timings(1, 2, 3), rests, "ab12"))
+    assert answer.footer(NOW) == (
+        "no evidence · 7 posts by 3 authors · result not declared · x down · 3 ms · engine quote · answer ab12"
+    )
+
+
+def test_a_gap_in_json() -> None:
+    answer = render.Answer()
+    missing = gap("2026-11-21T14:05:00Z", "2026-11-21T16:20:00Z", "it \x1b[31mslept")
+    fresh = Freshness(gaps=(missing,))
+    answer.add(Done("stop", True, "quote", "regular", Usage(), fresh, Timings(1, 2, 3)))
     assert answer.json()["freshness"]["gaps"] == [
         {
             "source": "bluesky",

@@ -75,6 +75,7 @@ async def test_a_source_that_fails_is_said_and_stops_no_other(build: Build) -> N
     ]
     assert status["lag_s"] < 60
     assert await service.unready() == ""
+    assert service.stream().down == ("bad",)
 
 
 @pytest.mark.parametrize("fault", [VoxpopError("No route.", "Check it."), KeyError("k")])

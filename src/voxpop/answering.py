@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxpop.messages import AnswerEvent, Citation, Gap, Passage, Text, Usage
+from voxpop.messages import AnswerEvent, Citation, Gap, Passage, Receipt, Result, Text, Usage
 
 _NOTICES = {
     "simulated": {
@@ -36,6 +36,8 @@ class Answer:
     broken: bool = False
     simulated: bool = False
     gaps: tuple[Gap, ...] = ()
+    searched: tuple[str, ...] = ()
+    result: Result = ""
     span: Any = None
 
     def elapsed_ms(self) -> float:
@@ -49,6 +51,21 @@ class Answer:
         if self.first_ms is None:
             self.first_ms = self.elapsed_ms()
         return [*events, Text(text, numbers)]
+
+    def receipt(self, down: tuple[str, ...]) -> Receipt:
+        """What it rests on: the cited posts with their near-equal copies, the searches, the sources that are down.
+
+        Of copies only the number of their authors is known: who copied two of the cited posts counts twice.
+        """
+        cited = self.cited.values()
+        known = {p.post.author.id or p.post.id for p in cited}
+        return Receipt(
+            searched=self.searched,
+            posts=sum(p.duplicates for p in cited),
+            independent_authors=len(known) + sum(p.independent_authors - 1 for p in cited),
+            sources_down=down,
+            result=self.result,
+        )
 
     def chat(self, text: str) -> Text:
         """The event that shows a piece of a model's own text."""

@@ -36,11 +36,15 @@ from voxpop.writing import checked, written
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What the ingest side says of the live stream at one moment; `behind_s` of the source furthest behind."""
+    """What the ingest side says of the live stream at one moment; `behind_s` of the source furthest behind.
+
+    `down`: the sources that bring nothing now, by name.
+    """
 
     lag_s: float | None = None
     simulated: bool = False
     behind_s: float | None = None
+    down: tuple[str, ...] = ()
 
 
 Gaps = Callable[[int, int], Awaitable[Sequence[Gap]]]
@@ -128,7 +132,9 @@ class Assistant:
         self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: Answer, now: int
     ) -> AsyncIterator[AnswerEvent]:
         question, until = planned.question, planned.query.until or now
-        yield Searching(" ".join(c.word for c in question.concepts))
+        words = " ".join(c.word for c in question.concepts)
+        answer.searched = (words,) if words else ()
+        yield Searching(words)
         with span("search", answer.span):
             retrieved = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
             found, answer.searched = retrieved.passages, retrieved.searched
@@ -197,4 +203,5 @@ class Assistant:
                 answer.gaps,
             ),
             timings=Timings(answer.search_ms, answer.first_ms, answer.elapsed_ms()),
+            receipt=answer.receipt(stream.down),
         )

@@ -4,8 +4,9 @@ from typing import Any
 from unicodedata import category
 
 from voxpop.api.page import card, moment, receipt
-from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Text, Withheld
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Receipt, Text, Withheld
 from voxpop.store import Hit
+from voxpop.text import counted
 from voxpop.times import MICROS, iso
 
 _BEHIND_S = 60
@@ -48,7 +49,7 @@ class Answer:
             "quip": next((t.text for t in self.texts if t.kind == "quip"), ""),
             "citations": [{k: card(p)[k] for k in keys} for _, p in sorted(self.cited.items())],
             "withheld": [{"text": w.text, "reason": w.reason} for w in self.withheld],
-            **{k: end[k] for k in ("freshness", "engine", "voice", "usage", "timings")},
+            **{k: end[k] for k in ("freshness", "receipt", "engine", "voice", "usage", "timings", "id")},
         }
 
     def sources(self, now: int) -> str:
@@ -66,10 +67,19 @@ class Answer:
         if (behind := self.done.freshness.behind_s or 0) >= _BEHIND_S:
             parts.append(f"{length(behind)} behind, catching up")
         parts += [gap_text(gap, now) for gap in self.done.freshness.gaps]
+        parts += _rests_on(self.done.receipt)
         parts += [f"{self.done.timings.total_ms:.0f} ms", f"engine {self.done.engine}"]
         if self.withheld:
             parts.append(f"{len(self.withheld)} withheld ({self.withheld[0].reason})")
-        return " · ".join(parts)
+        parts += [f"answer {self.done.id}"] if self.done.id else []
+        return plain(" · ".join(parts))
+
+
+def _rests_on(receipt: Receipt) -> list[str]:
+    posts, authors = counted(receipt.posts, "post"), counted(receipt.independent_authors, "author")
+    parts = [f"{posts} by {authors}"] if receipt.posts else []
+    parts += [f"result {receipt.result}"] if receipt.result else []
+    return [*parts, f"{', '.join(receipt.sources_down)} down"] if receipt.sources_down else parts
 
 
 def plain(text: str) -> str:

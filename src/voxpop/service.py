@@ -119,11 +119,12 @@ class Service:
         return any(r.source.simulated for r in self._runners)
 
     def stream(self) -> Stream:
-        """The lag of the source furthest ahead, how far the last is behind, and whether the stream is made up."""
+        """The lag of the source furthest ahead, how far the last is behind, who is down, and what is made up."""
         sources = self._healths()
         lags = [s.lag_s for s in sources if s.lag_s is not None]
         behind = [s.behind_s for s in sources if s.behind_s]
-        return Stream(min(lags, default=None), self.simulated, max(behind, default=None))
+        down = tuple(s.name for s in sources if not s.ok)
+        return Stream(min(lags, default=None), self.simulated, max(behind, default=None), down)
 
     async def _cite(self, ids: Sequence[str]) -> None:
         """What an answer cites is looked at again first, where a network tells no deletions."""

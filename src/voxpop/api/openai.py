@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxpop.api.asked import Asked
-from voxpop.api.page import freshness
+from voxpop.api.page import freshness, rests_on
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent, Citation, Done, Passage, Text, Withheld
 from voxpop.times import iso
@@ -149,10 +149,16 @@ def _usage(transcript: Transcript) -> dict[str, Any]:
 
 
 def _receipt(transcript: Transcript) -> dict[str, Any]:
-    """Ours: how fresh the evidence was, whether the stream was made up, and which engine wrote."""
+    """Ours: how fresh the evidence was, what the answer rests on, which engine wrote, the id of a kept answer."""
     if not (done := transcript.done):
         return {}
-    return {"freshness": freshness(done.freshness), "answerable": done.answerable, "engine": done.engine}
+    return {
+        "freshness": freshness(done.freshness),
+        "receipt": rests_on(done.receipt),
+        "answerable": done.answerable,
+        "engine": done.engine,
+        "answer_id": done.id,
+    }
 
 
 def error(failure: VoxpopError) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The page's own dialect: answer events as named server-sent events, and the status that it shows; no decisions."""
 
+from dataclasses import asdict
 from typing import Any
 
 from voxpop.messages import (
@@ -10,6 +11,7 @@ from voxpop.messages import (
     Freshness,
     Gap,
     Passage,
+    Receipt,
     Refused,
     Searching,
     Text,
@@ -55,8 +57,9 @@ def card(passage: Passage) -> dict[str, Any]:
 
 
 def receipt(done: Done) -> dict[str, Any]:
-    """The end of an answer: engine, voice, usage, freshness, timings."""
+    """The end of an answer: its id, engine, voice, usage, freshness, what it rests on, timings."""
     return {
+        "id": done.id,
         "reason": done.reason,
         "answerable": done.answerable,
         "engine": done.engine,
@@ -66,6 +69,7 @@ def receipt(done: Done) -> dict[str, Any]:
             "completion_tokens": done.usage.completion_tokens,
         },
         "freshness": freshness(done.freshness),
+        "receipt": rests_on(done.receipt),
         "timings": {
             "search_ms": done.timings.search_ms,
             "first_sentence_ms": done.timings.first_sentence_ms,
@@ -84,6 +88,14 @@ def freshness(fresh: Freshness) -> dict[str, Any]:
         "behind_s": fresh.behind_s,
         "gaps": [gap_json(gap) for gap in fresh.gaps],
     }
+
+
+def rests_on(receipt: Receipt) -> dict[str, Any]:
+    """The searches, how many posts and independent authors carry the answer, the sources that were down.
+
+    `result`: where the question asks for one, `declared` or `not declared`; else empty.
+    """
+    return asdict(receipt)
 
 
 def gap_json(gap: Gap) -> dict[str, Any]:
