@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from voxpop import voices
-from voxpop.assistant import Assistant, Stream
+from voxpop.answering import Stream
+from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.engines import Engine, EngineInfo
 from voxpop.engines.echo import EchoEngine

@@ -1,11 +1,27 @@
-"""What one answer has shown so far, and our own labels on it; it decides nothing."""
+"""What one answer takes from the world and has shown so far, and our own labels on it; it decides nothing."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxpop.messages import AnswerEvent, Citation, Gap, Passage, Receipt, Result, Text, Usage
+from voxpop.engines import EngineInfo
+from voxpop.messages import (
+    AnswerEvent,
+    Citation,
+    Done,
+    Freshness,
+    Gap,
+    Passage,
+    Prompt,
+    Receipt,
+    Request,
+    Result,
+    Text,
+    Timings,
+    Usage,
+)
+from voxpop.voices import Voice
 
 _NOTICES = {
     "simulated": {
@@ -20,12 +36,59 @@ _NOTICES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What the ingest side says of the live stream at one moment; `behind_s` of the source furthest behind.
+
+    `down`: the sources that bring nothing now, by name.
+    """
+
+    lag_s: float | None = None
+    simulated: bool = False
+    behind_s: float | None = None
+    down: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """All that an answer takes from the world: how the stream stood, what was searched, and what was found.
+
+    `searched` is told in words; `gaps` is what the search could not look at.
+    """
+
+    stream: Stream = field(default_factory=Stream)
+    passages: tuple[Passage, ...] = ()
+    searched: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A whole answer and all that it was made of: from the same again, the same steps make the same events.
+
+    `now` (microseconds) is when it was asked; `prompt` is what the engine saw, None where none was asked.
+    """
+
+    request: Request
+    now: int
+    voice: Voice
+    engine: EngineInfo
+    looked: Looked
+    prompt: Prompt | None
+    events: tuple[AnswerEvent, ...]
+
+
 @dataclass(slots=True)
 class Answer:
-    """What one answer has shown so far; `searched` is told in words, `broken` where its engine broke off."""
+    """What one answer has shown so far; `broken` where its engine broke off."""
 
-    began: float
-    searched: tuple[str, ...] = ()
+    request: Request
+    now: int
+    voice: Voice
+    engine: EngineInfo
+    began: float = field(default_factory=time.perf_counter)
+    looked: Looked = field(default_factory=Looked)
+    prompt: Prompt | None = None
     passages: Mapping[int, Passage] = field(default_factory=dict)
     cited: dict[int, Passage] = field(default_factory=dict)
     sentences: list[str] = field(default_factory=list)
@@ -35,8 +98,6 @@ class Answer:
     chatted: bool = False
     broken: bool = False
     simulated: bool = False
-    gaps: tuple[Gap, ...] = ()
-    searched: tuple[str, ...] = ()
     result: Result = ""
     span: Any = None
 
@@ -52,7 +113,32 @@ class Answer:
             self.first_ms = self.elapsed_ms()
         return [*events, Text(text, numbers)]
 
-    def receipt(self, down: tuple[str, ...]) -> Receipt:
+    def done(self) -> Done:
+        """The last event."""
+        seen, stream = [p.post.witnessed_at for p in self.cited.values()], self.looked.stream
+        return Done(
+            reason="stop",
+            answerable=bool(self.sentences) or self.chatted,
+            engine=self.engine.name,
+            voice=self.voice.name,
+            usage=self.usage,
+            freshness=Freshness(
+                max(seen, default=None),
+                min(seen, default=None),
+                stream.lag_s,
+                self.simulated,
+                stream.behind_s,
+                self.looked.gaps,
+            ),
+            timings=Timings(self.search_ms, self.first_ms, self.elapsed_ms()),
+            receipt=self._receipt(),
+        )
+
+    def made(self, events: Iterable[AnswerEvent]) -> Made:
+        """The whole answer, of these events."""
+        return Made(self.request, self.now, self.voice, self.engine, self.looked, self.prompt, tuple(events))
+
+    def _receipt(self) -> Receipt:
         """What it rests on: the cited posts with their near-equal copies, the searches, the sources that are down.
 
         Of copies only the number of their authors is known: who copied two of the cited posts counts twice.
@@ -60,10 +146,10 @@ class Answer:
         cited = self.cited.values()
         known = {p.post.author.id or p.post.id for p in cited}
         return Receipt(
-            searched=self.searched,
+            searched=self.looked.searched,
             posts=sum(p.duplicates for p in cited),
             independent_authors=len(known) + sum(p.independent_authors - 1 for p in cited),
-            sources_down=down,
+            sources_down=self.looked.stream.down,
             result=self.result,
         )
 

@@ -1,13 +1,12 @@
 """The line of one request: plan, retrieve, weigh, generate, verify each sentence, and only then show it."""
 
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 
 from voxpop import prompt as prompts
-from voxpop.answering import Answer, notice
+from voxpop.answering import Answer, Looked, Made, Stream, notice
 from voxpop.authorities import Authorities
 from voxpop.closing import STALE, quip, situation
 from voxpop.drafts import Unmarked
@@ -19,12 +18,10 @@ from voxpop.messages import (
     AnswerEvent,
     Done,
     Found,
-    Freshness,
     Gap,
     Request,
     Searching,
     Text,
-    Timings,
     Withheld,
 )
 from voxpop.retrieval import Plan, plan, retrieve
@@ -33,22 +30,9 @@ from voxpop.tracing import span
 from voxpop.voices import Voice, choose
 from voxpop.writing import checked, written
 
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What the ingest side says of the live stream at one moment; `behind_s` of the source furthest behind.
-
-    `down`: the sources that bring nothing now, by name.
-    """
-
-    lag_s: float | None = None
-    simulated: bool = False
-    behind_s: float | None = None
-    down: tuple[str, ...] = ()
-
-
 Gaps = Callable[[int, int], Awaitable[Sequence[Gap]]]
 Cite = Callable[[Sequence[str]], Awaitable[None]]
+_Look = Callable[[Plan, Answer], Awaitable[Looked]]
 
 
 async def _no_gaps(since: int, until: int) -> Sequence[Gap]:
@@ -66,7 +50,8 @@ class Assistant:
     `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `gaps`
     what of a time (since, until) cannot be had; `tally`
     counts answers, sentences shown and withheld, and engines that broke off; `done`
-    hears of each answer's end, `cite` of the ids of the posts that it cites. An engine that gives nothing for
+    hears of each answer's end, `cite` of the ids of the posts that it cites. `keep` takes each whole answer and
+    gives the id by which it can be opened again, empty where it is not kept. An engine that gives nothing for
     `patience_s` is given up.
     """
 
@@ -82,6 +67,7 @@ class Assistant:
         gaps: Gaps = _no_gaps,
         done: Callable[[Done], None] = lambda _: None,
         cite: Cite = _no_cite,
+        keep: Callable[[Made], str] = lambda _: "",
         patience_s: float = 120.0,
     ) -> None:
         self._store = store
@@ -93,34 +79,56 @@ class Assistant:
         self._gaps = gaps
         self._note = done
         self._cite = cite
+        self._keep = keep
         self._patience_s = patience_s
         self.tally: Counter[str] = Counter()
 
     async def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
         """The events of one answer; closing it stops the engine. Raises UsageError for an unknown voice."""
-        now = self._clock()
-        voice = choose(self._voices, request.voice)
+        events: list[AnswerEvent] = []
         engine = self._engine()
-        planned = plan(request, now)
-        answer = Answer(time.perf_counter())
-        if planned.kind == "posts":
-            engine = engine if engine.describe().writes else QuoteEngine()
-            steps = self._from_posts(request, planned, engine, voice, answer, now)
-        else:
-            steps = self._from_model(request, planned, engine, voice, answer)
-        traced = span("answer", kind=planned.kind, engine=engine.describe().name, voice=voice.name)
-        with traced as answer.span:
-            async with aclosing(steps):  # type: ignore[type-var]
-                async for event in steps:
-                    self._count(event)
-                    yield event
+        answer = Answer(request, self._clock(), choose(self._voices, request.voice), engine.describe())
+        async with aclosing(self._steps(answer, engine, self._look)) as steps:  # type: ignore[type-var]
+            async for event in steps:
+                self._count(event)
+                events.append(event)
+                yield event
         self.tally["answers"] += 1
         self.tally["engine_failures"] += answer.broken
-        done = self._done(answer, engine, voice)
+        done = answer.done()
+        done = replace(done, id=self._keep(answer.made([*events, done])))
         self._note(done)
         if answer.cited:
             await self._cite([p.post.id for p in answer.cited.values()])
         yield done
+
+    async def again(self, made: Made) -> Made:
+        """The same question from what was found then, at its moment, with the voice and the engine of now.
+
+        Nothing is searched, counted, cited or kept. Raises UsageError for a voice that is gone.
+        """
+
+        async def look(planned: Plan, answer: Answer) -> Looked:
+            return made.looked
+
+        engine = QuoteEngine() if made.engine.name == "quote" else self._engine()
+        answer = Answer(made.request, made.now, choose(self._voices, made.voice.name), engine.describe())
+        events = [event async for event in self._steps(answer, engine, look)]
+        return answer.made([*events, answer.done()])
+
+    async def _steps(self, answer: Answer, engine: Engine, look: _Look) -> AsyncIterator[AnswerEvent]:
+        planned = plan(answer.request, answer.now)
+        if planned.kind == "posts":
+            engine = engine if engine.describe().writes else QuoteEngine()
+            answer.engine = engine.describe()
+            steps = self._from_posts(planned, engine, answer, look)
+        else:
+            steps = self._from_model(planned, engine, answer, look)
+        traced = span("answer", kind=planned.kind, engine=answer.engine.name, voice=answer.voice.name)
+        with traced as answer.span:
+            async with aclosing(steps):  # type: ignore[type-var]
+                async for event in steps:
+                    yield event
 
     def _count(self, event: AnswerEvent) -> None:
         if isinstance(event, Withheld):
@@ -128,42 +136,49 @@ class Assistant:
         elif isinstance(event, Text) and event.kind == "sentence":
             self.tally["sentences"] += 1
 
+    async def _look(self, planned: Plan, answer: Answer) -> Looked:
+        if planned.kind != "posts":
+            return Looked(self._stream())
+        now, limit = answer.now, answer.request.bounds.limit
+        retrieved = await retrieve(self._store, planned, now, self._authorities, limit)
+        # A question without a bound asks about now: what is missing of last month says nothing about that.
+        until = planned.query.until or now
+        since = planned.query.since if planned.query.since is not None else until - STALE
+        gaps = tuple(await self._gaps(since, until))
+        return Looked(self._stream(), retrieved.passages, retrieved.searched, gaps)
+
     async def _from_posts(
-        self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: Answer, now: int
+        self, planned: Plan, engine: Engine, answer: Answer, look: _Look
     ) -> AsyncIterator[AnswerEvent]:
-        question, until = planned.question, planned.query.until or now
-        words = " ".join(c.word for c in question.concepts)
-        answer.searched = (words,) if words else ()
-        yield Searching(words)
+        question, until = planned.question, planned.query.until or answer.now
+        yield Searching(" ".join(c.word for c in question.concepts))
         with span("search", answer.span):
-            retrieved = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
-            found, answer.searched = retrieved.passages, retrieved.searched
-            # A question without a bound asks about now: what is missing of last month says nothing about that.
-            since = planned.query.since if planned.query.since is not None else until - STALE
-            answer.gaps = tuple(await self._gaps(since, until))
+            answer.looked = await look(planned, answer)
+        found = answer.looked.passages
         with span("weigh", answer.span, posts=len(found)):
             passages, evidence = numbered(found, weigh(question, found, until))
-        prompt = prompts.build(request, question, passages, evidence, voice)
-        answer.passages = {p.number: p for p in prompt.passages}
+        answer.prompt = prompts.build(answer.request, question, passages, evidence, answer.voice)
+        answer.passages = {p.number: p for p in answer.prompt.passages}
         answer.search_ms = answer.elapsed_ms()
         yield Found(len(passages), max((p.post.witnessed_at for p in passages), default=None), answer.search_ms)
-        answer.simulated = self._stream().simulated or any(p.post.network == "simulated" for p in passages)
+        answer.simulated = answer.looked.stream.simulated or any(p.post.network == "simulated" for p in passages)
         if answer.simulated:
             yield notice("simulated", question.lang)
         if evidence.chosen:
-            written = checked(prompt, engine, evidence, answer, self._patience_s)
+            written = checked(answer.prompt, engine, evidence, answer, self._patience_s)
             async with aclosing(written):  # type: ignore[type-var]
                 async for event in written:
                     yield event
-        if said := quip(voice, question.lang, situation(planned, passages, evidence, answer, until), answer):
+        if said := quip(answer.voice, question.lang, situation(planned, passages, evidence, answer, until), answer):
             yield said
 
     async def _from_model(
-        self, request: Request, planned: Plan, engine: Engine, voice: Voice, answer: Answer
+        self, planned: Plan, engine: Engine, answer: Answer, look: _Look
     ) -> AsyncIterator[AnswerEvent]:
         """What the model says by itself, labelled; it saw no post, so nothing in it may look like a citation."""
-        lang = planned.question.lang
-        answer.simulated = self._stream().simulated
+        lang, request, voice = planned.question.lang, answer.request, answer.voice
+        answer.looked = await look(planned, answer)
+        answer.simulated = answer.looked.stream.simulated
         if answer.simulated:
             yield notice("simulated", lang)
         if not engine.describe().converses:
@@ -171,9 +186,9 @@ class Assistant:
             yield Text(voice.line(situation, lang, request.question), kind="notice")
             return
         yield notice("model", lang)
-        plain = Unmarked()
+        plain, answer.prompt = Unmarked(), prompts.chat(request, voice)
         try:
-            async with aclosing(written(prompts.chat(request, voice), engine, answer, self._patience_s)) as texts:  # type: ignore[type-var]
+            async with aclosing(written(answer.prompt, engine, answer, self._patience_s)) as texts:  # type: ignore[type-var]
                 async for text in texts:
                     if shown := plain.feed(text):
                         yield answer.chat(shown)
@@ -184,24 +199,3 @@ class Assistant:
             yield notice("broken", lang)
         if rest := plain.end():
             yield answer.chat(rest)
-
-    def _done(self, answer: Answer, engine: Engine, voice: Voice) -> Done:
-        seen = [p.post.witnessed_at for p in answer.cited.values()]
-        stream = self._stream()
-        return Done(
-            reason="stop",
-            answerable=bool(answer.sentences) or answer.chatted,
-            engine=engine.describe().name,
-            voice=voice.name,
-            usage=answer.usage,
-            freshness=Freshness(
-                max(seen, default=None),
-                min(seen, default=None),
-                stream.lag_s,
-                answer.simulated,
-                stream.behind_s,
-                answer.gaps,
-            ),
-            timings=Timings(answer.search_ms, answer.first_ms, answer.elapsed_ms()),
-            receipt=answer.receipt(stream.down),
-        )

@@ -11,7 +11,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from voxpop.assistant import Assistant, Gaps, Stream
+from voxpop.answering import Stream
+from voxpop.assistant import Assistant, Gaps
 from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.errors import VoxpopError
