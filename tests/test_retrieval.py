@@ -1,6 +1,7 @@
 """Planning: what to do with a request and what to search for; retrieval: which posts come back, in what order."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import pytest
 
@@ -180,7 +181,8 @@ class Shelf:
     async def search(self, query: Query, now: int) -> list[Hit]:
         self.asked.append(query)
         known = [p for p in self.kept if not query.handles or {p.author.id, p.author.handle} & set(query.handles)]
-        found = [(sum(w in p.text.lower() for w in query.words), p) for p in known]
+        asked = [*query.words, *chain.from_iterable(query.kin)]
+        found = [(sum(w in p.text.lower() for w in asked), p) for p in known]
         return [Hit(p, float(n)) for n, p in sorted(found, key=lambda f: -f[0]) if n][: query.limit]
 
 
@@ -195,7 +197,7 @@ async def test_listed_accounts_are_searched_apart() -> None:
     lists = Authorities.of(["did:board"])
     retrieved = await retrieve(shelf, planned("Is the bridge in Oss closed or open?"), NOW, lists)
     found = retrieved.passages
-    assert retrieved.searched[0] == "the question's words: bridge oss closed open"
+    assert retrieved.searched[0] == "the question's words and their kin: bridge oss closed open"
     assert len(retrieved.searched) == len(shelf.asked)
     assert "did:board" in [p.post.author.id for p in found]
     assert [p.number for p in found] == list(range(1, len(found) + 1))

@@ -77,6 +77,23 @@ class TestSearch:
         async with filled(tmp_path, *pair, committed=committed) as store:
             assert await found(store, "red", "fox") == ["both", "one"]
 
+    async def test_kin_count_as_one_word_and_the_word_itself_most(self, tmp_path: Path, committed: bool) -> None:
+        texts = ("blaze blazes fire in town", "a burning car now", "the late ferry is late", "the ferry burning")
+        posts = [post(str(n), text) for n, text in enumerate(texts)]
+        async with filled(tmp_path, *posts, committed=committed) as store:
+            groups = (("burning", "blaze", "blazes", "fire"), ("ferry", "boat"))
+            assert (await found(store, kin=groups))[0] == "3"
+            assert set(await found(store, kin=groups)) == {"0", "1", "2", "3"}
+            assert set(await found(store, kin=(("late", "burning"),))) == {"1", "2", "3"}
+            assert (await found(store, kin=(("late", "burning"),)))[0] == "2"
+            assert await found(store, kin=(("boat",),)) == []
+
+    async def test_light_words_order_what_is_found_and_find_nothing(self, tmp_path: Path, committed: bool) -> None:
+        posts = [post("0", "we walk the dog"), post("1", "was the dog here"), post("2", "it was of the old")]
+        async with filled(tmp_path, *posts, committed=committed) as store:
+            assert await found(store, "dog", light=("was", "of")) == ["1", "0"]
+            assert await found(store, "cat", light=("was", "of")) == []
+
     async def test_order_of_very_old_posts_is_by_time_not_by_arrival(self, tmp_path: Path, committed: bool) -> None:
         old = [post(str(n), f"red {w}", at=n * HOUR) for n, w in ((3, "fox"), (1, "barn"), (2, "car"))]
         async with filled(tmp_path, *old, committed=committed) as store:

@@ -57,6 +57,17 @@ def test_fold_is_stable(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("@OssPolice", "oss police"), ("@BBCNews", "bbc news"), ("#feteLyon2026", "fete lyon 2026"),
+        ("#ÉlanVert", "elan vert"), ("@plain #tags", ""), ("OssPolice", ""), ("@Oss_Police", ""),
+    ],
+)  # fmt: skip
+def test_joined_names_are_also_found_by_their_parts(text: str, parts: str) -> None:
+    assert indexed(text).partition(" | ")[2] == parts
+
+
 def test_indexed_takes_hashtags_apart_and_keeps_parts_apart() -> None:
     assert indexed("at #OttawaShooting now", ["a picture"]) == "at ottawashooting now | a picture | ottawa shooting"
     assert indexed("#ottawashooting #BREAKING") == "ottawashooting breaking"

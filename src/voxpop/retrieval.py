@@ -10,7 +10,7 @@ from voxpop.evidence import denies, worth
 from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
-from voxpop.text import fold, is_cjk, names, numbers
+from voxpop.text import fold, is_cjk, names, numbers, words
 from voxpop.times import MICROS
 
 Kind = Literal["posts", "conversation", "general"]
@@ -18,7 +18,9 @@ Kind = Literal["posts", "conversation", "general"]
 _POOL = 50
 _LISTED = 20
 _DENIALS = 2
+_WORTH = 0.6  # what the sentences weigh beside the words of the search
 _RECENT = 30 * 60 * MICROS
+_IDENTIFIED = ("identified", "named")
 _MINUTE = 60 * MICROS
 _DAY = 24 * 60 * _MINUTE
 
@@ -99,7 +101,7 @@ class _Search:
     told: list[str] = field(default_factory=list)
 
     async def __call__(self, what: str, query: Query) -> list[Hit]:
-        said = " ".join([*query.words, *(f'"{p}"' for p in query.phrases)])
+        said = " ".join([*query.words, *(group[0] for group in query.kin), *(f'"{p}"' for p in query.phrases)])
         self.told.append(f"{what}: {said}" if said else what)
         return await self.store.search(query, self.now)
 
@@ -114,11 +116,9 @@ async def retrieve(store: Store, planned: Plan, now: int, authorities: Authoriti
 
 
 async def _matching(search: _Search, planned: Plan, authorities: Authorities) -> list[Hit]:
-    plain = await search("the question's words", planned.query)
-    # Summed over synonyms, BM25 rewards the post that repeats itself: the plain words keep half of the pool. In a
-    # flood of copies a declaration is one post among thousands: whose word counts is asked apart.
-    wider = replace(planned.query, words=_kin(planned.question))
-    found = [await search("their kin", wider), plain]
+    wider = replace(planned.query, words=(), kin=_kin(planned.question), light=_light(planned.question))
+    found = [await search("the question's words and their kin", wider)]
+    # In a flood of copies a declaration is one post among thousands: whose word counts is asked apart.
     if authorities.accounts and not wider.handles:
         listed = replace(wider, handles=authorities.accounts, limit=_LISTED)
         found.append(await search("the same among the listed accounts", listed))
@@ -136,10 +136,17 @@ async def _newest(search: _Search, planned: Plan, authorities: Authorities) -> l
     return list({h.post.id: h for hits in found for h in hits}.values())
 
 
-def _kin(question: Question) -> tuple[str, ...]:
-    known = ("identified", "named") if question.asks == "who" else ()
-    kin = (k for c in question.concepts for k in sorted(c.kin))
-    return tuple(dict.fromkeys([*kin, *sorted(question.counted), *known]))
+def _kin(question: Question) -> tuple[tuple[str, ...], ...]:
+    """Each concept as the word itself and, after it, those that speak of the same thing."""
+    kin = [(c.word, *sorted(c.kin - {c.word})) for c in question.concepts]
+    counted = question.counted - frozenset().union(*(c.kin for c in question.concepts))
+    return tuple(filter(None, [*kin, tuple(sorted(counted)), _IDENTIFIED if question.asks == "who" else ()]))
+
+
+def _light(question: Question) -> tuple[str, ...]:
+    """The question's other words: they tell two posts apart that speak of the same."""
+    meant = frozenset().union(*(c.kin for c in question.concepts))
+    return tuple(w for w in dict.fromkeys(words(question.text)) if w not in meant and not is_cjk(w))
 
 
 def _scaled(hits: list[Hit]) -> list[Hit]:
@@ -154,7 +161,7 @@ def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limi
         for i, h in enumerate(hits, 1)
     ]
     scores = worth(question, passages)
-    passages.sort(key=lambda p: -(p.score + scores.get(p.number, -1.0)))
+    passages.sort(key=lambda p: -(p.score + _WORTH * scores.get(p.number, -1.0)))
     kept, rest = passages[: limit - _DENIALS], passages[limit - _DENIALS :]
     # The best twelve may all say one thing: who denies it, and newly, is heard beside them.
     against = [p for p in rest if p.number in scores and denies(question, p.post.text)]

@@ -18,8 +18,8 @@ _WORD = re.compile(r"[^\W_]{1,64}")
 _CJK = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿가-힯]")
 _CJK_RUN = re.compile(r"[ァ-ヿ]+|[㐀-䶿一-鿿豈-﫿々]+|[가-힯]+")
 _HIRAGANA = re.compile(r"[\u3041-\u309f]+")
-_CAMEL = re.compile(r"#([A-Z][a-z]+(?:[A-Z][a-z]+|\d+)+)")
-_CAMEL_PART = re.compile(r"[A-Z][a-z]+|\d+")
+_JOINED = re.compile(r"[#@]([^\W_]{4,64})")
+_JOINED_PART = re.compile(r"[A-ZÀ-Þ]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-zß-ÿ])|\d+")
 MARK = re.compile(r"[\[［【〔]\s*(\d{1,4}(?:\s*[,;、]\s*\d{1,4})*)\s*[\]］】〕]")
 _SENTENCE_END = re.compile(
     r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’»)])|(?<=[.!?…][\"”’»)]{2}))\s+|"
@@ -75,13 +75,14 @@ def _spaced(text: str) -> str:
 
 
 def indexed(text: str, extras: Iterable[str] = ()) -> str:
-    """What the index reads of a post: its words between spaces, CamelCase hashtags also in parts.
+    """What the index reads of a post: its words between spaces, CamelCase hashtags and handles also in parts.
 
     A mark that no word holds stands between the parts, so that no phrase spans two of them.
     """
     parts = [text, *extras]
-    if "#" in text:
-        parts += [" ".join(_CAMEL_PART.findall(tag)) for tag in _CAMEL.findall(text)]
+    if "#" in text or "@" in text:
+        split = (_JOINED_PART.findall(joined) for joined in _JOINED.findall(text))
+        parts += [" ".join(some) for some in split if len(some) > 1]
     return _BREAK.join(" ".join(words(part)) for part in parts)
 
 

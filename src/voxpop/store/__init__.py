@@ -11,10 +11,14 @@ from voxpop.posts import Event, Post
 class Query:
     """A search. Words are OR-ed and ranked; phrases, handles and bounds must hold; times are microseconds.
 
-    `until` is inclusive and doubles as the as-of time: recency is measured back from it, or from `now`.
+    `kin` are groups of words that count as one, OR-ed like words: the best that a post holds counts, the first of
+    the group for more than the others. `light` words only order what the others find. `until` is inclusive and
+    doubles as the as-of time: recency is measured back from it, or from `now`.
     """
 
     words: tuple[str, ...] = ()
+    kin: tuple[tuple[str, ...], ...] = ()
+    light: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     handles: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _TOKENIZER = "posts"
 _HEAP = 64_000_000
 _MAGIC = 1337
+KIN, LIGHT = 0.7, 0.3  # what a word's kin and a light word count for, beside the word itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A search in terms: each group is a word, or a phrase in order; bounds as in `Query`."""
+    """A search in terms: each group is a word, or a phrase in order; bounds, `kin` and `light` as in `Query`."""
 
     any_of: tuple[tuple[str, ...], ...]
+    kin: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    light: tuple[tuple[str, ...], ...] = ()
     all_of: tuple[tuple[str, ...], ...] = ()
     none_of: tuple[tuple[str, ...], ...] = ()
     authors: frozenset[int] | None = None
@@ -158,9 +161,9 @@ class PartitionIndex:
     def _query(self, wanted: Wanted, within: bool) -> tantivy.Query:
         must, should, must_not = tantivy.Occur.Must, tantivy.Occur.Should, tantivy.Occur.MustNot
         clauses = [(must, self._group(g)) for g in wanted.all_of]
-        if wanted.any_of:
-            ranked = tantivy.Query.boolean_query([(should, self._group(g)) for g in wanted.any_of])
-            clauses.append((must, ranked))
+        if wanted.any_of or wanted.kin:
+            ranked = [self._group(g) for g in wanted.any_of] + [self._best(groups) for groups in wanted.kin]
+            clauses.append((must, tantivy.Query.boolean_query([(should, one) for one in ranked])))
         clauses += [(must_not, self._group(g)) for g in wanted.none_of]
         filters = []
         if not within:
@@ -172,6 +175,10 @@ class PartitionIndex:
             filters.append(tantivy.Query.term_query(self._schema, "lang", wanted.lang))
         clauses += [(must, tantivy.Query.const_score_query(f, 0.0)) for f in filters]
         return tantivy.Query.boolean_query(clauses)
+
+    def _best(self, groups: Sequence[tuple[str, ...]]) -> tantivy.Query:
+        first, *others = map(self._group, groups)
+        return tantivy.Query.disjunction_max_query([first, *(tantivy.Query.boost_query(o, KIN) for o in others)])
 
     def _group(self, group: tuple[str, ...]) -> tantivy.Query:
         terms = [self._codes[word] for word in group]

@@ -1,7 +1,7 @@
 """Find posts: the tail and the index say what may match, the truth says what is, ranking orders it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from heapq import nlargest
 
 from voxpop.store import Hit, Query
@@ -10,7 +10,7 @@ from voxpop.store.partition import FOREVER
 from voxpop.store.ranking import decayed, rank
 from voxpop.store.reading import Reader
 from voxpop.store.rows import Stored
-from voxpop.store.tail import HotTail, holds, idf
+from voxpop.store.tail import HotTail, bm25, holds, idf, rarities
 from voxpop.text import words
 from voxpop.times import MICROS
 
@@ -28,15 +28,18 @@ def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) 
     limit = few = max(_CANDIDATES, 6 * query.limit)
     # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
     documents = index.documents + len(tail)
-    fresh = dict(tail.search(wanted, lambda term: idf(documents, index.holding(term))))
+    rarity = cache(lambda term: idf(documents, index.holding(term)))
+    fresh = dict(tail.search(wanted, rarity))
     while True:
-        if query.words or query.phrases:
+        if query.words or query.kin or query.phrases:
             scores = fresh | _candidates(index, wanted, query, now, limit)
             looked = len(scores)
             if limit > few and not query.min_likes:
                 scores = _one_of_each(reader.texts(scores, extents), scores, query, now, 2 * few)
             found = [(s, scores[s.seq]) for s in reader.by_seqs(scores, extents)]
             found = [(s, score) for s, score in found if s.post.engagement.likes >= query.min_likes]
+            if query.light:
+                found = _reordered(found, wanted, rarity, 2 * query.limit)
         else:
             latest = reader.latest(query, authors, limit, extents)
             looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
@@ -44,6 +47,16 @@ def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) 
         if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
             return hits
         limit *= 8
+
+
+def _reordered(
+    found: list[tuple[Stored, float]], wanted: Wanted, rarity: Callable[[str], float], most: int
+) -> list[tuple[Stored, float]]:
+    """The best `most` scored again with the light words: their postings are half of all posts, too many to walk."""
+    weights = rarities(wanted, rarity)
+    best = nlargest(most, found, key=lambda pair: pair[1])
+    again = {s.seq: bm25(entry(s).text.split(), wanted, weights) for s, _ in best}
+    return [(s, again.get(s.seq) or score) for s, score in found]
 
 
 def _candidates(index: Index, wanted: Wanted, query: Query, now: int, limit: int) -> dict[int, float]:
@@ -80,6 +93,8 @@ def _wanted(query: Query, authors: Sequence[int]) -> Wanted:
 
     return Wanted(
         any_of=groups(query.words),
+        kin=tuple(some for group in query.kin if (some := groups(group))),
+        light=groups(query.light),
         all_of=groups(query.phrases),
         none_of=groups(query.excluded),
         authors=frozenset(authors) if query.handles else None,

@@ -3,9 +3,9 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
-from voxpop.store.index import Entry, Wanted
+from voxpop.store.index import KIN, LIGHT, Entry, Wanted
 
 _K1, _B, _USUAL_LENGTH = 1.2, 0.75, 18
 _Group = tuple[str, ...]
@@ -25,10 +25,10 @@ class Slice:
         self._starts = [0, *accumulate(map(len, texts))]
 
     def search(self, wanted: Wanted, weights: dict[str, float]) -> Iterator[tuple[int, float]]:
-        groups = [wanted.all_of[0]] if wanted.all_of else wanted.any_of
+        groups = [wanted.all_of[0]] if wanted.all_of else [*wanted.any_of, *chain.from_iterable(wanted.kin)]
         for place in {p for group in groups for p in self._holding(" ".join(group))}:
             entry = self.entries[place]
-            if wanted.admits(entry) and (score := _score(entry.text.split(), wanted, weights)):
+            if wanted.admits(entry) and (score := bm25(entry.text.split(), wanted, weights)):
                 yield entry.seq, score
 
     def _holding(self, words: str) -> Iterator[int]:
@@ -67,24 +67,35 @@ class HotTail:
         """(seq, BM25) of the entries that match; `rarity` gives a term's IDF in the committed index."""
         slices = self._slices
         if slices:
-            weights = {term: rarity(term) for group in wanted.any_of for term in group}
+            weights = rarities(wanted, rarity)
             for one in slices:
                 yield from one.search(wanted, weights)
 
 
-def _score(terms: list[str], wanted: Wanted, weights: dict[str, float]) -> float:
+def rarities(wanted: Wanted, rarity: Callable[[str], float]) -> dict[str, float]:
+    """The IDF of each term that is ranked."""
+    groups = chain(wanted.any_of, wanted.light, chain.from_iterable(wanted.kin))
+    return {term: rarity(term) for group in groups for term in group}
+
+
+def bm25(terms: list[str], wanted: Wanted, weights: dict[str, float]) -> float:
+    """How well a text's terms match; 0 where they do not. Of a group of kin the best counts."""
     if any(holds(terms, group) for group in wanted.none_of):
         return 0.0
     if not all(holds(terms, group) for group in wanted.all_of):
         return 0.0
-    if not wanted.any_of:
+    if not (wanted.any_of or wanted.kin):
         return 1.0
     length = _K1 * (1 - _B + _B * len(terms) / _USUAL_LENGTH)
-    score = 0.0
-    for group in wanted.any_of:
-        if holds(terms, group):
-            score += sum(weights[t] * (n := terms.count(t)) * (_K1 + 1) / (n + length) for t in group)
-    return score
+
+    def worth(group: _Group) -> float:
+        if not holds(terms, group):
+            return 0.0
+        return sum(weights[t] * (n := terms.count(t)) * (_K1 + 1) / (n + length) for t in group)
+
+    score = sum(map(worth, wanted.any_of))
+    score += sum(max(worth(first), *(KIN * worth(o) for o in others), 0.0) for first, *others in wanted.kin)
+    return score + LIGHT * sum(map(worth, wanted.light)) if score else 0.0
 
 
 def holds(terms: list[str], group: _Group) -> bool:
