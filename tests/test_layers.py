@@ -14,8 +14,9 @@ authorities signs
 sources store engines models
 evidence drafts
 figures
+wording
 ingest recheck retrieval prompt verification
-answering
+answering telling
 closing writing
 assistant
 config
@@ -109,7 +110,7 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["signs", "evidence", "figures", "prompt", "verification", "questions", "store.ranking"]
+    "module", ["signs", "evidence", "figures", "wording", "prompt", "verification", "questions", "store.ranking"]
 )
 def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:
     tree = ast.parse((SOURCE / (module.replace(".", "/") + ".py")).read_text("utf-8"))

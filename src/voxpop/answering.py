@@ -32,6 +32,10 @@ _NOTICES = {
     "broken": {
         "en": "The model stopped before the end; what follows is quoted from the posts.",
         "fr": "Le modèle s'est arrêté avant la fin ; la suite est citée des messages.",
+        "es": "El modelo se detuvo antes del final; lo que sigue se cita de los mensajes.",
+        "de": "Das Modell brach vor dem Ende ab; was folgt, ist aus den Beiträgen zitiert.",
+        "pt": "O modelo parou antes do fim; o que segue é citado das mensagens.",
+        "ja": "モデルが途中で止まりました。以下は投稿からの引用です。",
     },
 }
 
@@ -104,14 +108,15 @@ class Answer:
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self.began) * 1000, 1)
 
-    def show(self, text: str, numbers: tuple[int, ...]) -> list[AnswerEvent]:
+    def show(self, sentence: Text) -> list[AnswerEvent]:
         """The events that show a verified sentence, its new citations first."""
+        numbers = sentence.citations
         events: list[AnswerEvent] = [Citation(self.passages[n]) for n in numbers if n not in self.cited]
         self.cited.update((n, self.passages[n]) for n in numbers)
-        self.sentences.append(text)
+        self.sentences.append(sentence.text)
         if self.first_ms is None:
             self.first_ms = self.elapsed_ms()
-        return [*events, Text(text, numbers)]
+        return [*events, sentence]
 
     def done(self) -> Done:
         """The last event."""

@@ -129,11 +129,18 @@ def _tokens(text: str) -> list[str]:
 
 def keep_their_kind(text: str, cited: Sequence[Passage]) -> str:
     """Figures of a poll, a projection or a partial count are told as such."""
-    partial = sign("partial")
-    if not (numbers(text) and all(partial.search(fold(post_words(p))) for p in cited)):
+    partial, mine = sign("partial"), numbers(text)
+    told = [part for p in cited for part in _telling(post_words(p), mine)]
+    if not (mine and told and all(partial.search(fold(part)) for part in told)):
         return ""
     kept = partial.search(fold(text)) or family("counted") & set(words(text))
     return "" if kept else "leaves out that the figures are of a poll or a part"
+
+
+def _telling(post: str, figures: set[str]) -> Iterator[str]:
+    """The sentences of a post that tell one of some figures, each with the one before, which may head it."""
+    said = sentences(post)
+    yield from (" ".join(said[max(0, i - 1) : i + 1]) for i, s in enumerate(said) if numbers(s) & figures)
 
 
 def is_grammar(text: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import dropwhile, pairwise, takewhile
 
-from voxpop import figures
+from voxpop import figures, wording
 from voxpop.drafts import Draft
 from voxpop.evidence import Evidence
 from voxpop.figures import is_grammar, post_words, readable
@@ -34,21 +34,30 @@ from voxpop.text import (
     unmarked,
     words,
 )
+from voxpop.wording import nearest
 
 _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
 _SINGLE = re.compile(r"(?<!\w)[‘']([^‘’']{8,})[’'](?!\w)")
 _SHARE, _SHARE_ABROAD = 0.7, 0.5
 _NEARBY = 6
 _LONGEST = 3500
-_TOKEN = re.compile(r"[^\W\d_][\w’-]*")
+_TOKEN = re.compile(r"[^\W\d_][\w’-]*|[:;,]")
+_OWN = frozenset({"ours", "mine", "yours", "theirs", "his", "hers", "its"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a draft may be shown; `reason` says why not."""
+    """Whether a draft may be shown; `reason` says why not.
+
+    `attributed`: it is told as its author's word. `verbatim`: it is a post's own sentence. `support`: how far the
+    posts carry it, a probability.
+    """
 
     shown: bool
     reason: str = ""
+    attributed: bool = False
+    verbatim: bool = False
+    support: float | None = None
 
 
 def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) -> Verdict:
@@ -67,21 +76,24 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
         return Verdict(False, "only asks, or breaks off")
     if _MARK_LIKE.search(draft.text):
         return Verdict(False, "holds a marker that cannot be read")
-    nearest = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
-    standing = [passages[n] for n, c in nearest.items() if c is None or c.standing != "superseded"]
+    claims = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
+    standing = [passages[n] for n, c in claims.items() if c is None or c.standing != "superseded"]
     if not standing:
-        later = next(c.by for c in nearest.values() if c)
+        later = next(c.by for c in claims.values() if c)
         return Verdict(False, f"a later post, [{later}], replaced it")
     # What is said in no one's name rests on the listed accounts alone: a rumour beside them carries nothing.
-    stated = [p for p in standing if _is_stated(p, nearest[p.number])]
-    support = standing if any(_in_their_name(draft.text, p) for p in standing) else stated
+    stated = [p for p in standing if _is_stated(p, claims[p.number])]
+    named = any(_in_their_name(draft.text, p) for p in standing)
+    support = standing if named else stated
     if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
     reason = next((reason for check in _CHECKS if (reason := check(draft.text, support))), "")
-    return Verdict(not reason, reason)
+    return Verdict(not reason, reason, attributed=len(stated) < len(standing) and named)
 
 
 def _is_stated(passage: Passage, claim: Claim | None) -> bool:
+    if passage.tone in ("satire", "parody"):
+        return False
     return claim.standing == "stated" if claim else passage.listed
 
 
@@ -106,7 +118,7 @@ def _verbatim(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence)
             if _only_names_author(frame, passage):
                 if claim.standing == "superseded":
                     return Verdict(False, f"a later post, [{claim.by}], replaced it")
-                return Verdict(True)
+                return Verdict(True, attributed=claim.standing != "stated", verbatim=True, support=1.0)
     return None
 
 
@@ -171,16 +183,6 @@ def _quotations_occur(text: str, cited: Sequence[Passage]) -> str:
 # -- what it may say --------------------------------------------------------------------------------------------
 
 
-def _supports(text: str, passage: Passage) -> str:
-    """The sentence of a post that is nearest to `text`."""
-    mine = frozenset(words(text))
-    return max(
-        sentences(post_words(passage)),
-        key=lambda s: (len(mine & frozenset(words(s))), -len(s)),
-        default=post_words(passage),
-    )
-
-
 def _speaks_of(text: str, cited: Sequence[Passage]) -> str:
     plain = HANDLE.sub(" ", text)
     lang = language(plain)
@@ -196,17 +198,19 @@ def _speaks_of(text: str, cited: Sequence[Passage]) -> str:
 
 def _says_no_opposite(text: str, cited: Sequence[Passage]) -> str:
     said = [s for p in cited for s in sentences(post_words(p))]
-    if not any(is_statement(s) for s in said):
+    near = [nearest(text, p) for p in cited]
+    if not any(is_statement(s) for s in near):
         return "the cited post only asks"
-    mine, theirs, nearest = (_Denials.of(s) for s in ([text], said, [_supports(text, p) for p in cited]))
-    affirmed = nearest.affirmed - nearest.near
-    if mine.count > theirs.count or any(w in affirmed or not family(w) & theirs.near for w in mine.denied):
+    touched = [s for s in said if s in near or wording.held(text).share(wording.meant(s)) >= 0.5]
+    mine, theirs, touching, beside = (_Denials.of(s) for s in ([text], said, touched, near))
+    affirmed = beside.affirmed - beside.near
+    if mine.count > touching.count or any(w in affirmed or not family(w) & theirs.near for w in mine.denied):
         return "a negation was added"
-    if mine.doubled > theirs.doubled:
+    if mine.doubled > touching.doubled:
         return "a negation was doubled"
     if (theirs.denied - theirs.affirmed - mine.near) & mine.affirmed:
         return "a negation was lost"
-    if word := next((w for p in cited if (w := opposed(text, _supports(text, p)))), ""):
+    if word := next((w for s in near if (w := opposed(text, s))), ""):
         return f"'{word}' is the opposite of what the cited post says"
     return ""
 
@@ -228,9 +232,11 @@ class _Denials:
     def of(cls, said: Sequence[str]) -> "_Denials":
         count, doubled, denied, near, affirmed = 0, 0, set[str](), set[str](), set[str]()
         for sentence in said:
-            terms = words(HANDLE.sub(" ", sentence))
+            terms = ["theirs" if w in _OWN else w for w in words(HANDLE.sub(" ", sentence))]
             marks = [i for i, w in enumerate(terms) if w != "ne" and sign("negation").fullmatch(w)]
-            targets = [next((w for w in terms[i + 1 :] if w in _meant(sentence)), "") for i in marks]
+            targets = [
+                next((w for w in terms[i + 1 :] if w == "theirs" or w in _meant(sentence)), "") for i in marks
+            ]
             first = set(targets) - {""}
             count, doubled = count + len(marks), doubled + len(marks) - len(set(targets))
             denied |= first
@@ -249,7 +255,7 @@ def _no_firmer(text: str, cited: Sequence[Passage]) -> str:
     hedged = all(sign("hedge").search(fold(post_words(p))) for p in cited)
     if hedged and not (sign("hedge").search(flat) or sign("says").search(flat)):
         return "the cited posts are not as sure"
-    if settles(text) and not unsure(text) and all(unsure(_supports(text, p)) for p in cited):
+    if settles(text) and not unsure(text) and all(unsure(nearest(text, p)) for p in cited):
         return "the cited posts only suppose it"
     return ""
 
@@ -268,7 +274,7 @@ def _told_of(sentence: str) -> Iterator[list[str]]:
         if fold(token) in _fates():
             before, after = _name_next(tokens[:i][::-1])[::-1], _name_next(tokens[i + 1 :])
             yield before or after
-            if before and after and fold(token) in declaring():
+            if before and after and fold(token) in declaring() and tokens[i + 1] not in ":;,":
                 yield after
 
 
@@ -298,6 +304,8 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     _names_occur,
     _quotations_occur,
     figures.keep_their_names,
+    wording.give_their_reasons,
+    wording.keep_their_days,
     _speaks_of,
     _says_no_opposite,
     _no_firmer,
@@ -305,6 +313,10 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     _settles_nothing,
     figures.keep_their_company,
     figures.keep_their_kind,
+    wording.keep_their_events,
+    wording.keep_their_denials,
+    wording.keep_their_conditions,
+    wording.keep_their_sides,
 )
 
 

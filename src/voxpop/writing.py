@@ -10,9 +10,11 @@ from voxpop.engines import Engine
 from voxpop.engines.quote import quotation
 from voxpop.errors import VoxpopError
 from voxpop.evidence import Evidence
-from voxpop.messages import AnswerEvent, Claim, Prompt, Withheld
+from voxpop.messages import AnswerEvent, Claim, Outcome, Prompt, Text, Withheld
+from voxpop.telling import differing, repaired, why
 from voxpop.tracing import span
-from voxpop.verification import verify
+from voxpop.verification import Verdict, verify
+from voxpop.wording import shorter
 
 
 async def checked(
@@ -23,6 +25,8 @@ async def checked(
     An engine that breaks or stalls loses the rest of its answer: what passed stays, quotes follow.
     """
     lines, unused = Lines(), list(evidence.chosen)
+    if differ := differing(evidence, answer.passages, prompt.lang):
+        yield Text(differ, kind="notice")
     try:
         async with aclosing(written(prompt, engine, answer, patience_s)) as texts:  # type: ignore[type-var]
             async for text in texts:
@@ -37,7 +41,7 @@ async def checked(
             yield event
     # Where voices disagree a model may not choose whom to leave out.
     for claim in unused if answer.broken or evidence.disagree or not answer.sentences else ():
-        for event in answer.show(_quoted(claim, prompt.lang, answer), (claim.number,)):
+        for event in answer.show(_quoted(claim, prompt.lang, answer)):
             yield event
 
 
@@ -60,14 +64,35 @@ def _judge(draft: Draft, evidence: Evidence, lang: str, unused: list[Claim], ans
     with span("verify", answer.span, citations=len(draft.citations)):
         verdict = verify(draft, answer.passages, evidence)
     if verdict.shown:
-        unused[:] = [c for c in unused if c.number not in draft.citations]
-        return [] if draft.text in answer.sentences else answer.show(draft.text, draft.citations)
+        _use(draft, unused)
+        return [] if draft.text in answer.sentences else answer.show(_told(draft, verdict, answer))
     events: list[AnswerEvent] = [Withheld(draft.text, verdict.reason)]
+    for part in (Draft(text, draft.citations) for text in shorter(draft.text)):
+        if (again := verify(part, answer.passages, evidence)).shown:
+            _use(part, unused)
+            return [*events, *answer.show(_told(part, again, answer, verdict.reason))]
     if claim := next((c for c in unused if c.number in draft.citations), None):
         unused.remove(claim)
-        events += answer.show(_quoted(claim, lang, answer), (claim.number,))
+        events += answer.show(_quoted(claim, lang, answer, verdict.reason))
     return events
 
 
-def _quoted(claim: Claim, lang: str, answer: Answer) -> str:
-    return quotation(claim, answer.passages[claim.number], lang)
+def _use(draft: Draft, unused: list[Claim]) -> None:
+    unused[:] = [c for c in unused if c.number not in draft.citations]
+
+
+def _told(draft: Draft, verdict: Verdict, answer: Answer, failed: str = "") -> Text:
+    """A verified draft with its outcome; `failed` is why the engine's own sentence was not shown."""
+    reason = why(verdict, [answer.passages[n] for n in draft.citations])
+    outcome: Outcome = "repaired" if failed else "attributed" if verdict.attributed else "shown"
+    if failed:
+        reason = f"{repaired(failed, quoted=verdict.verbatim)}; {reason}"
+    return Text(draft.text, draft.citations, outcome=outcome, why=reason, support=verdict.support)
+
+
+def _quoted(claim: Claim, lang: str, answer: Answer, failed: str = "") -> Text:
+    """The quote of a claim: what the weighing chose, in its author's words."""
+    passage = answer.passages[claim.number]
+    draft = Draft(quotation(claim, passage, lang), (claim.number,))
+    verdict = Verdict(True, attributed=claim.standing != "stated", verbatim=True, support=1.0)
+    return _told(draft, verdict, answer, failed)

@@ -1,0 +1,237 @@
+"""Check that a sentence changes no event, denial, condition, aim or reason of its posts; it asks no model."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from voxpop.figures import is_grammar, post_words
+from voxpop.messages import Passage
+from voxpop.signs import sign, unsure
+from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, language, sentences, words
+
+_CLAUSE = re.compile(r"[,;:–—()\n、。]| - |\b(?:but|and|while|mais|et|tandis que|pero|aber|und|mas)\b")
+_STEM = 5
+_CAUSED = 0.6
+_FEWEST = 4
+_LAST = re.compile(r", (?:and|but|while|which|who|mais|et|tandis|pero|y|aber|und|mas|e) ")
+_NAME = re.compile(r"[#@]?[A-ZÀ-Þ][\w’-]+")
+_PASSIVE = re.compile(r"(?<!\w)(?:by|par|por|von|vom|durch|pelo|pela)(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a text holds: its words in order, and their beginnings."""
+
+    flat: str
+    terms: tuple[str, ...]
+    known: frozenset[str]
+    stems: frozenset[str]
+
+    def has(self, word: str) -> bool:
+        """Whether it holds a folded word, one of its beginning, or one of its kin."""
+        if word in self.known or (len(word) >= _STEM and word[:_STEM] in self.stems):
+            return True
+        return (is_cjk(word) and word in self.flat) or not self.known.isdisjoint(_kin(word))
+
+    def share(self, wanted: Sequence[str]) -> float:
+        """How much of `wanted` it holds; all of nothing."""
+        return sum(map(self.has, wanted)) / len(wanted) if wanted else 1.0
+
+
+@lru_cache(maxsize=512)
+def held(text: str) -> Held:
+    """What a text holds, read once."""
+    terms = tuple(indexed(text).split())
+    return Held(fold(text), terms, frozenset(terms), frozenset(w[:_STEM] for w in terms if len(w) >= _STEM))
+
+
+@lru_cache(maxsize=2048)
+def _kin(word: str) -> frozenset[str]:
+    return family(word).union(*(line for line in _lines() if word in line))
+
+
+@lru_cache(maxsize=512)
+def meant(text: str) -> tuple[str, ...]:
+    """The words of a text that mean something, without handles, numbers and words of saying."""
+    plain = HANDLE.sub(" ", text)
+    found = keywords(plain, language(plain))
+    return tuple(w for w in found if not (w[0].isdigit() or is_grammar(w) or sign("says").fullmatch(w)))
+
+
+@lru_cache(maxsize=1)
+def _lists() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(resources.files("voxpop").joinpath("wording.toml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=32)
+def _pattern(section: str, kind: str = "patterns") -> re.Pattern[str]:
+    listed = _lists()[section][kind]
+    spaced = "|".join(p for p in listed if p.isascii())
+    wide = [p for p in listed if not p.isascii()]
+    return re.compile("|".join([*([rf"(?<!\w)(?:{spaced})(?!\w)"] if spaced else []), *wide]))
+
+
+@lru_cache(maxsize=1)
+def _lines() -> list[frozenset[str]]:
+    return [frozenset(fold(line).split()) for line in _lists()["events"]["same"]]
+
+
+@lru_cache(maxsize=1)
+def _events() -> frozenset[str]:
+    return frozenset().union(*_lines())
+
+
+@lru_cache(maxsize=256)
+def _clauses(text: str) -> tuple[str, ...]:
+    return tuple(c.strip() for c in _CLAUSE.split(text) if c.strip() and words(c))
+
+
+def nearest(text: str, passage: Passage) -> str:
+    """The sentence of a post that is nearest to `text`."""
+    mine = frozenset(words(text))
+    said = sentences(post_words(passage))
+    return max(said, key=lambda s: (len(mine & held(s).known), -len(s)), default=post_words(passage))
+
+
+def _nearest_clause(text: str, passage: Passage) -> str:
+    wanted = meant(text)
+    parts = _clauses(nearest(text, passage)) or ("",)
+    return max(parts, key=lambda c: sum(map(held(c).has, wanted)) / (3 + len(held(c).terms)))
+
+
+# -- the checks: why a sentence may not be shown, or nothing ------------------------------------------------------
+
+
+def keep_their_events(text: str, cited: Sequence[Passage]) -> str:
+    """What happened is what a post tells: "lifted" of an amber warning is a word that it must hold."""
+    sources = [held(post_words(p)) for p in cited]
+    for word in _events_of(text):
+        if not any(source.has(word) for source in sources):
+            return f"the event '{word}' is in no cited post"
+    return ""
+
+
+def _events_of(text: str) -> Iterator[str]:
+    plain = HANDLE.sub(" ", text)
+    titled = {fold(w) for w in _NAME.findall(plain)[1:]}
+    yield from (w for w in held(plain).known if w in _events() and w not in titled and not is_grammar(w))
+    if is_cjk(plain):
+        yield from (w for w in _events() if is_cjk(w) and len(w) > 1 and w in plain)
+
+
+def give_their_reasons(text: str, cited: Sequence[Passage]) -> str:
+    """A reason is one that a post gives as such, of the same thing."""
+    for clause in _reasons(text):
+        wanted = meant(clause)
+        if not any(_gives(post_words(p), wanted, clause) for p in cited):
+            return "gives a reason that no cited post gives"
+    return ""
+
+
+def _reasons(text: str) -> Iterator[str]:
+    """What stands after each word of reason; before it in CJK, whose order is the other."""
+    flat = fold(HANDLE.sub(" ", text))
+    for found in _pattern("reason").finditer(flat):
+        yield flat[: found.start()] if is_cjk(found[0]) else flat[found.end() :]
+
+
+def shorter(text: str) -> Iterator[str]:
+    """A sentence without its reason, and without its last clause: what is left may pass."""
+    flat = fold(text)
+    ends = [found.start() for found in _pattern("reason").finditer(flat) if not is_cjk(found[0])]
+    ends += [found.start() for found in _LAST.finditer(flat)]
+    for end in ends if len(flat) == len(text) else ():
+        rest = text[:end].rstrip(" ,;–—-(")
+        if len(words(rest)) >= _FEWEST and not sign("negation").search(fold(rest.split()[-1])):
+            yield rest + "."
+
+
+def _gives(post: str, wanted: Sequence[str], clause: str) -> bool:
+    abroad = language(clause) != language(post)
+    for sentence in sentences(post):
+        flat = fold(sentence)
+        told = _pattern("reason").search(flat)
+        loose = _pattern("reason", "loose").search(flat) or re.search(r"[:–—(]| - ", sentence)
+        if (told and abroad) or ((told or loose) and held(sentence).share(wanted) >= _CAUSED):
+            return True
+    return False
+
+
+def keep_their_denials(text: str, cited: Sequence[Passage]) -> str:
+    """What a post calls false is not told as so; what no post denies is not denied."""
+    mine = _denies(text)
+    if mine and not any(_denies(post_words(p)) for p in cited):
+        return "a denial was added"
+    clauses = [_nearest_clause(text, p) for p in cited]
+    if not mine and cited and all(map(_denies, clauses)):
+        return "a negation was lost"
+    told = [nearest(text, p) for p in cited]
+    if not mine and cited and all(_pattern("denial").search(fold(s)) for s in told):
+        return "the cited post denies it"
+    return ""
+
+
+def _denies(text: str) -> bool:
+    flat = fold(HANDLE.sub(" ", text))
+    marks = (sign("negation"), _pattern("denial"), _pattern("denial", "negated"))
+    return any(mark.search(flat) for mark in marks)
+
+
+def keep_their_conditions(text: str, cited: Sequence[Passage]) -> str:
+    """What would be under a condition, or is only wanted or planned, is not told as so."""
+    mine = fold(HANDLE.sub(" ", text))
+    told = [fold(nearest(text, p)) for p in cited]
+    conditions, aims = _pattern("condition"), _pattern("intent")
+    if told and all(conditions.search(s) for s in told) and not conditions.search(mine):
+        return "leaves out the condition of the cited post"
+    planned = [fold(_nearest_clause(text, p)) for p in cited]
+    done = any(_events_of(text)) and not (aims.search(mine) or unsure(text))
+    if done and planned and all(aims.search(s) for s in planned):
+        return "tells as done what the cited post only plans or asks"
+    return ""
+
+
+def keep_their_days(text: str, cited: Sequence[Passage]) -> str:
+    """Yesterday and tomorrow are those of the post."""
+    theirs = frozenset().union(*(_days(post_words(p)) for p in cited))
+    if strange := _days(text) - theirs:
+        return f"the day '{min(strange)}' is in no cited post"
+    return ""
+
+
+def _days(text: str) -> frozenset[str]:
+    flat = f" {' '.join(words(text))} "
+    lines = (line.split("|") for line in _lists()["relative"]["days"])
+    return frozenset(line[0] for line in lines if any(f" {' '.join(words(day))} " in flat for day in line))
+
+
+def keep_their_sides(text: str, cited: Sequence[Passage]) -> str:
+    """Who did it to whom: two names do not trade their places around a word."""
+    passive = bool(_PASSIVE.search(fold(text)))
+    mine = set(_sides(text))
+    for passage in cited:
+        said = nearest(text, passage)
+        theirs = set(_sides(said))
+        for before, word, after in mine - theirs:
+            if (after, word, before) in theirs and passive == bool(_PASSIVE.search(fold(said))):
+                return f"'{before}' and '{after}' have changed sides"
+    return ""
+
+
+def _sides(text: str) -> Iterable[tuple[str, str, str]]:
+    """Name, word and name in their order, for each word of meaning between two names."""
+    plain = HANDLE.sub(" ", text)
+    tokens = re.findall(r"[^\W\d_][\w’'-]*", plain)
+    run: list[str] = []
+    last = ""
+    for token in tokens:
+        if token[0].isupper() and not is_grammar(token):
+            name = fold(token)
+            yield from ((last, word[:_STEM], name) for word in run if last)
+            run, last = [], name
+        elif not is_grammar(token):
+            run.append(fold(token))
