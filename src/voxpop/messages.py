@@ -61,6 +61,7 @@ class Passage:
     `duplicates` counts the posts of near-equal text (itself included), `independent_authors` their accounts.
     `author_class` comes from the configured lists and the network's own marks, never from a display name. `tone`:
     the account or the post says itself that it is satire or parody, or it only asks. `why`: why it was chosen.
+    `calls`: the kinds of result that an authority may declare here, `*` for any.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Passage:
     duplicates: int = 1
     independent_authors: int = 1
     author_class: AuthorClass = "unknown"
+    calls: tuple[str, ...] = ("*",)
     tone: Tone = ""
     why: tuple[str, ...] = ()
 

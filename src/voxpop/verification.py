@@ -12,10 +12,12 @@ from functools import lru_cache
 from itertools import dropwhile, pairwise, takewhile
 
 from voxpop import figures, wording
+from voxpop.calls import undeclared
 from voxpop.drafts import Draft
 from voxpop.evidence import Evidence
 from voxpop.figures import is_grammar, post_words, readable
 from voxpop.messages import Claim, Passage
+from voxpop.results import labels
 from voxpop.signs import declaring, is_statement, opposed, settles, settling, sign, unsure
 from voxpop.text import (
     HANDLE,
@@ -124,7 +126,7 @@ def _verbatim(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence)
 
 def _only_names_author(frame: str, passage: Passage) -> bool:
     rest, named = _known_as(passage).subn(" ", fold(frame))
-    rest = sign("says").sub(" ", rest)
+    rest = sign("says").sub(" ", labels().sub(" ", rest))
     spare = sign("negation").search(rest) or numbers(rest)
     return bool(named) and not spare and is_grammar(rest)
 
@@ -291,11 +293,7 @@ def _fates() -> frozenset[str]:
 
 def _settles_nothing(text: str, cited: Sequence[Passage]) -> str:
     """A result in no one's name needs an authority that tells it."""
-    if not settles(text) or unsure(text) or any(_in_their_name(text, p) for p in cited):
-        return ""
-    if any(settles(s) for p in cited if p.author_class == "authority" for s in sentences(post_words(p))):
-        return ""
-    return "states as settled what no listed authority declares"
+    return undeclared(text, cited, [*map(_known_as, cited), sign("nameless")])
 
 
 _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from voxpop.engines import EngineInfo
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
+from voxpop.results import unconfirmed
 from voxpop.text import unmarked, words
 
 # By language: after a name that only says so, after one whose word counts, quotation marks, a post without a name.
@@ -58,6 +59,10 @@ def opening(passage: Passage, lang: str, *, stated: bool = False) -> str:
 
 
 def quotation(claim: Claim, passage: Passage, lang: str) -> str:
-    """A claim in its author's name; its words are left as they are, but what looks like a citation in them."""
+    """A claim in its author's name; its words are left as they are, but what looks like a citation in them.
+
+    A result that its author may not declare is marked as unconfirmed.
+    """
     _, _, left, right, _ = _SAYS.get(lang, _SAYS["en"])
-    return f"{opening(passage, lang, stated=claim.standing == 'stated')}{left}{unmarked(claim.text)}{right}"
+    said = f"{opening(passage, lang, stated=claim.standing == 'stated')}{left}{unmarked(claim.text)}{right}"
+    return said + unconfirmed(claim.text, [passage], lang)
