@@ -241,7 +241,9 @@ async def test_before_a_declaration_it_says_that_there_is_none() -> None:
     shelf = Shelf(post(1, STREET, "Lind is elected Mayor of Oss!"), post(2, BOARD, "The count in Oss goes on."))
     events = await ask(assistant(QuoteEngine(), shelf), QUESTION)
     assert not sentences(events)
-    assert notices(events) == [voices.load()["regular"].line("not_declared", "en", "")]
+    assert notices(events) == ["Not declared as of 22:00 UTC: no listed authority has called it."]
+    assert done(events).receipt.result == "not declared"
+    assert events[-2] == Text(voices.load()["regular"].line("not_declared", "en", ""), kind="quip")
 
 
 # -- engines that break ------------------------------------------------------------------------------------------

@@ -113,7 +113,18 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["signs", "results", "calls", "evidence", "figures", "wording", "prompt", "verification", "questions", "store.ranking"],
+    [
+        "signs",
+        "results",
+        "calls",
+        "evidence",
+        "figures",
+        "wording",
+        "prompt",
+        "verification",
+        "questions",
+        "store.ranking",
+    ],
 )
 def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:
     tree = ast.parse((SOURCE / (module.replace(".", "/") + ".py")).read_text("utf-8"))

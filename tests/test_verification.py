@@ -84,7 +84,7 @@ SCORES = passage(12, PRESS, "Full time: Oss Rovers 2, Harbour Town 1.")
         ("At 18 h the turnout in Oss was 61,5 %. [8]", FRENCH),
         ("Oss Rovers 2, Harbour Town 1. [12]", SCORES),
         ("Oss Rovers 2, Harbour Town 1. [13]", MATCH),
-        ("Oss Rovers 2-1 Harbour Town, full time. [12]", SCORES),
+        ("@press.example says Oss Rovers 2-1 Harbour Town, full time. [12]", SCORES),
         ("The town hall opens at 9:00 on Monday. [11]", MARKED),
         ("@press.example: “The town hall (2) opens at 9:00 on Monday.” [11]", MARKED),
     ],
@@ -97,6 +97,7 @@ def test_true_sentences_are_shown(line: str, cited: Passage) -> None:
     ("line", "cited", "reason"),
     [
         ("Mara Lind is elected Mayor of Oss.", RESULT, "cites no post"),
+        ("Oss Rovers 2-1 Harbour Town, full time. [12]", SCORES, SETTLED),
         ("Mara Lind is elected Mayor of Oss. [99]", RESULT, "cites [99], which is no passage of the prompt"),
         ("Mara Lind is elected Mayor of Oss [1-3]. [1]", RESULT, "holds a marker that cannot be read"),
         ("Mara Lind is elected Mayor of Oss with 53.4 %. [1]", RESULT, "the number 53.4 is in no cited post"),

@@ -8,7 +8,8 @@ from dataclasses import replace
 from voxpop import prompt as prompts
 from voxpop.answering import Answer, Looked, Made, Stream, notice
 from voxpop.authorities import Authorities
-from voxpop.closing import STALE, quip, situation
+from voxpop.calls import licensed, ruled
+from voxpop.closing import STALE, quip, situation, undeclared
 from voxpop.drafts import Unmarked
 from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
@@ -145,7 +146,8 @@ class Assistant:
         until = planned.query.until or now
         since = planned.query.since if planned.query.since is not None else until - STALE
         gaps = tuple(await self._gaps(since, until))
-        return Looked(self._stream(), retrieved.passages, retrieved.searched, gaps)
+        found = licensed(planned.question, retrieved.passages, self._authorities, until)
+        return Looked(self._stream(), found, retrieved.searched, gaps)
 
     async def _from_posts(
         self, planned: Plan, engine: Engine, answer: Answer, look: _Look
@@ -156,7 +158,8 @@ class Assistant:
             answer.looked = await look(planned, answer)
         found = answer.looked.passages
         with span("weigh", answer.span, posts=len(found)):
-            passages, evidence = numbered(found, weigh(question, found, until))
+            led, answer.result = ruled(question, found, weigh(question, found, until))
+            passages, evidence = numbered(found, led)
         answer.prompt = prompts.build(answer.request, question, passages, evidence, answer.voice)
         answer.passages = {p.number: p for p in answer.prompt.passages}
         answer.search_ms = answer.elapsed_ms()
@@ -164,6 +167,8 @@ class Assistant:
         answer.simulated = answer.looked.stream.simulated or any(p.post.network == "simulated" for p in passages)
         if answer.simulated:
             yield notice("simulated", question.lang)
+        if passages and answer.result == "not declared":
+            yield undeclared(question, until)
         if evidence.chosen:
             written = checked(answer.prompt, engine, evidence, answer, self._patience_s)
             async with aclosing(written):  # type: ignore[type-var]

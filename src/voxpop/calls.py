@@ -1,7 +1,7 @@
-"""Whether what is asked has been declared: who may call it here, what they said last; pure, and it declares nothing.
+"""Whether what is asked has been declared: who may call it, what they said last; pure, and it declares nothing.
 
-An authority counts only for the kind, place and year that it is listed for, and for the race that is asked. Its last
-word holds: a result that it takes back is none.
+An authority counts only for the kind, place and year that it is listed for, and for the race that is asked. Its
+last word holds: a result that it takes back is none.
 """
 
 import re
@@ -24,10 +24,10 @@ _RECENT = 60 * 86400 * MICROS
 
 def licensed(
     question: Question, passages: Iterable[Passage], authorities: Authorities, now: int
-) -> list[Passage]:
+) -> tuple[Passage, ...]:
     """The passages, each with the kinds of result that its author may call for what is asked at `now`."""
     said = frozenset(words(question.text))
-    return [replace(p, calls=_kinds(question, p.post, authorities, said, now)) for p in passages]
+    return tuple(replace(p, calls=_kinds(question, p.post, authorities, said, now)) for p in passages)
 
 
 def _kinds(

@@ -3,8 +3,9 @@
 from voxpop.answering import Answer
 from voxpop.evidence import Evidence
 from voxpop.messages import Passage, Text
+from voxpop.questions import Question
+from voxpop.results import kind_of, not_declared
 from voxpop.retrieval import Plan
-from voxpop.signs import declared
 from voxpop.times import MICROS
 from voxpop.verification import adds_nothing
 from voxpop.voices import Voice
@@ -18,18 +19,21 @@ def quip(voice: Voice, lang: str, situation: str, answer: Answer) -> Text | None
     line = voice.line(situation, lang, "".join(answer.sentences))
     if not line:
         return None
-    if not answer.sentences:
+    if not answer.sentences and situation != "not_declared":  # what that means, a notice of ours has said
         return Text(line, kind="notice")
     return Text(line, kind="quip") if adds_nothing(line, "\n".join(answer.sentences)) else None
+
+
+def undeclared(question: Question, until: int) -> Text:
+    """Our label on an answer to which no authority's declaration belongs, whatever the voice has to say of it."""
+    return Text(not_declared(kind_of(question), question.lang, until), kind="notice")
 
 
 def situation(planned: Plan, passages: tuple[Passage, ...], evidence: Evidence, answer: Answer, until: int) -> str:
     """What most needs saying about the evidence, in this order of weight."""
     cited = list(answer.cited.values())
-    shown = [c for c in evidence.chosen if c.number in answer.cited]
     official = any(p.author_class == "authority" for p in cited)
-    called = any(declared(c.text) and answer.cited[c.number].author_class == "authority" for c in shown)
-    if planned.question.about_result and passages and not called:
+    if answer.result == "not declared" and passages and planned.question.about_result:
         return "not_declared"
     if not cited:
         return "not_said" if passages else "nothing_found"

@@ -18,11 +18,11 @@ from voxpop.text import HANDLE, fold, quotations, sentences, words
 from voxpop.times import iso
 
 _CLAUSE = re.compile(
-    r"[,;:—–()\n。、；：（）]| - |(?<!\w)(?:and|but|while|whereas|et|mais|tandis que|und|aber|wahrend|y|pero|mientras|mas|"
-    r"enquanto|ma|maar|en)(?!\w)"
+    r"[,;:—–()\n。、；：（）]| - |(?<!\w)(?:and|but|while|whereas|et|mais|tandis que|und|aber|wahrend|y|pero|"
+    r"mientras|mas|enquanto|ma|maar|en)(?!\w)"
 )
 _BREAK = re.compile(
-    r"[;—–\n。；]| - |,\s*(?=(?:and|but|while|whereas|as|et|mais|tandis|und|aber|y|pero|mientras|e|mas|enquanto)\b)|"
+    r"[;—–\n。；]| - |,\s*(?=(?:and|but|while|whereas|as|et|mais|tandis|und|aber|y|pero|mientras|e|mas)\b)|"
     r"(?<!\w)(?:while|whereas|tandis que|mientras|enquanto)(?!\w)"
 )
 _BARE = frozenset({"to", "would", "could", "might", "may", "can", "will", "shall", "should", "must", "'ll", "'d"})
@@ -135,7 +135,9 @@ def _governs(speaker: re.Pattern[str], segment: str) -> bool:
 
 
 def _by(flat: str, named: re.Match[str]) -> bool:
-    return bool(re.search(r"(?:according to|selon|d'apres|segun|laut|segundo|secondo|volgens)\s*$", flat[: named.start()]))
+    return bool(
+        re.search(r"(?:according to|selon|d'apres|segun|laut|segundo|secondo|volgens)\s*$", flat[: named.start()])
+    )
 
 
 def _first(segment: str) -> int:
@@ -215,7 +217,7 @@ def not_declared(kind: str, lang: str, at: int) -> str:
 
 
 def unconfirmed(text: str, cited: Sequence[Passage], lang: str) -> str:
-    """What is put behind a sentence that tells a result which nobody who may has declared; empty where it needs none."""
+    """What is put behind a sentence that tells a result which nobody who may has declared; else nothing."""
     told = settled(text)
     if not told or any(calls(p) & told for p in cited):
         return ""

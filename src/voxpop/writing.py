@@ -11,6 +11,7 @@ from voxpop.engines.quote import quotation
 from voxpop.errors import VoxpopError
 from voxpop.evidence import Evidence
 from voxpop.messages import AnswerEvent, Claim, Outcome, Prompt, Text, Withheld
+from voxpop.results import unconfirmed
 from voxpop.telling import differing, repaired, why
 from voxpop.tracing import span
 from voxpop.verification import Verdict, verify
@@ -39,8 +40,11 @@ async def checked(
     for draft in () if answer.broken else lines.end():
         for event in _judge(draft, evidence, prompt.lang, unused, answer):
             yield event
-    # Where voices disagree a model may not choose whom to leave out.
-    for claim in unused if answer.broken or evidence.disagree or not answer.sentences else ():
+    # Where voices disagree a model may not choose whom to leave out, nor ever the declaration that is asked for.
+    rest = (
+        unused if answer.broken or evidence.disagree or not answer.sentences else _leading(unused, evidence, answer)
+    )
+    for claim in rest:
         for event in answer.show(_quoted(claim, prompt.lang, answer)):
             yield event
 
@@ -77,6 +81,10 @@ def _judge(draft: Draft, evidence: Evidence, lang: str, unused: list[Claim], ans
     return events
 
 
+def _leading(unused: list[Claim], evidence: Evidence, answer: Answer) -> list[Claim]:
+    return [c for c in unused if answer.result == "declared" and c == evidence.chosen[0]]
+
+
 def _use(draft: Draft, unused: list[Claim]) -> None:
     unused[:] = [c for c in unused if c.number not in draft.citations]
 
@@ -87,7 +95,14 @@ def _told(draft: Draft, verdict: Verdict, answer: Answer, failed: str = "") -> T
     outcome: Outcome = "repaired" if failed else "attributed" if verdict.attributed else "shown"
     if failed:
         reason = f"{repaired(failed, quoted=verdict.verbatim)}; {reason}"
-    return Text(draft.text, draft.citations, outcome=outcome, why=reason, support=verdict.support)
+    return Text(_marked(draft, answer), draft.citations, outcome=outcome, why=reason, support=verdict.support)
+
+
+def _marked(draft: Draft, answer: Answer) -> str:
+    """A draft that tells a result which nobody who may has declared, marked as unconfirmed."""
+    cited = [answer.passages[n] for n in draft.citations]
+    label = unconfirmed(draft.text, cited, answer.prompt.lang if answer.prompt else "")
+    return draft.text.rstrip(" .。") + label if label and not draft.text.endswith(label) else draft.text
 
 
 def _quoted(claim: Claim, lang: str, answer: Answer, failed: str = "") -> Text:
