@@ -456,7 +456,7 @@ class TestVersions:
         async with open_store(tmp_path):
             pass
         with sqlite3.connect(tmp_path / "catalog.db") as con:
-            con.execute("PRAGMA user_version=3")
+            con.execute("PRAGMA user_version=99")
         with pytest.raises(VoxpopError, match=r"catalog\.db was written by a newer voxpop"):
             await open_store(tmp_path).__aenter__()
 

@@ -158,6 +158,26 @@ class TestSearch:
             assert await found(store, handles=("@Annika",)) == ["p"]
             assert (await store.posts(["at://p"]))[0].author == Author("anna", "annika", "Annika K.")
 
+    async def test_a_profile_goes_with_the_account(self, tmp_path: Path, committed: bool) -> None:
+        async with filled(tmp_path, post("p", "red fox", who="anna"), committed=committed) as store:
+            whole = Author("anna", "anna", "Anna", "organisation", "automated", 77, "Counts foxes.")
+            await store.apply("s", [Renamed(whole)])
+            assert (await store.posts(["at://p"]))[0].author == whole
+            await store.apply("s", [Renamed(Author("anna", "annika"))])
+            assert (await store.posts(["at://p"]))[0].author == whole._replace(handle="annika")
+            less = Author("anna", "annika", "Anna", since=77)  # its mark was taken away, its bio emptied
+            await store.apply("s", [Renamed(less)])
+            assert [h.post.author for h in await store.search(Query(words=("red",)), NOW)] == [less]
+
+    async def test_a_handle_at_x_is_asked_apart(self, tmp_path: Path, committed: bool) -> None:
+        desk, other = (
+            replace(post(n, "red fox " + n), author=Author(i, "desk")) for n, i in (("a", "x:1"), ("b", "did:2"))
+        )
+        async with filled(tmp_path, desk, other, committed=committed) as store:
+            assert await found(store, "red", handles=("x:Desk",)) == ["a"]
+            assert await found(store, "red", handles=("x:1",)) == ["a"]
+            assert set(await found(store, "red", handles=("desk",))) == {"a", "b"}
+
     async def test_likes_and_the_rare_among_many(self, tmp_path: Path, committed: bool) -> None:
         crowd = [post(f"c{n}", f"red thing {n} {n * 7} {n * 13}") for n in range(900)]
         rare = post("rare", "a red balloon over the old city", at=1, engagement=Engagement(500))
@@ -265,6 +285,25 @@ class TestForgetting:
         async with filled(tmp_path, post("p", "look", media=(Media("image", "u", SECRET),))) as store:
             await store.apply("s", [Upsert(post("p", "look", at=NOW))])
             assert await found(store, SECRET) == []
+
+    async def test_of_a_gone_account_no_profile_is_kept(self, tmp_path: Path) -> None:
+        whole = Author("w", "wren", "Wren", "person", "parody", 77, f"I am {SECRET}.")
+        async with filled(tmp_path, post("p", "red fox"), post("q", "red car", who="w")) as store:
+            await store.apply("s", [Renamed(whole)])
+            await store.apply("s", [AccountGone("w", NOW)])
+            await store.apply("s", [Renamed(whole)])  # somebody looked it up before, and it comes too late
+            await store.apply("s", [Upsert(post("r", "red hen", who="w", at=NOW + 1))])
+            assert (await store.posts(["at://r"]))[0].author == Author("w", "w")
+        assert SECRET.encode() not in bytes_below(tmp_path)
+
+    async def test_a_bio_that_was_changed_is_in_no_file(self, tmp_path: Path) -> None:
+        async with filled(tmp_path, *(post(str(n), "red fox", who=f"w{n}") for n in range(40))) as store:
+            old = [Author(f"w{n}", f"w{n}", since=7, bio=f"I am {SECRET} " + "x" * (n % 9) * 20) for n in range(40)]
+            await store.apply("s", [Renamed(a) for a in old])
+            await store.purge()
+            await store.apply("s", [Renamed(a._replace(bio="A changed one. " + a.bio[30:] * 2)) for a in old])
+            await store.purge()
+            assert SECRET.encode() not in bytes_below(tmp_path)
 
     async def test_a_name_is_known_again_when_its_account_comes_back(self, tmp_path: Path) -> None:
         async with filled(tmp_path, post("p", "red fox", who="anna")) as store:

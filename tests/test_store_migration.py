@@ -4,13 +4,14 @@ import logging
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 import pytest
 
 from voxpop.errors import VoxpopError
-from voxpop.posts import Author, Engagement, Media, Post, Upsert
+from voxpop.posts import Author, Engagement, Media, Post, Renamed, Upsert
 from voxpop.store import Query, migration
 from voxpop.store.local import LocalStore
 from voxpop.text import fingerprint
@@ -138,3 +139,24 @@ migration.carry_over(pathlib.Path(sys.argv[1]))
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
     assert ended.returncode == 9
     await look(tmp_path)
+
+
+async def test_a_catalog_of_version_2_takes_profiles(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path, commit_s=3600) as store:
+        await store.apply("s", [Upsert(post(3), "7")])
+    with closing(sqlite3.connect(tmp_path / "catalog.db")) as con:
+        for column in ("mark", "label", "since", "bio"):  # as version 2 made it
+            con.execute(f"ALTER TABLE authors DROP COLUMN {column}")
+        con.execute("PRAGMA user_version=2")
+        con.commit()
+    async with LocalStore(tmp_path, readonly=True) as store:
+        assert await store.posts(["x:3"]) == [post(3)]
+    async with LocalStore(tmp_path, commit_s=3600) as store:
+        assert await store.posts(["x:3"]) == [post(3)]
+        assert [h.post.id for h in await store.search(Query(words=("thing3",)), NOW)] == ["x:3"]
+        whole = Author("x:u3", "u3", "Name", "organisation", "automated", 77, "Counts things.")
+        await store.apply("s", [Renamed(whole)])
+        assert (await store.posts(["x:3"]))[0].author == whole
+        assert (await store.cursors(), store.rebuilt) == ({"s": "7"}, "")
+    async with LocalStore(tmp_path, readonly=True) as store:
+        assert (await store.posts(["x:3"]))[0].author == whole

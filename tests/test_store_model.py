@@ -55,12 +55,25 @@ handles = st.sampled_from(("", "anna", "Bert", "cleo"))
 counts = st.builds(Engagement, st.integers(0, 5), st.integers(0, 2), st.just(0))
 
 
-def _post(n: int, handle: str, text: str, at: int, lang: str, likes: Engagement) -> Post:
-    return Post(f"at://post/{n}", "x", Author("abc"[n % 3], handle), text, 0, at, lang=lang, engagement=likes)
+authors = st.builds(
+    Author,
+    people,
+    handles,
+    handles,
+    st.sampled_from(("", "", "person")),
+    st.sampled_from(("", "", "parody")),
+    st.sampled_from((0, 0, 7)),
+    st.sampled_from(("", "", "just a fan")),
+)
+
+
+def _post(n: int, author: Author, text: str, at: int, lang: str, likes: Engagement) -> Post:
+    author = author._replace(id="abc"[n % 3])
+    return Post(f"at://post/{n}", "x", author, text, 0, at, lang=lang, engagement=likes)
 
 
 posts = st.builds(
-    _post, st.integers(0, 7), handles, st.sampled_from(TEXTS), times, st.sampled_from(("", "fr")), counts
+    _post, st.integers(0, 7), authors, st.sampled_from(TEXTS), times, st.sampled_from(("", "fr")), counts
 )
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Upsert, posts),
@@ -68,7 +81,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Upsert, posts),
     st.builds(Delete, ids, times),
     st.builds(AccountGone, people, times),
-    st.builds(Renamed, st.builds(Author, people, handles, handles)),
+    st.builds(Renamed, authors),
     st.builds(Counted, ids, counts),
     st.builds(Engaged, ids, counts),
 )
@@ -117,7 +130,9 @@ class Model:
                     if all(p.witnessed_at <= at for p in mine):
                         self.names.pop(who, None)
                 case Renamed(author):
-                    self.name(author)
+                    mine = [p.witnessed_at for p in self.posts.values() if p.author.id == author.id]
+                    if author.id not in self.gone or any(at > self.gone[author.id] for at in mine):
+                        self.name(author)
                 case Counted(id_, engagement):
                     self.count(id_, engagement)
                 case Engaged(id_, more) if id_ in self.posts:
@@ -125,9 +140,18 @@ class Model:
         return Applied(added, edited, deleted, unchanged, refused)
 
     def name(self, author: Author) -> None:
-        _, handle, name = self.names.get(author.id, author)
-        if author.handle or author.name:
-            self.names[author.id] = Author(author.id, author.handle or handle, author.name or name)
+        known = self.names.get(author.id, Author(author.id))
+        if any(author[1:]):
+            whole = author.since > 0
+            self.names[author.id] = Author(
+                author.id,
+                author.handle or known.handle,
+                author.name if whole else author.name or known.name,
+                author.mark if whole else author.mark or known.mark,
+                author.label if whole else author.label or known.label,
+                author.since or known.since,
+                author.bio if whole else author.bio or known.bio,
+            )
 
     def count(self, id_: str, engagement: Engagement) -> None:
         if id_ in self.posts:

@@ -16,11 +16,12 @@ from voxpop.posts import Author
 from voxpop.store.database import Database, among
 from voxpop.store.partition import Extent, Work
 
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS authors (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-  handle TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '');
+  handle TEXT NOT NULL DEFAULT '', name TEXT NOT NULL DEFAULT '', mark TEXT NOT NULL DEFAULT '',
+  label TEXT NOT NULL DEFAULT '', since INTEGER NOT NULL DEFAULT 0, bio TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS authors_by_handle ON authors(handle COLLATE NOCASE) WHERE handle <> '';
 CREATE TABLE IF NOT EXISTS partitions (
   first INTEGER PRIMARY KEY, posts INTEGER NOT NULL, oldest INTEGER NOT NULL, newest INTEGER NOT NULL,
@@ -41,8 +42,25 @@ CREATE TABLE IF NOT EXISTS orders (
   id INTEGER PRIMARY KEY, what TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'waiting', said TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS secret (bytes BLOB NOT NULL);
 """
+_UPGRADES = {
+    2: [
+        f"ALTER TABLE authors ADD COLUMN {column}"
+        for column in (
+            "mark TEXT NOT NULL DEFAULT ''",
+            "label TEXT NOT NULL DEFAULT ''",
+            "since INTEGER NOT NULL DEFAULT 0",
+            "bio TEXT NOT NULL DEFAULT ''",
+        )
+    ]
+}
+_SAID = {2: "handle, name, '', '', 0, ''", VERSION: "handle, name, mark, label, since, bio"}
+# A profile with the account's beginning (?5) is whole: what it leaves out is no longer so. Else it only adds.
 _NAME = """UPDATE authors SET handle = CASE WHEN ?1 = '' THEN handle ELSE ?1 END,
-  name = CASE WHEN ?2 = '' THEN name ELSE ?2 END WHERE number = ?3"""
+  name = CASE WHEN ?2 = '' AND ?5 = 0 THEN name ELSE ?2 END,
+  mark = CASE WHEN ?3 = '' AND ?5 = 0 THEN mark ELSE ?3 END,
+  label = CASE WHEN ?4 = '' AND ?5 = 0 THEN label ELSE ?4 END, since = CASE ?5 WHEN 0 THEN since ELSE ?5 END,
+  bio = CASE WHEN ?6 = '' AND ?5 = 0 THEN bio ELSE ?6 END WHERE number = ?7"""
+_FORGET = "UPDATE authors SET handle = '', name = '', mark = '', label = '', since = 0, bio = '' WHERE number = ?"
 _SPEND = """INSERT INTO spend VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   reads = reads + excluded.reads, micro_usd = micro_usd + excluded.micro_usd"""
 _CHECKED_KEPT = 30 * 24 * 3600 * 1_000_000
@@ -74,6 +92,7 @@ class Catalog:
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self._numbers: dict[str, int] = {}
+        self._said = _SAID[VERSION]
         self.db = Database(path, cache_kb=2048 if readonly else 16384, readonly=readonly)
         try:
             self._open(path, readonly)
@@ -86,12 +105,15 @@ class Catalog:
         if version > VERSION:
             what = f"{path} was written by a newer voxpop (its format is {version}, this one reads {VERSION})."
             raise VoxpopError(what, "Upgrade voxpop, or choose another folder with --data.")
+        if readonly:
+            self._said = _SAID.get(version, self._said)
         if readonly or version == VERSION:
             return
         self.db.begin()
-        for statement in _SCHEMA.strip().split(";\n"):
+        for statement in _UPGRADES.get(version) or _SCHEMA.strip().split(";\n"):
             self.db.rows(statement)
-        self.db.rows("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
+        if not version:
+            self.db.rows("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
         self.db.rows(f"PRAGMA user_version={VERSION}")
         self.db.commit()
 
@@ -104,8 +126,8 @@ class Catalog:
         """All that a batch says beside its posts; the caller commits."""
         db = self.db
         db.many("INSERT INTO authors(number, id) VALUES (?, ?)", notes.authors)
-        db.many("UPDATE authors SET handle = '', name = '' WHERE number = ?", ((n,) for n in notes.forgotten))
-        db.many(_NAME, [(a.handle, a.name, n) for n, a in notes.names])
+        db.many(_FORGET, ((n,) for n in notes.forgotten))
+        db.many(_NAME, [(*a[1:], n) for n, a in notes.names])
         dead = db.many("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", notes.tombstones)
         db.many("INSERT INTO gone VALUES (?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)", notes.gone)
         db.many("INSERT OR IGNORE INTO unindex VALUES (?)", ((seq,) for seq in notes.removed))
@@ -188,15 +210,21 @@ class Catalog:
 
     def authors(self, numbers: Iterable[int]) -> dict[int, Author]:
         """Who these numbers are."""
-        sql = f"SELECT number, id, handle, name FROM authors WHERE number {_AMONG}"
+        sql = f"SELECT number, id, {self._said} FROM authors WHERE number {_AMONG}"
         return {r[0]: Author(*r[1:]) for r in self.db.rows(sql, among(set(numbers)))}
 
     def called(self, handles: Iterable[str]) -> list[int]:
-        """The numbers of authors by handle, in any case, or by id."""
+        """The numbers of authors by handle, in any case, by `x:handle` for those of X alone, or by id."""
         asked = [h.lstrip("@") for h in handles]
-        marks = ", ".join("?" * len(asked))
-        sql = f"SELECT number FROM authors WHERE handle <> '' AND handle COLLATE NOCASE IN ({marks})"
-        found = [r[0] for r in self.db.rows(sql, asked)]
+        named = {h.lower() for h in asked}
+        wanted = [*asked, *(h[2:] for h in named if h.startswith("x:"))]
+        marks = ", ".join("?" * len(wanted))
+        sql = f"SELECT number, id, handle FROM authors WHERE handle <> '' AND handle COLLATE NOCASE IN ({marks})"
+        found = [
+            number
+            for number, id_, handle in self.db.rows(sql, wanted)
+            if handle.lower() in named or (id_.startswith("x:") and f"x:{handle.lower()}" in named)
+        ]
         return [*found, *self.numbers([h for h in asked if ":" in h]).values()]
 
     def dead(self, keys: Iterable[int]) -> set[int]:

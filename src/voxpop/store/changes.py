@@ -115,7 +115,7 @@ class Change:
             Upsert: self._upsert,
             Delete: self._delete,
             AccountGone: self._account_gone,
-            Renamed: lambda e: self._name(e.author),
+            Renamed: lambda e: self._rename(e.author),
             Counted: lambda e: self._count(e.id, e.engagement),
             Engaged: lambda e: self._engage(e.id, e.more),
             Missed: lambda e: self.missed.append((e.since, e.until, e.why)),
@@ -238,22 +238,32 @@ class Change:
                 self._deleted += self._remove(post.id)
         for id_ in [i for i, k in self._known.items() if k.author == number and k.witnessed_at <= at]:
             self._deleted += self._remove(id_)
-        left = False
         for partition in self._partitions:
             for seq, _ in partition.by_author(number, -FOREVER, at):
                 if seq not in self.removed:
                     self._take_out(partition.first, seq)
                     self._deleted += 1
-            left = left or any(s not in self.removed for s, _ in partition.by_author(number, at + 1, FOREVER))
-        if not left and all(post.witnessed_at <= at for post in pending):
+        if not self._posted_after(who, at):
             self.names.pop(who, None)
             self.forgotten.add(who)
 
+    def _posted_after(self, who: str, at: int) -> bool:
+        """Whether a post of this account is left that was witnessed after `at`."""
+        number = self.number(who)
+        return any(s.post.author.id == who and s.post.witnessed_at > at for s in self._new.values()) or any(
+            seq not in self.removed for p in self._partitions for seq, _ in p.by_author(number, at + 1, FOREVER)
+        )
+
+    def _rename(self, author: Author) -> None:
+        """What is said of an account that is gone comes too late, unless it is back."""
+        at = self._gone.get(author.id)
+        if at is None or self._posted_after(author.id, at):
+            self._name(author)
+
     def _name(self, author: Author) -> None:
-        if author.handle or author.name:
+        if any(author[1:]):
             self.number(author.id)
-            known = self.names.get(author.id, author)
-            self.names[author.id] = Author(author.id, author.handle or known.handle, author.name or known.name)
+            self.names[author.id] = _merged(self.names.get(author.id, author), author)
 
     # engagement
 
@@ -279,6 +289,13 @@ class Change:
                 if place in counts or counts is self._more:
                     counts[place] = _sum(counts.get(place, _NOTHING), more)
                     return
+
+
+def _merged(known: Author, said: Author) -> Author:
+    """A profile with the account's beginning is whole and replaces; else it only adds to what was known."""
+    if said.since:
+        return said._replace(handle=said.handle or known.handle)
+    return Author(said.id, *(new or old for new, old in zip(said[1:], known[1:], strict=True)))
 
 
 def _sum(a: Engagement, b: Engagement) -> Engagement:

@@ -51,7 +51,7 @@ class Writer:
         self.catalog = Catalog(root / "catalog.db")
         self._open: dict[int, Partition] = {}
         self._extents: dict[int, Extent] = {}
-        self._named: dict[str, str] = {}  # what authors were last called; strings, so that no collection walks it
+        self._named: dict[str, int] = {}  # a hash of what was last said of each author
         self._batch = 0
         self._owed: dict[int, Work] = {}
         self.hidden: frozenset[int] = frozenset()
@@ -159,8 +159,8 @@ class Writer:
             self._named.clear()
         for id_ in change.forgotten:
             self._named.pop(id_, None)
-        names = [a for a in change.names.values() if self._named.get(a.id) != f"{a.handle}\0{a.name}"]
-        self._named.update((a.id, f"{a.handle}\0{a.name}") for a in names)
+        names = [a for a in change.names.values() if self._named.get(a.id) != hash(a)]
+        self._named.update((a.id, hash(a)) for a in names)
         return Notes(
             cursor=next((e.cursor for e in reversed(events) if e.cursor), ""),
             seq=self._seq + len(added),
