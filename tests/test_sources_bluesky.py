@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from operator import sub
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -15,7 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.posts import AccountGone, Author, Delete, Engaged, Engagement, Event, Missed, Renamed, Upsert
+from voxpop.posts import (
+    LABELS,
+    MARKS,
+    AccountGone,
+    Author,
+    Delete,
+    Engaged,
+    Engagement,
+    Event,
+    Missed,
+    Renamed,
+    Upsert,
+)
 from voxpop.simulator import wire
 from voxpop.simulator.firehose import Firehose, Harm
 from voxpop.simulator.flood import Flood, Mix
@@ -25,7 +38,7 @@ from voxpop.simulator.world import keys, night
 from voxpop.sources import bluesky
 from voxpop.sources.bluesky import DEFAULT_HOSTS, BlueskySource, Patience
 from voxpop.sources.engagement import LIKES, REPLIES, REPOSTS, Tally
-from voxpop.sources.handles import Directories, Handles
+from voxpop.sources.handles import Directories, Handles, _author
 from voxpop.sources.jetstream import LIKE, REPOST, Reading, read_line
 from voxpop.sources.steady import Steady
 from voxpop.times import span
@@ -65,7 +78,7 @@ def test_a_create_becomes_a_post_with_the_relay_s_time_and_the_author_s_claim():
     assert event.cursor == str(NOW - 5)
     assert found.id == f"at://{ANA}/{POST}/3kpost"
     assert found.url == f"https://bsky.app/profile/{ANA}/post/3kpost"
-    assert (found.author, found.network, found.lang) == ((ANA, "", ""), "bluesky", "pt")
+    assert (found.author, found.network, found.lang) == (Author(ANA), "bluesky", "pt")
     assert (found.witnessed_at, found.created_at) == (NOW - 5, NOW - 10_000_000)
 
 
@@ -454,6 +467,40 @@ async def test_handles_are_asked_for_25_at_a_time_and_remembered(serve):
     assert set(found) == set(dids)
     assert len(server.seen.requests) == 3
     assert found[dids[0]].name
+
+
+async def test_a_profile_tells_what_its_network_says_of_it_and_its_own_words(serve):
+    server = await serve()
+    commission, dreyl, soup = did("commission"), did("parody_dreyl"), did("parody_commission")
+    found = await named(server, commission, dreyl, soup)
+    assert (found[commission].mark, found[dreyl].mark) == ("person", "")
+    assert [found[d].label for d in (commission, dreyl, soup)] == ["", "parody", ""]
+    assert found[soup].bio == "Counting soup since 2019. Parody account."
+    assert found[soup].since == 1_714_550_400_000_000
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(st.sampled_from(["handle", "displayName", "description", "createdAt"]), JSON),
+    st.dictionaries(st.sampled_from(["verifiedStatus", "trustedVerifierStatus"]), JSON) | JSON,
+    st.lists(st.fixed_dictionaries({"val": JSON | st.sampled_from(["parody", "bot"]), "neg": JSON}) | JSON) | JSON,
+)
+def test_any_profile_is_read_within_bounds(profile: dict[str, Any], verification: Any, labels: Any):
+    author = _author(ANA, profile | {"verification": verification, "labels": labels})
+    assert author.mark in ("", *MARKS)
+    assert author.label in ("", *LABELS)
+    assert 0 <= author.since < 2**62
+    assert len(author.bio) <= 300
+    hash(author)
+
+
+def test_whom_the_network_verified_is_a_person_and_who_may_verify_an_organisation():
+    valid, none = {"verifiedStatus": "valid"}, {"verifiedStatus": "none", "trustedVerifierStatus": "none"}
+    assert _author(ANA, {"verification": valid}).mark == "person"
+    assert _author(ANA, {"verification": valid | {"trustedVerifierStatus": "valid"}}).mark == "organisation"
+    assert _author(ANA, {"verification": none}).mark == ""
+    assert _author(ANA, {"labels": [{"val": "impersonation"}, {"val": "bot"}]}).label == "parody"
+    assert _author(ANA, {"labels": [{"val": "parody", "neg": True}, {"val": "bot"}]}).label == "automated"
 
 
 async def test_when_the_profile_service_is_down_the_documents_answer_and_the_domain_confirms(serve):

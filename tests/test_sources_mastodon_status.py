@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError
-from voxpop.posts import Delete, Engagement, Media, Post, Upsert
+from voxpop.posts import LABELS, MARKS, Author, Delete, Engagement, Media, Post, Upsert
 from voxpop.simulator.mastodon_wire import Toot, View, status
 from voxpop.sources.mastodon_server import Budget, Channel, address, channel, token_of
 from voxpop.sources.mastodon_status import (
@@ -60,7 +60,8 @@ def test_a_status_becomes_a_post_named_as_every_server_names_it():
     found = post(entity)
     assert found.id == entity["uri"]
     assert found.alias == f"mastodon:murmur.example/{entity['id']}"
-    assert found.author == ("https://murmur.example/users/ana", "ana@murmur.example", "Ana")
+    begun = 1_714_521_600_000_000
+    assert found.author == Author("https://murmur.example/users/ana", "ana@murmur.example", "Ana", since=begun)
     assert found.text == "Boats are *in*:\nsee #harbour"
     assert (found.created_at, found.witnessed_at) == (NOW - 2_000_000, NOW)
     assert (found.network, found.lang, found.url) == ("mastodon", "en", entity["url"])
@@ -275,7 +276,9 @@ FIELDS = sorted(said())
 @settings(deadline=None, max_examples=200)
 @given(
     st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4),
-    st.dictionaries(st.text(max_size=9), JSON, max_size=2),
+    st.dictionaries(
+        st.text(max_size=9) | st.sampled_from(["note", "bot", "fields", "created_at", "acct"]), JSON, max_size=3
+    ),
 )
 def test_no_status_can_raise(changes: dict[str, Any], account: dict[str, Any]):
     entity = said(**changes)
@@ -286,6 +289,27 @@ def test_no_status_can_raise(changes: dict[str, Any], account: dict[str, Any]):
         assert isinstance(heard.event, Upsert)
         hash(heard.event.post)
         heard.event.post.text.encode()
+        author = heard.event.post.author
+        assert author.mark in ("", *MARKS)
+        assert author.label in ("", *LABELS)
+        assert 0 <= author.since < 2**62
+        assert len(author.bio) <= 300
+
+
+def test_an_account_is_a_person_where_a_page_links_back_and_automated_where_it_says_so():
+    fields = [{"name": "Web", "value": "<a>ana.example</a>", "verified_at": None}]
+    told = {"note": "<p>Boats &amp; <b>tides</b></p><p>Parody</p>", "bot": True, "fields": fields}
+
+    def author(**more: object) -> Author:
+        entity = said()
+        entity["account"] |= told | more
+        return post(entity).author
+
+    plain = author()
+    assert (plain.mark, plain.label, plain.bio) == ("", "automated", "Boats & tides Parody")
+    linked = [*fields, {"name": "Home", "value": "x", "verified_at": "2023-01-01T00:00:00.000+00:00"}]
+    assert (author(fields=linked, bot=False).mark, author(bot=False).label) == ("person", "")
+    assert len(author(note="<p>" + "tide " * 4000).bio) <= 300
 
 
 # -- what was recorded ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.posts import Upsert
+from voxpop.posts import Author, Upsert
 from voxpop.sources.replay import MAX_ROW_BYTES, ReplaySource, read_row
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "posts"
@@ -104,9 +104,28 @@ def test_a_row_becomes_a_post_with_ids_that_are_unique_across_networks():
     assert isinstance(event, Upsert)
     post = event.post
     assert (event.cursor, post.id, post.network, post.reply_to) == ("9", "x:1003", "x", "x:77")
-    assert post.author == ("x:ana_b", "Ana_B", "")
+    assert post.author == Author("x:ana_b", "Ana_B", "")
     assert (post.lang, post.engagement) == ("pt", (4, 2, 0))
     assert post.created_at == post.witnessed_at == 1903860003250000
+
+
+def test_a_row_may_tell_who_its_author_is():
+    told = {
+        "author_name": " Ana\tB ", "author_mark": "organisation", "author_label": "parody",
+        "author_since": "2020-01-01T00:00:00Z", "author_bio": "Boats,\nand tides",
+    }  # fmt: skip
+    found = read_row(orjson.dumps(row(**told)))
+    assert not isinstance(found, str)
+    since = 1_577_836_800_000_000
+    assert found.post.author == Author(
+        "x:ana_b", "Ana_B", "Ana B", "organisation", "parody", since, "Boats, and tides"
+    )
+    odd = read_row(orjson.dumps(row(author_mark="king", author_label=["parody"], author_since=7, author_bio={})))
+    assert not isinstance(odd, str)
+    assert odd.post.author == Author("x:ana_b", "Ana_B")
+    nobody = read_row(orjson.dumps(row(author=None, **told)))
+    assert not isinstance(nobody, str)
+    assert nobody.post.author == Author("")
 
 
 def test_an_at_uri_is_kept_and_its_did_names_the_author():
@@ -114,7 +133,7 @@ def test_an_at_uri_is_kept_and_its_did_names_the_author():
     event = read_row(orjson.dumps(row(id=uri, platform="bluesky", author="ana.example")))
     assert isinstance(event, Upsert)
     assert event.post.id == uri
-    assert event.post.author == ("did:plc:abc", "ana.example", "")
+    assert event.post.author == Author("did:plc:abc", "ana.example", "")
 
 
 def test_a_row_without_id_or_author_gets_a_stable_derived_id_and_an_unknown_author():
@@ -126,7 +145,7 @@ def test_a_row_without_id_or_author_gets_a_stable_derived_id_and_an_unknown_auth
     assert isinstance(other, Upsert)
     assert first.post.id.startswith("replay:")
     assert first.post.id == again.post.id != other.post.id
-    assert first.post.author == ("", "", "")
+    assert first.post.author == Author("", "", "")
 
 
 @pytest.mark.parametrize(

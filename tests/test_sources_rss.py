@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.posts import Post, Upsert
+from voxpop.posts import Author, Post, Upsert
 from voxpop.simulator.feed_wire import Item
 from voxpop.simulator.feeds import FeedServer, Trouble
 from voxpop.sources.auto import Ways, open_source, parse_spec
@@ -93,7 +93,7 @@ async def test_the_night_is_read_from_every_format_and_the_feed_is_the_author(
     assert len(seen.posts) > 5
     where = server.url.removeprefix("http://")
     first = seen.posts[0]
-    assert first.author == (f"rss:{where}/night/tpa.{form}", "127.0.0.1", "Tesmar Press Agency")
+    assert first.author == Author(f"rss:{where}/night/tpa.{form}", "127.0.0.1", "Tesmar Press Agency")
     assert (first.kind, first.network, first.lang) == ("news", "rss", "en")
     assert first.id.startswith(f"{first.author.id}#")
     assert first.url.startswith(server.url)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxpop.posts import Author, Engagement, Media
+from voxpop.posts import LABELS, MARKS, Author, Engagement, Media
 from voxpop.simulator import x_posts
 from voxpop.simulator.x_rules import matcher
 from voxpop.sources.replay import read_row
@@ -47,6 +47,22 @@ def test_a_post_has_its_author_its_address_its_counts_and_the_time_of_its_id():
     assert post.lang == "en"
     assert post.created_at == post.witnessed_at == NOW - 60_000_000
     assert (got.billed, got.newest, got.dropped) == (1, int(ID), Counter())
+
+
+def account(**more: object) -> Author:
+    user = {"id": "42", "username": "Ana_V", "name": "Ana", **more}
+    (post,) = read(line(tweet(), includes={"users": [user]}), NOW).posts
+    return post.author
+
+
+def test_an_account_has_x_s_own_word_on_it_and_its_bio():
+    told = {"created_at": "2009-06-02T20:12:29.000Z", "description": " News,\nand  more ", "verified": True}
+    whole = account(**told, verified_type="government", parody=False)
+    assert whole == Author("x:42", "Ana_V", "Ana", "government", "", 1_243_973_549_000_000, "News, and more")
+    assert account(verified_type="business").mark == "organisation"
+    assert account(verified_type="blue", verified=True).mark == ""  # it is for sale
+    assert account(parody=True).label == "parody"
+    assert set(FIELDS["user.fields"].split(",")) >= {"verified_type", "parody", "created_at", "description"}
 
 
 def test_a_recording_and_the_live_stream_name_a_post_alike():
@@ -178,6 +194,20 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=8),
     max_leaves=25,
 )
+
+
+@given(st.dictionaries(st.sampled_from(["verified_type", "parody", "created_at", "description", "name"]), JSON))
+def test_any_account_is_read_within_bounds(told: dict[str, Any]):
+    user = {"id": "42", "username": "Ana_V", **told}
+    body = json.dumps({"data": tweet(), "includes": {"users": [user]}}).encode()
+    (post,) = read(body, NOW).posts or (None,)
+    if post is None:  # an integer that no JSON reader of ours takes
+        return
+    author = post.author
+    assert author.mark in ("", *MARKS)
+    assert author.label in ("", *LABELS)
+    assert 0 <= author.since < 2**62
+    assert len(author.bio) <= 300
 
 
 @settings(deadline=None)

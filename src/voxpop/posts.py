@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+MARKS = ("government", "organisation", "person")
+LABELS = ("parody", "automated")
+
 
 class Author(NamedTuple):
     """Who posted. `id` is the network's stable account id (a DID on Bluesky); a handle can change hands.
 
-    What the network itself says of the account: `mark` is its verification (`government`, `organisation`,
-    `person`, or nothing), `label` its own label (`parody`, `automated`, or nothing), `since` the account's
-    beginning (microseconds of UTC, 0 where unknown). `bio` is the author's own words: data, believed by nobody.
+    What the network itself says of the account: `mark` is its verification (one of `MARKS`, or nothing), `label`
+    its own label (one of `LABELS`, or nothing), `since` the account's beginning (microseconds of UTC, 0 where
+    unknown). `bio` is the author's own words, at most 300 characters: data, believed by nobody. With `since` a
+    profile is whole, and what it leaves out is no longer so; without it, nothing is known of what it leaves out.
     """
 
     id: str

@@ -246,7 +246,8 @@ class Jetstream:
             return _reply(HTTPStatus.SERVICE_UNAVAILABLE, b'{"error":"down"}')
         if not 1 <= len(dids) <= 25:
             return _reply(HTTPStatus.BAD_REQUEST, b'{"error":"InvalidRequest","message":"1 to 25 actors"}')
-        known = [(did, self._handle(did), self._people[did].name) for did in dids if did in self._people]
+        people = [self._people[did] for did in dids if did in self._people]
+        known = [wire.Profile(p.did, self._handle(p.did), p.name, p.bio, p.label, p.verified) for p in people]
         return _reply(HTTPStatus.OK, wire.profiles(known))
 
     def _document(self, did: str) -> Response:

@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 
 class Actor(NamedTuple):
-    """One account. `role` is what it really is, whatever its name pretends."""
+    """One account. `role` is what it really is, whatever its name pretends; `bio` is what it says of itself."""
 
     handle: str
     name: str
     role: str
     lang: str = "en"
+    bio: str = ""
+    label: str = ""
 
 
 CAST: dict[str, Actor] = {
@@ -50,9 +52,21 @@ CAST: dict[str, Actor] = {
     "rafe": Actor("rafe.lirrenmayor.example", "Rafe Calloway-Nuss for Mayor", "candidate"),
     # those who are not what they seem
     "impostor": Actor("commission.tesrnar.example", "Electoral Commission of Tesmar", "impostor"),
-    "parody_dreyl": Actor("presidentdreyl.murmur.example", "President Oskan Dreyl (parody)", "parody"),
-    "parody_commission": Actor("elect0ral.murmur.example", "Electoral Omission of Tesmar", "parody"),
-    "parody_korvane": Actor("queen-ilsabet.murmur.example", "Ilsabet I, by the Grace of Tides", "parody"),
+    "parody_dreyl": Actor(
+        "presidentdreyl.murmur.example", "President Oskan Dreyl (parody)", "parody", label="parody"
+    ),
+    "parody_commission": Actor(
+        "elect0ral.murmur.example",
+        "Electoral Omission of Tesmar",
+        "parody",
+        bio="Counting soup since 2019. Parody account.",
+    ),
+    "parody_korvane": Actor(
+        "queen-ilsabet.murmur.example",
+        "Ilsabet I, by the Grace of Tides",
+        "parody",
+        bio="Not Ilsabet Korvane. Satire, mostly.",
+    ),
     "fake_tpa": Actor("tpa-breaking.murmur.example", "TPA Breaking", "impostor"),
     "memes": Actor("oldnewsbot.murmur.example", "Old News Bot", "parody"),
     # citizens with a part

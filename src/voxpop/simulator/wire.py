@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -88,23 +88,45 @@ def did_document(did: str, handle: str) -> bytes:
     return orjson.dumps(document)
 
 
-def profiles(people: list[tuple[str, str, str]]) -> bytes:
-    """What `app.bsky.actor.getProfiles` answers: (did, handle, name) of those who exist."""
+class Profile(NamedTuple):
+    """An account as its network shows it. `label` and `verified` (`valid`, `none`) are the network's own words."""
+
+    did: str
+    handle: str
+    name: str
+    bio: str = ""
+    label: str = ""
+    verified: str = "none"
+
+
+def profiles(people: list[Profile]) -> bytes:
+    """What `app.bsky.actor.getProfiles` answers: those who exist."""
     return orjson.dumps(
         {
             "profiles": [
                 {
-                    "did": did,
-                    "handle": handle,
-                    "displayName": name,
+                    "did": p.did,
+                    "handle": p.handle,
+                    "displayName": p.name,
+                    "description": p.bio,
                     "associated": {"lists": 0, "feedgens": 0, "starterPacks": 0, "labeler": False},
-                    "labels": [],
+                    "labels": [_profile_label(p)] if p.label else [],
+                    "verification": {
+                        "verifications": [],
+                        "verifiedStatus": p.verified,
+                        "trustedVerifierStatus": "none",
+                    },
                     "createdAt": "2024-05-01T08:00:00.000Z",
                     "followersCount": 120,
                     "followsCount": 80,
                     "postsCount": 400,
                 }
-                for did, handle, name in people
+                for p in people
             ]
         }
     )
+
+
+def _profile_label(profile: Profile) -> dict[str, str]:
+    uri = f"at://{profile.did}/app.bsky.actor.profile/self"
+    return {"src": profile.did, "uri": uri, "val": profile.label, "cts": "2024-05-01T08:00:00.000Z"}

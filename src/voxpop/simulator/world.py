@@ -15,12 +15,18 @@ __all__ += ["accounts", "handle_at", "keys", "night", "reactions", "rest_of_time
 
 
 class Account(NamedTuple):
-    """Who owns a DID. Roles: authority, press, service, reporter, candidate, party, impostor, parody, citizen."""
+    """Who owns a DID. Roles: authority, press, service, reporter, candidate, party, impostor, parody, citizen.
+
+    `bio` is what the account says of itself; `label` and `verified` are its network's words.
+    """
 
     did: str
     handle: str
     name: str
     role: str
+    bio: str = ""
+    label: str = ""
+    verified: str = "none"
 
 
 @lru_cache(maxsize=4)
@@ -52,7 +58,7 @@ def accounts(seed: int = 7) -> dict[str, Account]:
 
 @lru_cache(maxsize=4)
 def _accounts(seed: int) -> dict[str, Account]:
-    cast = {did(key): Account(did(key), a.handle, a.name, a.role) for key, a in CAST.items()}
+    cast = {did(key): _account(key) for key in CAST}
     crowd = {d: Account(d, handle, name, "citizen") for d, (handle, name, _) in Crowd(seed).people.items()}
     return cast | crowd
 
@@ -60,7 +66,13 @@ def _accounts(seed: int) -> dict[str, Account]:
 def authorities(*roles: str) -> tuple[Account, ...]:
     """Accounts that may be believed for what they are; by default the commission and the press."""
     wanted = roles or ("authority", "press")
-    return tuple(Account(did(key), a.handle, a.name, a.role) for key, a in CAST.items() if a.role in wanted)
+    return tuple(_account(key) for key, a in CAST.items() if a.role in wanted)
+
+
+def _account(key: str) -> Account:
+    actor = CAST[key]
+    verified = "valid" if actor.role in ("authority", "press", "candidate") else "none"
+    return Account(did(key), actor.handle, actor.name, actor.role, actor.bio, actor.label, verified)
 
 
 AUTHORITIES = authorities()

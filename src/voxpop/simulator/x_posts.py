@@ -19,12 +19,18 @@ _MENTION = re.compile(r"@(\w{1,15})")
 
 @dataclass(slots=True)
 class Account:
-    """An account of the made-up X. `hidden` says that its posts are shown to nobody who asks."""
+    """An account of the made-up X. `hidden` says that its posts are shown to nobody who asks.
+
+    `verified` is a `verified_type` of X: `none`, `blue`, `business` or `government`.
+    """
 
     id: str
     handle: str
     name: str
     hidden: bool = False
+    verified: str = "none"
+    parody: bool = False
+    description: str = ""
 
 
 @dataclass(slots=True)
@@ -131,7 +137,10 @@ def user(who: Account, fields: Iterable[str]) -> Object:
         "name": who.name,
         "username": who.handle,
         "created_at": "2019-05-01T08:00:00.000Z",
-        "verified": False,
+        "verified": who.verified != "none",
+        "verified_type": who.verified,
+        "parody": who.parody,
+        "description": who.description,
         "protected": who.hidden,
         "public_metrics": {"followers_count": 120, "following_count": 80, "tweet_count": 400, "listed_count": 2},
     }

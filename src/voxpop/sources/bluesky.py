@@ -312,7 +312,7 @@ class BlueskySource:
             return ()
         handles.ask(author.id)
         if author.handle and (known is None or known.handle != author.handle):
-            return (Renamed(Author(author.id, NO_HANDLE, known.name if known else ""), event.cursor),)
+            return (Renamed((known or author)._replace(handle=NO_HANDLE), event.cursor),)
         return ()
 
     def _note(self, event: Event, now: float, asked: int, inbox: _Inbox) -> None:

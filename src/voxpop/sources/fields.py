@@ -6,6 +6,7 @@ from functools import lru_cache
 from voxpop.sources.timestamps import timestamp
 
 MAX_ALT = 2000
+MAX_BIO = 300
 _MAX_URL = 2048
 _MAX_TAG = 32
 _SPACE = re.compile(r"\s").search
@@ -23,6 +24,11 @@ def web(value: object) -> str:
 def described(value: object) -> str:
     """A description of a picture, or the title or summary of a card, cut at 2,000 characters."""
     return value.strip()[:MAX_ALT] if type(value) is str else ""
+
+
+def bio(value: object) -> str:
+    """What an account says of itself, on one line and cut at 300 characters."""
+    return " ".join(value[: 4 * MAX_BIO].split())[:MAX_BIO].rstrip() if type(value) is str else ""
 
 
 def count(value: object) -> int:

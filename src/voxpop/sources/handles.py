@@ -15,14 +15,18 @@ import httpx
 import orjson
 
 from voxpop.posts import Author
+from voxpop.sources.fields import bio, claimed
 from voxpop.sources.jetstream import read_handle
 
 BATCH = 25
 NO_HANDLE = "handle.invalid"
 MAX_ANSWER = 1 << 20
 _WHOLE_S = 30.0
-_MAX_NAME = 256
+_MAX_NAME, _MAX_LABELS = 256, 64
+_LABELS = {"parody": "parody", "impersonation": "parody", "bot": "automated"}
 _LOCAL = (".local", ".localhost", ".internal", ".lan", ".home", ".corp", ".arpa", ".onion", ".invalid", ".alt")
+
+Json = dict[str, Any]
 
 
 class Directories(NamedTuple):
@@ -131,7 +135,7 @@ class Handles:
         found = {did: Author(did) for did in dids}
         for profile in profiles:
             if isinstance(profile, dict) and profile.get("did") in found:
-                found[profile["did"]] = _author(profile["did"], profile.get("handle"), profile.get("displayName"))
+                found[profile["did"]] = _author(profile["did"], profile)
         return list(found.values())
 
     async def _documents(self, client: httpx.AsyncClient, dids: list[str]) -> list[Author]:
@@ -160,8 +164,36 @@ class Handles:
         return Author(did)
 
 
-def _author(did: str, handle: object, name: object) -> Author:
-    return Author(did, read_handle(handle), name.strip()[:_MAX_NAME] if isinstance(name, str) else "")
+def _author(did: str, profile: Json) -> Author:
+    """The account of a profile (app.bsky.actor.defs#profileViewDetailed)."""
+    name = profile.get("displayName")
+    return Author(
+        did,
+        read_handle(profile.get("handle")),
+        name.strip()[:_MAX_NAME] if isinstance(name, str) else "",
+        _mark(profile.get("verification")),
+        _label(profile.get("labels")),
+        claimed(profile.get("createdAt"), 0),
+        bio(profile.get("description")),
+    )
+
+
+def _mark(verification: object) -> str:
+    """Who may verify others is an organisation; whom one has verified is at least a person."""
+    if not isinstance(verification, dict):
+        return ""
+    if verification.get("trustedVerifierStatus") == "valid":
+        return "organisation"
+    return "person" if verification.get("verifiedStatus") == "valid" else ""
+
+
+def _label(labels: object) -> str:
+    """The gravest of an account's labels, by itself or by the service's moderators, that we know."""
+    given = labels[:_MAX_LABELS] if isinstance(labels, list) else []
+    values = {
+        x.get("val") for x in given if isinstance(x, dict) and isinstance(x.get("val"), str) and not x.get("neg")
+    }
+    return next((label for value, label in _LABELS.items() if value in values), "")
 
 
 def _claimed_handle(document: Any) -> str:

@@ -8,18 +8,20 @@ one of the booster's.
 
 import re
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
 from voxpop.posts import Author, Delete, Engagement, Media, Post, Upsert
-from voxpop.sources.fields import MAX_ALT, claimed, count, described, language
+from voxpop.sources.fields import MAX_ALT, bio, claimed, count, described, language
 from voxpop.sources.html_text import read_html, web_address
 from voxpop.times import MICROS
 
 MAX_HTML = 100_000
 MAX_TEXT = 30_000
 _MAX_MEDIA, _MAX_OPTIONS, _MAX_NAME, _MAX_PARENTS = 16, 20, 256, 20_000
+_MAX_NOTE, _MAX_FIELDS = 4000, 16
 _AHEAD_OK = 300 * MICROS
 _PUBLIC = ("public", "unlisted")
 _OTHERS = {"notification", "notifications_merged", "filters_changed", "conversation", "encrypted_message"}
@@ -159,7 +161,27 @@ def _author(account: Json, reading: Reading) -> Author | str:
     user, _, domain = acct.partition("@") if type(acct) is str else ("", "", "")
     domain = domain or reading.domain
     handle = f"{user}@{domain}" if _NAME(user) and _DOMAIN(domain) else ""
-    return Author(id_, handle, name.strip()[:_MAX_NAME] if type(name) is str else "")
+    note = account.get("note")
+    return Author(
+        id_,
+        handle,
+        name.strip()[:_MAX_NAME] if type(name) is str else "",
+        "person" if _linked_back(account.get("fields")) else "",
+        "automated" if account.get("bot") is True else "",
+        claimed(account.get("created_at"), 0),
+        _told(note[:_MAX_NOTE]) if type(note) is str else "",
+    )
+
+
+def _linked_back(fields: object) -> bool:
+    """Whether a page that the account names links back to it, as the server found when it looked there."""
+    listed = fields[:_MAX_FIELDS] if type(fields) is list else ()
+    return any(type(f) is dict and claimed(f.get("verified_at"), 0) > 0 for f in listed)
+
+
+@lru_cache(maxsize=2048)
+def _told(note: str) -> str:
+    return bio(read_html(note).text)
 
 
 def _post(status: Json, uri: str, author: Author, now: int, reading: Reading) -> Post | str:

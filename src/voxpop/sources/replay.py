@@ -1,9 +1,10 @@
 """Replay recorded posts from a JSONL file (.gz, .zst); a row without a text or a time is dropped, never guessed.
 
 One row is one JSON object: `id`, `platform`, `author`, `created_at`, `text`, and if known `url`, `lang`,
-`in_reply_to_id` and `public_metrics`. A recording has no witness of its own, so the row's `created_at` stands for
-both times. The cursor is the offset in the unpacked file of the byte after the row, and a mark of the file's first
-bytes: another file of the same name, or one that was written anew, does not fit it and is read from its start.
+`in_reply_to_id`, `public_metrics` and the account: `author_name`, `author_mark`, `author_label`, `author_since`,
+`author_bio`. A recording has no witness of its own, so the row's `created_at` stands for both times. The cursor is the
+offset in the unpacked file of the byte after the row, and a mark of the file's first bytes: another file of the same
+name, or one that was written anew, does not fit it and is read from its start.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ import orjson
 import zstandard
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.posts import Author, Engagement, Event, Post, Upsert
-from voxpop.sources.fields import count, language, web
+from voxpop.posts import LABELS, MARKS, Author, Engagement, Event, Post, Upsert
+from voxpop.sources.fields import bio, claimed, count, language, web
 from voxpop.sources.timestamps import timestamp
 from voxpop.times import MICROS, iso, span
 
@@ -31,6 +32,7 @@ MAX_TEXT = 30_000
 _BLOCK = 1 << 18
 _ROWS_A_CHUNK = 1000
 _HEAD = 4096
+_MAX_NAME = 256
 _TOLD_S = 1.0  # a shorter wait is not worth a word
 _NO_ENGAGEMENT = Engagement()
 _T = TypeVar("_T")
@@ -206,7 +208,7 @@ def _post(get: Callable[..., Any], text: str, network: str, at: int, now: int) -
     return Post(
         id_,
         network,
-        _author(network, handle, id_),
+        _profile(_author(network, handle, id_), get),
         text,
         at or max(now, 0),
         at if now < 0 else now,
@@ -240,6 +242,21 @@ def _author(network: str, handle: str, id_: str) -> Author:
     if id_.startswith("at://did:"):
         return Author(id_[5:].partition("/")[0], handle)
     return _known(network, handle) if handle else Author("")
+
+
+def _profile(author: Author, get: Callable[..., Any]) -> Author:
+    """The account with what the row says of it; where nobody knows who wrote, nothing is said of nobody."""
+    name, mark, label = get("author_name"), get("author_mark"), get("author_label")
+    since, told = claimed(get("author_since"), 0), bio(get("author_bio"))
+    if not author.id or not (name or mark or label or since or told):
+        return author
+    return author._replace(
+        name=" ".join(name.split())[:_MAX_NAME] if type(name) is str else "",
+        mark=mark if type(mark) is str and mark in MARKS else "",
+        label=label if type(label) is str and label in LABELS else "",
+        since=since,
+        bio=told,
+    )
 
 
 def _engagement(counts: dict[str, object]) -> Engagement:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from voxpop.posts import Author, Engagement, Media, Post
-from voxpop.sources.fields import claimed, count, language, web
+from voxpop.sources.fields import bio, claimed, count, language, web
 
 NETWORK = "x"
 MAX_TEXT = 30_000
@@ -30,6 +30,7 @@ _HANDLE = re.compile(r"[A-Za-z0-9_]{1,32}").fullmatch
 _SHORT = re.compile(r"https?://t\.co/[A-Za-z0-9]{1,64}")
 _OWN_MEDIA = re.compile(r"https://(?:x|twitter)\.com/\w+/status/\d+/(?:photo|video)/").match
 _KIND = {"photo": "image", "animated_gif": "image", "video": "video"}
+_MARKS = {"government": "government", "business": "organisation"}  # `blue` is for sale, and says nothing
 _GONE = ("resource-not-found", "not-authorized-for-resource", "disallowed-resource")
 Json = dict[str, Any]
 
@@ -37,7 +38,7 @@ FIELDS = {
     "tweet.fields": "author_id,created_at,edit_history_tweet_ids,entities,attachments,lang,note_tweet,"
     "public_metrics,referenced_tweets,conversation_id,withheld",
     "expansions": "author_id,attachments.media_keys,referenced_tweets.id,referenced_tweets.id.author_id",
-    "user.fields": "name,username",
+    "user.fields": "name,username,verified_type,parody,created_at,description",
     "media.fields": "type,url,preview_image_url,alt_text",
 }
 
@@ -227,7 +228,15 @@ def _users(value: object) -> dict[str, Author]:
     for user in _objects(value):
         id_, handle, name = user.get("id"), user.get("username"), user.get("name")
         if _is_id(id_) and type(handle) is str and _HANDLE(handle):
-            found[str(id_)] = Author(uri(id_), handle, name[:256] if type(name) is str else "")
+            found[str(id_)] = Author(
+                uri(id_),
+                handle,
+                name[:256] if type(name) is str else "",
+                _MARKS.get(str(user.get("verified_type")), ""),
+                "parody" if user.get("parody") is True else "",
+                claimed(user.get("created_at"), 0),
+                bio(user.get("description")),
+            )
     return found
 
 

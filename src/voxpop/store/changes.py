@@ -295,7 +295,15 @@ def _merged(known: Author, said: Author) -> Author:
     """A profile with the account's beginning is whole and replaces; else it only adds to what was known."""
     if said.since:
         return said._replace(handle=said.handle or known.handle)
-    return Author(said.id, *(new or old for new, old in zip(said[1:], known[1:], strict=True)))
+    return Author(
+        said.id,
+        said.handle or known.handle,
+        said.name or known.name,
+        said.mark or known.mark,
+        said.label or known.label,
+        known.since,
+        said.bio or known.bio,
+    )
 
 
 def _sum(a: Engagement, b: Engagement) -> Engagement:
