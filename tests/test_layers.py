@@ -13,6 +13,8 @@ messages questions voices
 authorities signs
 results
 sources store engines models
+matters
+superseding
 evidence drafts
 calls
 figures
@@ -117,6 +119,8 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "signs",
         "results",
         "calls",
+        "matters",
+        "superseding",
         "evidence",
         "figures",
         "wording",

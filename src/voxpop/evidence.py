@@ -16,11 +16,11 @@ from voxpop.messages import Claim, Passage, Standing
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question, declares
 from voxpop.signs import declared, is_statement, sign, unsure
+from voxpop.superseding import RANK, supersede
 from voxpop.text import bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
 from voxpop.times import MICROS
 
 _SCORE = 1.0
-_RANK = {"authority": 2, "press": 1, "organisation": 0, "person": 0, "unknown": 0}
 _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
 _OPEN = 0.5
@@ -61,7 +61,7 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
     """Evidence for `question` in `passages` at `now` (microseconds): at most `limit` chosen sentences."""
     posts = {p.post.id: p.post for p in passages}
     judged = [claim for p in passages for claim in _claims(question, p, posts, now)]
-    judged = _supersede(question, judged, {p.number: p for p in passages})
+    judged = supersede(question, judged, {p.number: p for p in passages}, lambda text: answers(question, text))
     judged.sort(key=lambda c: (-c.score, c.number, c.text))
     fit = [c for c in judged if c.score >= _SCORE]
     standing = [c for c in fit if c.standing != "superseded"]
@@ -216,7 +216,7 @@ def _weight(passage: Passage, now: int) -> float:
     post = passage.post
     age_s = max(0.0, (now - post.witnessed_at) / MICROS)
     return float(
-        0.18 * _RANK[passage.author_class]
+        0.18 * max(0, RANK[passage.author_class] - 1)
         + min(0.25, 0.07 * log2(passage.independent_authors))
         + min(0.2, 0.06 * log10(1 + post.engagement.likes + post.engagement.reposts))
         + 0.25 * 0.5 ** (age_s / _HALF_LIFE_S)
@@ -246,46 +246,8 @@ def _standing(question: Question, passage: Passage) -> Standing:
     return "stated" if passage.author_class in trusted else "attributed"
 
 
-def _supersede(question: Question, claims: list[Claim], passages: dict[int, Passage]) -> list[Claim]:
-    """Claims that a later one replaces are marked so, with the number of the latest that does."""
-    order = sorted(claims, key=lambda c: (_when(c, passages), c.number, c.text))
-    by: dict[Claim, int] = {}
-    for earlier, later in combinations(order, 2):
-        if earlier.number != later.number and _replaces(question, later, earlier, passages):
-            by[earlier] = later.number
-    return [replace(c, standing="superseded", by=by[c]) if c in by else c for c in claims]
-
-
 def _when(claim: Claim, passages: Mapping[int, Passage]) -> int:
     return passages[claim.number].post.witnessed_at
-
-
-def _replaces(question: Question, later: Claim, earlier: Claim, passages: dict[int, Passage]) -> bool:
-    new, old = passages[later.number], passages[earlier.number]
-    same = bool(new.post.author.id) and new.post.author.id == old.post.author.id
-    above = new.author_class == "authority" and old.author_class != "authority"
-    if not (same or above) or new.post.witnessed_at == old.post.witnessed_at:
-        return False
-    if same and question.asks == "how_many" and _answers_as_well(question, later.text, earlier.text):
-        return True
-    if _overlap(later.text, earlier.text) < 0.5:
-        return False
-    denied, affirmed = (bool(sign("negation").search(fold(c.text))) for c in (later, earlier))
-    corrects = bool(sign("correction").search(fold(new.post.text))) or (denied and not affirmed)
-    revised = same and bool(numbers(later.text)) and bool(numbers(earlier.text) - numbers(later.text))
-    return corrects or revised
-
-
-def _answers_as_well(question: Question, later: str, earlier: str) -> bool:
-    new, old = (question.coverage(question.terms(text)) for text in (later, earlier))
-    return new >= old and answers(question, later) and answers(question, earlier)
-
-
-def _overlap(a: str, b: str) -> float:
-    one, two = (frozenset(w for w in words(t) if len(w) > 3 or w.isdigit()) for t in (a, b))
-    plain_one, plain_two = ({w for w in s if not w.isdigit()} for s in (one, two))
-    smaller = min(len(plain_one), len(plain_two))
-    return len(plain_one & plain_two) / smaller if smaller else 0.0
 
 
 def _varied(claims: list[Claim], passages: Sequence[Passage], limit: int) -> tuple[Claim, ...]:
