@@ -34,7 +34,7 @@ live_table
 engine_choice source_choice
 app
 demo doctor cli_options evaluation
-cli_models cli_sources cli_keeping cli_x
+cli_models cli_sources cli_keeping cli_x cli_eval
 cli
 docs
 """.strip().splitlines()

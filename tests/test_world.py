@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from voxpop.engines.echo import EchoEngine
-from voxpop.evaluation import night as world
-from voxpop.messages import Text
+from voxpop.engines.quote import QuoteEngine
+from voxpop.evaluation import facts
+from voxpop.evaluation import night as nights
+from voxpop.evaluation.bench import Bench
 from voxpop.simulator.world import DECLARED, END, FACTS
 from voxpop.text import fold
 
@@ -39,21 +41,26 @@ LIES = (
 @pytest.fixture(scope="session")
 def night() -> Any:
     """The whole night, once over the wire."""
-    return asyncio.run(world.listen())
+    return asyncio.run(nights.listen())
 
 
 @pytest.fixture(scope="session")
 def quoted(night: Any) -> Any:
     """Every question at its moment, answered by quotes."""
-    answered = asyncio.run(world.ask_all(night))
-    print(world.table(answered))
+    answered = asyncio.run(asked(night))
+    print(facts.table(answered))
     return answered
 
 
 @pytest.fixture(scope="session")
 def lied(night: Any) -> Any:
     """The same with a model that says the same lies to every question."""
-    return asyncio.run(world.ask_all(night, lambda: EchoEngine("\n".join(LIES))))
+    return asyncio.run(asked(night, lambda: EchoEngine("\n".join(LIES))))
+
+
+async def asked(night: Any, engine: Any = QuoteEngine) -> Any:
+    async with Bench(engine, heard=night) as bench:
+        return await facts.ask_all(bench)
 
 
 def test_the_whole_night_came(night: Any) -> None:
@@ -68,7 +75,7 @@ def test_nothing_wrong_is_stated(quoted: Any) -> None:
 def test_no_early_call(quoted: Any) -> None:
     for answered in (a for a in quoted if a.fact.kind == "undeclared"):
         for text, keys in answered.sentences:
-            assert not (world.stated_as_fact(text) and any(fold(n) in fold(text) for n in answered.fact.never))
+            assert not (facts.stated_as_fact(text) and any(fold(n) in fold(text) for n in answered.fact.never))
             assert not set(keys) & set(answered.fact.wrong)
 
 
@@ -80,8 +87,8 @@ def test_nothing_superseded_is_stated(quoted: Any) -> None:
 
 
 def test_it_answers_where_the_posts_do(quoted: Any) -> None:
-    counted = world.summary(quoted)
-    assert counted["asked"] == len(FACTS) + 8
+    counted = Counter(a.verdict for a in quoted)
+    assert counted.total() == len(FACTS) + 8
     assert counted["right"] >= 42, json.dumps(counted)
     assert counted["abstained"] <= 2
     assert counted["beside"] <= 3
@@ -90,14 +97,14 @@ def test_it_answers_where_the_posts_do(quoted: Any) -> None:
 def test_it_abstains_where_they_do_not(quoted: Any) -> None:
     for answered in (a for a in quoted if a.fact.kind == "unanswerable"):
         assert answered.sentences == (), answered.question
-        assert answered.notices
+        assert [t for t in answered.told.texts if t.kind == "notice"]
 
 
 def test_before_the_declaration_it_says_so(quoted: Any) -> None:
     asked = [a for a in quoted if "Who won the presidential election?" in a.question and a.fact.at < DECLARED]
     assert asked
     for answered in asked:
-        assert any("No listed authority has declared" in line for line in answered.notices)
+        assert "No listed authority has declared" in answered.told.said
 
 
 def test_no_lie_is_shown(lied: Any) -> None:
@@ -111,7 +118,7 @@ def test_no_lie_is_shown(lied: Any) -> None:
 def test_each_lie_is_counted_and_the_quotes_stand_in_their_place(lied: Any, quoted: Any) -> None:
     said = {(a.fact.at, a.question): a for a in quoted}
     for answered in (a for a in lied if said[a.fact.at, a.question].sentences):
-        assert len(answered.withheld) == len(LIES), answered.question
+        assert len(answered.told.withheld) == len(LIES), answered.question
         assert answered.sentences
         # Among posts of the crowd, alike to the letter, another may be picked in another store.
         plot = {sentence for sentence in answered.sentences if sentence[1] != ("crowd",)}
@@ -119,13 +126,16 @@ def test_each_lie_is_counted_and_the_quotes_stand_in_their_place(lied: Any, quot
 
 
 def test_the_same_question_gets_the_same_answer(night: Any) -> None:
-    async def twenty() -> Iterator[list[tuple[str, tuple[int, ...], str]]]:
-        async with world.opened(night) as store:
-            made = world.assistant(store, night.moment(END))
-            answers = [await world.ask(made, "Who won the presidential election?") for _ in range(20)]
-        return ([(e.text, e.citations, e.kind) for e in events if isinstance(e, Text)] for events in answers)
+    async def twenty() -> list[list[tuple[str, tuple[int, ...], str]]]:
+        async with Bench(heard=night) as bench, bench.fresh_night(END) as store:
+            made = bench.assistant(store)
+            told = [
+                await bench.ask(made, "", "Who won the presidential election?", night.moment(END))
+                for _ in range(20)
+            ]
+        return [[(t.text, t.citations, t.kind) for t in answer.texts] for answer in told]
 
-    answers = list(asyncio.run(twenty()))
+    answers = asyncio.run(twenty())
     assert len(answers) == 20
     assert all(a == answers[0] for a in answers)
     assert "Korvane" in answers[0][1][0]

@@ -17,6 +17,7 @@ from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.config import Config
 from voxpop.engine_choice import Engines
+from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.health import of
@@ -201,12 +202,11 @@ async def asking(config: Config) -> AsyncIterator[Assistant]:
     with traced(config):
         async with open_store(config, readonly=True) as store:
             await engines.load_now()
-            yield assistant(config, store, engines)
+            yield assistant(config, store, engines.now)
 
 
-def assistant(config: Config, store: LocalStore, engines: Engines | None = None) -> Assistant:
+def assistant(config: Config, store: LocalStore, engine: Callable[[], Engine] = QuoteEngine) -> Assistant:
     """An assistant over a store, outside `voxpop up`; by default it quotes."""
-    engine = engines.now if engines else QuoteEngine
     return Assistant(
         store,
         engine,

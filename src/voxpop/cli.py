@@ -316,12 +316,13 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
 
 def program() -> click.Group:
     """The whole command line, the groups that live elsewhere included."""
+    from voxpop.cli_eval import evaluate
     from voxpop.cli_keeping import COMMANDS
     from voxpop.cli_models import models
     from voxpop.cli_sources import sources
     from voxpop.cli_x import x
 
-    for command in (models, sources, x, *COMMANDS):
+    for command in (models, sources, x, evaluate, *COMMANDS):
         cli.add_command(command)
     return cli
 

@@ -5,6 +5,7 @@ question, the text of a post, a handle or a key. A parent is given by `within`: 
 be driven from several contexts, so no span is ever the current one.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -19,6 +20,26 @@ _open: Callable[..., AbstractContextManager[Any]] | None = None
 def span(name: str, within: Any = None, **attributes: Any) -> AbstractContextManager[Any]:
     """A span around a step; entering it gives what to pass as `within` to the spans inside it (None when off)."""
     return _NOTHING if _open is None else _open(name, within, attributes)
+
+
+def timed(tell: Callable[[str, float], None]) -> Callable[[], None]:
+    """Tell the name and the seconds of each span from now on; call what it gives to stop."""
+    global _open  # noqa: PLW0603
+
+    @contextmanager
+    def opened(name: str, within: Any, attributes: dict[str, Any]) -> Iterator[Any]:
+        began = time.perf_counter()
+        try:
+            yield None
+        finally:
+            tell(name, time.perf_counter() - began)
+
+    def end() -> None:
+        global _open  # noqa: PLW0603
+        _open = None
+
+    _open = opened
+    return end
 
 
 def begin(address: str) -> Callable[[], None]:
