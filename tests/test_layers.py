@@ -19,6 +19,8 @@ evidence drafts
 calls
 figures
 wording
+stances
+positions
 ingest recheck retrieval prompt verification
 answering telling
 closing writing
@@ -124,6 +126,8 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "evidence",
         "figures",
         "wording",
+        "stances",
+        "positions",
         "prompt",
         "verification",
         "questions",
