@@ -10,7 +10,9 @@ ORDER = """
 errors times
 posts text tracing logs
 messages questions voices
-authorities signs
+signs
+tones
+authorities
 results
 sources store engines models
 matters

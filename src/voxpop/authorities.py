@@ -16,6 +16,7 @@ from voxpop.errors import UsageError
 from voxpop.messages import AuthorClass
 from voxpop.posts import Author
 from voxpop.text import fold, words
+from voxpop.tones import of_account, unofficial
 
 _RANK = {cls: rank for rank, cls in enumerate(reversed(get_args(AuthorClass)))}
 _DOMAINS = ("did:", "bluesky:", "rss:")  # accounts whose handle is a domain that they hold
@@ -81,24 +82,26 @@ class Authorities:
     def classify(self, author: Author) -> AuthorClass:
         """The class of an account: as listed, else by its network's mark, its feed, or a domain of its own.
 
-        Who is marked as a parody by its network is nobody, whatever the lists say.
+        Its own words can only lower it: a parody is nobody whatever the lists say, and who is unofficial speaks for
+        nobody unless listed.
         """
-        if author.label == "parody":
+        if of_account(author) == "parody":
             return "unknown"
         classes: list[AuthorClass] = [listing.cls for listing in self._listed(author)]
         if author.id.startswith("rss:") and not any(key in self.listings for key in _keys(author)):
             classes.append("press")  # the operator chose the feed; a pattern alone does not lower it
-        if not classes:
+        if not classes and not unofficial(author):
             classes = [_MARKS.get(author.mark) or ("person" if _own_domain(author) else "unknown")]
-        return max(classes, key=_RANK.__getitem__)
+        return max(classes, key=_RANK.__getitem__, default="unknown")
 
     def may_call(self, author: Author, kind: str, place_words: Collection[str], year: int) -> bool:
         """Whether a result of `kind` counts as called by this account.
 
         `place_words` are the folded words of the sentence or post that calls it, `year` the year (UTC) in which the
-        post was witnessed. Only an authority calls results, and a bound one only those that it is bound to.
+        post was witnessed. Only an authority calls results, and a bound one only those that it is bound to; who
+        calls himself satire or parody calls none.
         """
-        if self.classify(author) != "authority":
+        if self.classify(author) != "authority" or of_account(author):
             return False
         listed = [listing for listing in self._listed(author) if listing.cls == "authority"]
         return any(listing.fits(kind, place_words, year) for listing in listed)

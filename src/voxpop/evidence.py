@@ -25,7 +25,7 @@ _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
 _OPEN = 0.5
 _WEAKER = 0.4
-_MISSES, _LACKS = -2.0, -0.6
+_MISSES, _LACKS, _JEST = -2.0, -0.6, 0.5
 _SHOUT = re.compile(r"\b[A-ZÀ-Þ]{5,}\b")
 _CLOCK = re.compile(r"\b\d{1,2}(?::\d{2}| ?[hH](?:\d{2})?| ?[ap]\.?m)\b")
 
@@ -72,9 +72,9 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
     if against:
         chosen = (against, *(c for c in chosen if c != against))[:limit]
     replaced = tuple(c for c in fit if c.standing == "superseded")
-    disagree = _disagree(question, chosen)
+    by_number = {p.number: p for p in passages}
+    disagree = _disagree(question, [c for c in chosen if not by_number[c.number].jests])
     if disagree:
-        by_number = {p.number: p for p in passages}
         chosen, judged = tuple(_contested(chosen, by_number)), _contested(judged, by_number)
     return Evidence(chosen, replaced, tuple(judged), disagree)
 
@@ -120,7 +120,8 @@ def _without_lone_calls(claims: list[Claim], passages: dict[int, Passage]) -> li
     """Unlisted accounts that call a result count only where no listed one speaks, and only when two do."""
     listed = any(passages[c.number].listed for c in claims)
     calls = [c for c in claims if not passages[c.number].listed and declared(c.text)]
-    callers = {passages[c.number].post.author.id or str(c.number) for c in calls}
+    earnest = [passages[c.number] for c in calls if not passages[c.number].jests]
+    callers = {p.post.author.id or str(p.number) for p in earnest}
     return [c for c in claims if c not in calls] if listed or len(callers) < 2 else claims
 
 
@@ -221,6 +222,7 @@ def _weight(passage: Passage, now: int) -> float:
         + min(0.2, 0.06 * log10(1 + post.engagement.likes + post.engagement.reposts))
         + 0.25 * 0.5 ** (age_s / _HALF_LIFE_S)
         - (0.25 if post.text.lstrip(". ").startswith("@") else 0.0)
+        - (_JEST if passage.jests else 0.0)
     )
 
 
@@ -243,7 +245,7 @@ def _manner(question: Question, sentence: str) -> float:
 
 def _standing(question: Question, passage: Passage) -> Standing:
     trusted = ("authority",) if question.about_result else ("authority", "press")
-    return "stated" if passage.author_class in trusted else "attributed"
+    return "stated" if passage.author_class in trusted and not passage.jests else "attributed"
 
 
 def _when(claim: Claim, passages: Mapping[int, Passage]) -> int:

@@ -77,7 +77,12 @@ class Passage:
     @property
     def listed(self) -> bool:
         """Whether its author is a listed authority or press account, whose word may be taken."""
-        return self.author_class in ("authority", "press")
+        return self.author_class in ("authority", "press") and not self.jests
+
+    @property
+    def jests(self) -> bool:
+        """Whether its account or the post says itself that it is satire or parody: it supports no fact."""
+        return self.tone in ("satire", "parody")
 
 
 @dataclass(frozen=True, slots=True)

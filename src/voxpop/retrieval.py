@@ -12,6 +12,7 @@ from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
 from voxpop.text import fold, is_cjk, names, numbers, words
 from voxpop.times import MICROS
+from voxpop.tones import tone
 
 Kind = Literal["posts", "conversation", "general"]
 
@@ -154,12 +155,16 @@ def _scaled(hits: list[Hit]) -> list[Hit]:
     return [replace(h, score=h.score / top) for h in hits]
 
 
+def _passage(number: int, hit: Hit, authorities: Authorities) -> Passage:
+    who, how = authorities.classify(hit.post.author), tone(hit.post)
+    passage = Passage(number, hit.post, hit.score, hit.duplicates, hit.independent_authors, who, tone=how)
+    # Also a listed account's jest is only somebody's word, and it calls nothing.
+    return replace(passage, author_class="unknown") if passage.jests and who in ("authority", "press") else passage
+
+
 def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limit: int) -> list[Passage]:
     """Order hits by how they cover the question and who speaks, and number them; pure."""
-    passages = [
-        Passage(i, h.post, h.score, h.duplicates, h.independent_authors, authorities.classify(h.post.author))
-        for i, h in enumerate(hits, 1)
-    ]
+    passages = [_passage(i, hit, authorities) for i, hit in enumerate(hits, 1)]
     scores = worth(question, passages)
     passages.sort(key=lambda p: -(p.score + _WORTH * scores.get(p.number, -1.0)))
     kept, rest = passages[: limit - _DENIALS], passages[limit - _DENIALS :]

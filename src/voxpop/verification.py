@@ -36,6 +36,7 @@ from voxpop.text import (
     unmarked,
     words,
 )
+from voxpop.tones import unlabelled
 from voxpop.wording import nearest
 
 _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
@@ -89,7 +90,8 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
     support = standing if named else stated
     if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
-    reason = next((reason for check in _CHECKS if (reason := check(draft.text, support))), "")
+    text, reason = unlabelled(draft.text, support)
+    reason = reason or next((reason for check in _CHECKS if (reason := check(text, support))), "")
     return Verdict(not reason, reason, attributed=len(stated) < len(standing) and named)
 
 
@@ -125,10 +127,11 @@ def _verbatim(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence)
 
 
 def _only_names_author(frame: str, passage: Passage) -> bool:
+    frame, unsaid = unlabelled(frame, [passage])
     rest, named = _known_as(passage).subn(" ", fold(frame))
     rest = sign("says").sub(" ", labels().sub(" ", rest))
     spare = sign("negation").search(rest) or numbers(rest)
-    return bool(named) and not spare and is_grammar(rest)
+    return bool(named) and not spare and not unsaid and is_grammar(rest)
 
 
 def _known_as(passage: Passage) -> re.Pattern[str]:

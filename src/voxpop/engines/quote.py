@@ -10,6 +10,7 @@ from voxpop.engines import EngineInfo
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
 from voxpop.results import unconfirmed
 from voxpop.text import unmarked, words
+from voxpop.tones import label
 
 # By language: after a name that only says so, after one whose word counts, quotation marks, a post without a name.
 _SAYS = {
@@ -45,11 +46,13 @@ class QuoteEngine:
 def speaker(passage: Passage, lang: str) -> str:
     """Whose word a passage is: `@handle`, a listed account's name, or "One post" in the language of the answer.
 
-    An unlisted account without a handle has no name: anybody can call himself anything.
+    An unlisted account without a handle has no name: anybody can call himself anything. Satire and parody are
+    called so: `@handle (parody)`.
     """
     author = passage.post.author
     name = author.name if passage.listed else ""
-    return f"@{author.handle}" if author.handle else name or _SAYS.get(lang, _SAYS["en"])[4]
+    who = f"@{author.handle}" if author.handle else name or _SAYS.get(lang, _SAYS["en"])[4]
+    return who + label(passage.tone, lang)
 
 
 def opening(passage: Passage, lang: str, *, stated: bool = False) -> str:

@@ -2,9 +2,9 @@
 
 One row is one JSON object: `id`, `platform`, `author`, `created_at`, `text`, and if known `url`, `lang`,
 `in_reply_to_id`, `public_metrics` and the account: `author_name`, `author_mark`, `author_label`, `author_since`,
-`author_bio`. A recording has no witness of its own, so the row's `created_at` stands for both times. The cursor is the
-offset in the unpacked file of the byte after the row, and a mark of the file's first bytes: another file of the same
-name, or one that was written anew, does not fit it and is read from its start.
+`author_bio`. A recording has no witness of its own, so the row's `created_at` stands for both times. The cursor is
+the offset in the unpacked file of the byte after the row, and a mark of the file's first bytes: another file of the
+same name, or one that was written anew, does not fit it and is read from its start.
 """
 
 import asyncio
