@@ -21,6 +21,7 @@ evidence drafts
 calls
 figures
 wording
+support
 stances
 positions
 ingest recheck retrieval prompt verification

@@ -132,7 +132,7 @@ def unmarked(text: str) -> str:
 
 def numbers(text: str) -> set[str]:
     """Numbers of a text in one spelling: `12,000` and `12 000` are `12000`, `3,5` is `3.5`, `three` is `3`."""
-    text = URL.sub(" ", text)
+    text = _spaced(URL.sub(" ", text))
     spelled = _places("number_words")
     found = {_canonical(raw) for raw in _NUMBER.findall(text)}
     return found | {spelled[w] for w in words(text) if w in spelled}

@@ -19,9 +19,10 @@ from voxpop.figures import is_grammar, post_words, readable
 from voxpop.messages import Claim, Passage
 from voxpop.results import labels
 from voxpop.signs import declaring, is_statement, opposed, settles, settling, sign, unsure
+from voxpop.support import least as least_support
+from voxpop.support import score
 from voxpop.text import (
     HANDLE,
-    bare,
     dates,
     family,
     fold,
@@ -41,7 +42,8 @@ from voxpop.wording import nearest
 
 _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
 _SINGLE = re.compile(r"(?<!\w)[‘']([^‘’']{8,})[’'](?!\w)")
-_SHARE, _SHARE_ABROAD = 0.7, 0.5
+_SHARE_ABROAD = 0.5
+_MORE = "says more than the cited posts do"
 _NEARBY = 6
 _LONGEST = 3500
 _TOKEN = re.compile(r"[^\W\d_][\w’-]*|[:;,]")
@@ -63,22 +65,19 @@ class Verdict:
     support: float | None = None
 
 
-def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) -> Verdict:
-    """Whether the cited passages carry the draft. `passages` are those of the prompt, by number."""
-    if not draft.citations:
-        return Verdict(False, "cites no post")
-    if unknown := [n for n in draft.citations if n not in passages]:
-        return Verdict(False, f"cites [{unknown[0]}], which is no passage of the prompt")
-    if len(draft.text) > _LONGEST:
-        return Verdict(False, "is too long for one sentence")
+def verify(
+    draft: Draft, passages: Mapping[int, Passage], evidence: Evidence, *, least: float | None = None
+) -> Verdict:
+    """Whether the cited passages carry the draft. `passages` are those of the prompt, by number.
+
+    `least` is the support below which a sentence is withheld; without one, that of `support.toml`.
+    """
+    if reason := _unreadable(draft, passages):
+        return Verdict(False, reason)
     if quoted := _verbatim(draft, passages, evidence):
         return quoted
-    if len(words(draft.text)) < 2 and not is_cjk(draft.text):
-        return Verdict(False, "says nothing")
-    if draft.text.rstrip(' "”»').endswith(("?", "？", ":", "：")):
-        return Verdict(False, "only asks, or breaks off")
-    if _MARK_LIKE.search(draft.text):
-        return Verdict(False, "holds a marker that cannot be read")
+    if reason := _malformed(draft.text):
+        return Verdict(False, reason)
     claims = {n: _nearest(draft.text, n, evidence) for n in draft.citations}
     standing = [passages[n] for n, c in claims.items() if c is None or c.standing != "superseded"]
     if not standing:
@@ -91,8 +90,27 @@ def verify(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence) ->
     if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
     text, reason = unlabelled(draft.text, support)
-    reason = reason or next((reason for check in _CHECKS if (reason := check(text, support))), "")
-    return Verdict(not reason, reason, attributed=len(stated) < len(standing) and named)
+    if reason := reason or next((reason for check in _CHECKS if (reason := check(text, support))), ""):
+        return Verdict(False, reason)
+    reason, carried = _carried(text, support, least_support() if least is None else least)
+    attributed = not reason and named and len(stated) < len(standing)
+    return Verdict(not reason, reason, attributed, support=carried)
+
+
+def _unreadable(draft: Draft, passages: Mapping[int, Passage]) -> str:
+    if not draft.citations:
+        return "cites no post"
+    if unknown := [n for n in draft.citations if n not in passages]:
+        return f"cites [{unknown[0]}], which is no passage of the prompt"
+    return "is too long for one sentence" if len(draft.text) > _LONGEST else ""
+
+
+def _malformed(text: str) -> str:
+    if len(words(text)) < 2 and not is_cjk(text):
+        return "says nothing"
+    if text.rstrip(' "”»').endswith(("?", "？", ":", "：")):
+        return "only asks, or breaks off"
+    return "holds a marker that cannot be read" if _MARK_LIKE.search(text) else ""
 
 
 def _is_stated(passage: Passage, claim: Claim | None) -> bool:
@@ -188,17 +206,13 @@ def _quotations_occur(text: str, cited: Sequence[Passage]) -> str:
 # -- what it may say --------------------------------------------------------------------------------------------
 
 
-def _speaks_of(text: str, cited: Sequence[Passage]) -> str:
-    plain = HANDLE.sub(" ", text)
-    lang = language(plain)
-    mine = [w for w in keywords(plain, lang) if not w.isdigit() and not sign("says").fullmatch(w)]
-    theirs = frozenset(w for p in cited for w in indexed(readable(p)).split())
-    stems = {w[:5] for w in theirs}
-    share = sum(w in theirs or w[:5] in stems or bool(family(w) & theirs) for w in mine) / max(1, len(mine))
-    abroad = all(language(bare(p.post.text)) != lang for p in cited)
-    if mine and share < (_SHARE_ABROAD if abroad else _SHARE):
-        return "says more than the cited posts do"
-    return ""
+def _carried(text: str, cited: Sequence[Passage], least: float) -> tuple[str, float | None]:
+    """Why the posts carry too little of a sentence, or nothing; and its support, where that can be told."""
+    carried = score(text, cited)
+    if carried is None:  # across languages only names, numbers and kin can be the same
+        share = wording.held("\n".join(map(readable, cited))).share(wording.meant(text))
+        return (_MORE if share < _SHARE_ABROAD else ""), None
+    return (_MORE if carried < least else ""), carried
 
 
 def _says_no_opposite(text: str, cited: Sequence[Passage]) -> str:
@@ -213,7 +227,7 @@ def _says_no_opposite(text: str, cited: Sequence[Passage]) -> str:
         return "a negation was added"
     if mine.doubled > touching.doubled:
         return "a negation was doubled"
-    if (theirs.denied - theirs.affirmed - mine.near) & mine.affirmed:
+    if any((d.denied - d.affirmed - mine.near) & mine.affirmed for d in (theirs, beside)):
         return "a negation was lost"
     if word := next((w for s in near if (w := opposed(text, s))), ""):
         return f"'{word}' is the opposite of what the cited post says"
@@ -307,7 +321,6 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     figures.keep_their_names,
     wording.give_their_reasons,
     wording.keep_their_days,
-    _speaks_of,
     _says_no_opposite,
     _no_firmer,
     _tells_of_the_same,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 from voxpop.figures import is_grammar, post_words
@@ -163,16 +164,28 @@ def _gives(post: str, wanted: Sequence[str], clause: str) -> bool:
 
 def keep_their_denials(text: str, cited: Sequence[Passage]) -> str:
     """What a post calls false is not told as so; what no post denies is not denied."""
+    told = [nearest(text, p) for p in cited]
+    if any(_drops(s, text) and not _denies(text) for s in told):
+        return "a negation was lost"
+    if cited and all(_drops(text, s) for s in told):
+        return "a negation was added"
     mine = _denies(text)
     if mine and not any(_denies(post_words(p)) for p in cited):
         return "a denial was added"
     clauses = [_nearest_clause(text, p) for p in cited]
     if not mine and cited and all(map(_denies, clauses)):
         return "a negation was lost"
-    told = [nearest(text, p) for p in cited]
     if not mine and cited and all(_pattern("denial").search(fold(s)) for s in told):
         return "the cited post denies it"
     return ""
+
+
+def _drops(one: str, other: str) -> bool:
+    """Whether the words on both sides of a negation of `one` meet in `other`, and nowhere in `one`."""
+    terms, met = held(HANDLE.sub(" ", one)).terms, frozenset(pairwise(held(HANDLE.sub(" ", other)).terms))
+    own = frozenset(pairwise(terms))
+    gaps = ((terms[i - 1], terms[i + 1]) for i in range(1, len(terms) - 1) if sign("negation").fullmatch(terms[i]))
+    return any(pair in met and pair not in own for pair in gaps)
 
 
 def _denies(text: str) -> bool:

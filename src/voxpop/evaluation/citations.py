@@ -165,12 +165,17 @@ def _passage(event: WorldEvent) -> Passage:
     return Passage(1, post, author_class=classes.get(account.role, "unknown"))
 
 
-def judge(pair: Pair) -> Verdict:
+def exact(pair: Pair) -> Verdict:
+    """What the exact checks say of it, whatever its support."""
+    return judge(pair, least=0.0)
+
+
+def judge(pair: Pair, *, least: float | None = None) -> Verdict:
     """Whether `verify` shows the sentence, all of the post's sentences being in force."""
     passage = pair.passage
     standing: Standing = "attributed" if passage.author_class == "unknown" else "stated"
     claims = tuple(Claim(1, bare(s), standing, 1.0) for s in sentences(passage.post.text) if is_statement(s))
-    return verify(Draft(pair.text, (1,)), {1: passage}, Evidence(judged=claims))
+    return verify(Draft(pair.text, (1,)), {1: passage}, Evidence(judged=claims), least=least)
 
 
 def tally(judged: Iterable[tuple[Pair, bool]]) -> dict[str, tuple[int, int]]:
