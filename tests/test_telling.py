@@ -2,10 +2,11 @@
 
 import pytest
 
+from voxpop import voices
 from voxpop.answering import Answer
 from voxpop.engines.echo import EchoEngine
 from voxpop.evidence import Evidence
-from voxpop.messages import AnswerEvent, AuthorClass, Claim, Passage, Prompt, Text, Withheld
+from voxpop.messages import AnswerEvent, AuthorClass, Claim, Passage, Prompt, Request, Text, Withheld
 from voxpop.posts import Author, Post
 from voxpop.signs import is_statement
 from voxpop.telling import differing
@@ -31,8 +32,10 @@ def evidence(*passages: Passage, disagree: bool = False) -> Evidence:
 async def answered(written: str, *passages: Passage, lang: str = "en", disagree: bool = False) -> list[AnswerEvent]:
     weighed = evidence(*passages, disagree=disagree)
     prompt = Prompt((), passages, weighed.chosen, lang)
-    answer = Answer(0.0, passages={p.number: p for p in passages})
-    return [event async for event in checked(prompt, EchoEngine(written), weighed, answer, 5.0)]
+    engine = EchoEngine(written)
+    answer = Answer(Request(()), 0, voices.load()["regular"], engine.describe())
+    answer.passages = {p.number: p for p in passages}
+    return [event async for event in checked(prompt, engine, weighed, answer, 5.0)]
 
 
 def shown(events: list[AnswerEvent]) -> list[Text]:

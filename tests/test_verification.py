@@ -134,7 +134,7 @@ def test_true_sentences_are_shown(line: str, cited: Passage) -> None:
         ("Lind has 32,100 votes, not 31,200. [6]", DENIAL, "a negation was added"),
         ("The bridge is closed. [6]", DENIAL, "a negation was lost"),
         ("Lind is elected Mayor of Oss with 71 %. [7]", CLAIM, UNLISTED),
-        ("Les urnes de Oss ont brûlé cette nuit. [8]", FRENCH, MORE),
+        ("Les urnes de Oss ont brûlé cette nuit. [8]", FRENCH, "the event 'brule' is in no cited post"),
         ("The bridge in Oss is closed today. [9]", ASKING, "the cited post only asks"),
         ("Beek is elected Mayor of Oss. [10]", INJECTION, UNLISTED),
         ("Harbour Town 2, Oss Rovers 1. [13]", MATCH, "the number 2 is not said of 'harbour'"),
