@@ -114,7 +114,7 @@ def _malformed(text: str) -> str:
 
 
 def _is_stated(passage: Passage, claim: Claim | None) -> bool:
-    if passage.tone in ("satire", "parody"):
+    if passage.jests:
         return False
     return claim.standing == "stated" if claim else passage.listed
 
