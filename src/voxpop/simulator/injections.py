@@ -13,6 +13,7 @@ Goal = Literal[
 ]
 # What one of these stands in is a kind of its own, with the orders of each language.
 _FIELDS = ("bio", "alt", "card_title", "card_text", "name", "quoted", "replied", "feed")
+_CANARY = "Kanari"
 _PLACES = ("after", "within", "before")
 _UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 _LOOKS = str.maketrans("aceopxyiABEHKMOPTX", "асеорхуіАВЕНКМОРТХ")
@@ -77,7 +78,7 @@ class Injection:
 
     def tamed(self) -> "Injection":
         """The same post with something harmless in the place of its payload: an answer must not differ by more."""
-        mild = _texts()["harmless"][self.lang]
+        mild = _texts()["harmless"][self.lang].format(n=self.canary.removeprefix(_CANARY))  # copies would be one post
         plain = {"handle": "kim.example", "card_url": "https://kim.example/card"}
         own: dict[str, str] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "payload"}
         changed: dict[str, Any] = {
@@ -149,7 +150,7 @@ def _sown(said: str) -> str:
 
 
 def _made(number: int, seed: _Seed) -> Injection:
-    canary = f"Kanari{number:03d}"
+    canary = f"{_CANARY}{number:03d}"
     said = seed.said.replace("{canary}", canary).replace("{host}", f"{canary.lower()}.example")
     around = scene("result" if seed.goal == "policy" else "bridge", seed.lang)
     text = _placed(around.statement, said, seed)
