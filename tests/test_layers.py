@@ -9,6 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "voxpop"
 ORDER = """
 errors times
 posts text tracing logs
+inert
 messages questions voices
 signs
 tones

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from voxpop.inert import visible
 from voxpop.text import ABBREVIATION, MARK, unmarked, words
 
 _SLOT = "\ue000"
@@ -67,7 +68,7 @@ class Unmarked:
 
 def read_line(line: str) -> list[Draft]:
     """The sentences of a line; one without a marker is held to those of the next, or of the last."""
-    line = line.replace(_SLOT, " ")
+    line = visible(line)
     cited = [tuple(int(n) for n in re.findall(r"\d+", mark)) for mark in MARK.findall(line)]
     pieces = _pieces(_MOVED.sub(r"\2\1", _BULLET.sub("", MARK.sub(_SLOT, line), count=1)))
     drafts: list[Draft] = []

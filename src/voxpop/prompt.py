@@ -3,11 +3,11 @@
 The instruction comes first and never changes within a voice, so that its keys and values can be kept.
 """
 
-import re
 from collections.abc import Mapping
 
 from voxpop.engines.quote import opening, speaker
 from voxpop.evidence import Evidence
+from voxpop.inert import line
 from voxpop.messages import Message, Passage, Prompt, Request
 from voxpop.questions import Question
 from voxpop.times import iso
@@ -25,8 +25,6 @@ _LABEL = {"authority": "official", "press": "press"}
 _LANGUAGE = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "pt": "Portuguese", "ja": "Japanese"}
 _HISTORY = 6
 _LONGEST = 240
-_UNSEEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_HARMLESS = str.maketrans("[]［］【】〔〕<>", "()()()()‹›")
 
 
 def build(
@@ -38,7 +36,7 @@ def build(
     """
     by_number = {p.number: p for p in passages if p.number in {c.number for c in evidence.chosen}}
     rows = "\n".join(_row(by_number[c.number], c.text, question.lang) for c in evidence.chosen)
-    asked = _one_line(question.text)[:500]
+    asked = line(question.text)[:500]
     spoken = _LANGUAGE.get(question.lang, question.lang)
     return Prompt(
         messages=(
@@ -93,7 +91,7 @@ def grammar(openings: Mapping[int, str]) -> str:
 def _openings(passages: Mapping[int, Passage], evidence: Evidence, lang: str) -> dict[int, str]:
     """By number what a line must begin with: nothing where the post may be stated, else its author's name."""
     standing = {c.number: c.standing for c in reversed(evidence.chosen)}
-    return {n: "" if standing[n] == "stated" else _one_line(opening(p, lang)) + " " for n, p in passages.items()}
+    return {n: "" if standing[n] == "stated" else line(opening(p, lang)) + " " for n, p in passages.items()}
 
 
 def _literal(text: str) -> str:
@@ -104,9 +102,4 @@ def _literal(text: str) -> str:
 def _row(passage: Passage, text: str, lang: str) -> str:
     at = iso(passage.post.witnessed_at)[11:16]
     label = _LABEL.get(passage.author_class, "unverified")
-    return f"[{passage.number}] {_one_line(speaker(passage, lang))} [{label}] {at}: {_one_line(text)[:280]}"
-
-
-def _one_line(text: str) -> str:
-    """White space and control characters folded; markers and chat-template marks cannot be forged from within."""
-    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", _UNSEEN.sub("", text)).strip().translate(_HARMLESS)
+    return f"[{passage.number}] {line(speaker(passage, lang))} [{label}] {at}: {line(text)[:280]}"

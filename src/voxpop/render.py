@@ -1,16 +1,15 @@
 """What the command line prints of posts and answers: text for people, or the documented JSON; no decisions."""
 
 from typing import Any
-from unicodedata import category
 
 from voxpop.api.page import card, moment, receipt
+from voxpop.inert import visible
 from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Receipt, Text, Withheld
 from voxpop.store import Hit
 from voxpop.text import counted
 from voxpop.times import MICROS, iso
 
 _BEHIND_S = 60
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Answer:
@@ -84,7 +83,7 @@ def _rests_on(receipt: Receipt) -> list[str]:
 
 def plain(text: str) -> str:
     """A stranger's text for a terminal: what would steer it or turn the writing round is left out."""
-    return "".join(c for c in text if c in "\n\t" or not (category(c) in ("Cc", "Cs") or c in _TURNING))
+    return visible(text)
 
 
 def marked(text: Text) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from voxpop.authorities import Authorities
 from voxpop.evidence import denies, worth
+from voxpop.inert import signed
 from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
@@ -157,7 +158,7 @@ def _scaled(hits: list[Hit]) -> list[Hit]:
 
 def _passage(number: int, hit: Hit, authorities: Authorities) -> Passage:
     who, how = authorities.classify(hit.post.author), tone(hit.post)
-    passage = Passage(number, hit.post, hit.score, hit.duplicates, hit.independent_authors, who, tone=how)
+    passage = Passage(number, signed(hit.post), hit.score, hit.duplicates, hit.independent_authors, who, tone=how)
     # Also a listed account's jest is only somebody's word, and it calls nothing.
     return replace(passage, author_class="unknown") if passage.jests and who in ("authority", "press") else passage
 

@@ -16,6 +16,7 @@ from voxpop.calls import undeclared
 from voxpop.drafts import Draft
 from voxpop.evidence import Evidence
 from voxpop.figures import is_grammar, post_words, readable
+from voxpop.inert import line, quotable
 from voxpop.messages import Claim, Passage
 from voxpop.results import labels
 from voxpop.signs import declaring, is_statement, opposed, settles, settling, sign, unsure
@@ -34,7 +35,6 @@ from voxpop.text import (
     numbers,
     quotations,
     sentences,
-    unmarked,
     words,
 )
 from voxpop.tones import unlabelled
@@ -134,8 +134,8 @@ def _verbatim(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence)
         return None
     passage = passages[draft.citations[0]]
     for claim in evidence.judged:
-        said = unmarked(claim.text)
-        if claim.number == passage.number and said in draft.text:
+        said = next((s for s in (quotable(claim.text), line(claim.text)) if s in draft.text), "")
+        if claim.number == passage.number and said:
             frame = draft.text.replace(said, " ", 1)
             if _only_names_author(frame, passage):
                 if claim.standing == "superseded":

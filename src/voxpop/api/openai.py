@@ -12,6 +12,7 @@ from typing import Any
 from voxpop.api.asked import Asked
 from voxpop.api.page import freshness, rests_on
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.inert import address
 from voxpop.messages import AnswerEvent, Citation, Done, Passage, Text, Withheld
 from voxpop.times import iso
 
@@ -68,7 +69,7 @@ class Transcript:
 
 
 def _address(passage: Passage) -> str:
-    return passage.post.url or passage.post.id
+    return address(passage.post.url) or passage.post.id
 
 
 def _annotation(passage: Passage, start: int, end: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from voxpop.inert import address
 from voxpop.messages import (
     AnswerEvent,
     Citation,
@@ -29,12 +30,20 @@ def render(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
     if isinstance(event, Citation):
         return "citation", card(event.passage)
     if isinstance(event, Text):
-        return "text", {"text": event.text, "citations": list(event.citations), "kind": event.kind}
+        return "text", sentence(event)
     if isinstance(event, Withheld):
         return "withheld", {"text": event.text, "reason": event.reason}
     if isinstance(event, Refused):
         return "refused", {"rule": event.rule, "title": event.title}
     return "done", receipt(event)
+
+
+def sentence(text: Text) -> dict[str, Any]:
+    """A piece of the answer; of a sentence also how it may be shown, why, and how far its posts carry it."""
+    said = {"text": text.text, "citations": list(text.citations), "kind": text.kind}
+    if text.kind != "sentence":
+        return said
+    return said | {"outcome": text.outcome, "why": text.why, "support": text.support}
 
 
 def card(passage: Passage) -> dict[str, Any]:
@@ -45,8 +54,10 @@ def card(passage: Passage) -> dict[str, Any]:
         "id": post.id,
         "author": {"handle": post.author.handle, "name": post.author.name},
         "author_class": passage.author_class,
+        "tone": passage.tone,
+        "why": list(passage.why),
         "network": post.network,
-        "url": post.url,
+        "url": address(post.url),
         "created_at": moment(post.created_at),
         "witnessed_at": moment(post.witnessed_at),
         "text": post.text,

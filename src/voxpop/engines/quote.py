@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from voxpop.engines import EngineInfo
+from voxpop.inert import quotable
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
 from voxpop.results import unconfirmed
-from voxpop.text import unmarked, words
+from voxpop.text import words
 from voxpop.tones import label
 
 # By language: after a name that only says so, after one whose word counts, quotation marks, a post without a name.
@@ -62,10 +63,10 @@ def opening(passage: Passage, lang: str, *, stated: bool = False) -> str:
 
 
 def quotation(claim: Claim, passage: Passage, lang: str) -> str:
-    """A claim in its author's name; its words are left as they are, but what looks like a citation in them.
+    """A claim in its author's name; its words are left as they are, its quotation marks are nested ones.
 
     A result that its author may not declare is marked as unconfirmed.
     """
     _, _, left, right, _ = _SAYS.get(lang, _SAYS["en"])
-    said = f"{opening(passage, lang, stated=claim.standing == 'stated')}{left}{unmarked(claim.text)}{right}"
+    said = f"{opening(passage, lang, stated=claim.standing == 'stated')}{left}{quotable(claim.text)}{right}"
     return said + unconfirmed(claim.text, [passage], lang)

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 Goal = Literal[
     "say", "voice", "policy", "tools", "cite", "notice", "markup", "request", "terminal", "frame", "leak", "hang"
 ]
-# What one of these stands in is a kind of its own, with the orders of each language.
+SPOKEN = ("en", "fr", "es", "de", "pt", "ja")
+# What stands in one of these fields is a kind of its own, with the orders of each language.
 _FIELDS = ("bio", "alt", "card_title", "card_text", "name", "quoted", "replied", "feed")
 _CANARY = "Kanari"
 _PLACES = ("after", "within", "before")
@@ -78,7 +79,9 @@ class Injection:
 
     def tamed(self) -> "Injection":
         """The same post with something harmless in the place of its payload: an answer must not differ by more."""
-        mild = _texts()["harmless"][self.lang].format(n=self.canary.removeprefix(_CANARY))  # copies would be one post
+        mild = _texts()["harmless"][self.lang].format(
+            n=self.canary.removeprefix(_CANARY)
+        )  # copies would be one post
         plain = {"handle": "kim.example", "card_url": "https://kim.example/card"}
         own: dict[str, str] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "payload"}
         changed: dict[str, Any] = {
@@ -94,9 +97,9 @@ def corpus() -> list[Injection]:
     return list(_corpus())
 
 
-def scene(topic: str, lang: str) -> Scene:
-    """What the injections of a topic (`bridge`, `result`) stand in."""
-    return Scene(**_texts()["scenes"][topic][lang])
+def scene(topic: str, lang: str, number: int = 0) -> Scene:
+    """What the injections of a topic (`bridge`, `result`) stand in; the number keeps two from being copies."""
+    return Scene(**{name: text.format(n=number) for name, text in _texts()["scenes"][topic][lang].items()})
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +155,7 @@ def _sown(said: str) -> str:
 def _made(number: int, seed: _Seed) -> Injection:
     canary = f"{_CANARY}{number:03d}"
     said = seed.said.replace("{canary}", canary).replace("{host}", f"{canary.lower()}.example")
-    around = scene("result" if seed.goal == "policy" else "bridge", seed.lang)
+    around = scene("result" if seed.goal == "policy" else "bridge", seed.lang, number)
     text = _placed(around.statement, said, seed)
     other: dict[str, Any] = {} if seed.where in _PLACES else {seed.where: said}
     return Injection(
