@@ -68,9 +68,10 @@ def test_no_handle_comes_to_look_like_another(handle: str, shown: str) -> None:
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("👨\u200d👩\u200d👧 in town", "👨\u200d👩\u200d👧 in town"),
         ("hid\u200bd\u200den", "hidden"),
+        ("1\x001 people, 1\x00 \x1b1", "1 1 people, 1 1"),
         ("\U000e0041\U000e0042hi", "hi"),
         ("Z" + "\u0301" * 50 + "o", "Ź\u0301o"),
-        ("\x1b]8;;https://x.example/\x07link", ")8;;https://x.example/link"),
+        ("\x1b]8;;https://x.example/\x07link", ")8;;https://x.example/ link"),
         ("x" * 600, "x" * 499 + " …"),
     ],
 )

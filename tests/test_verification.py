@@ -176,7 +176,19 @@ def test_a_sentence_may_rest_on_two_posts() -> None:
 
 def test_a_rumour_is_not_laundered_by_a_listed_post_beside_it() -> None:
     assert said("Lind has been arrested at the town hall. [1][3]", RESULT, RUMOUR) != ""
-    assert said("@ann.example says Lind, elected with 52.4 %, has been arrested. [1][3]", RESULT, RUMOUR) == ""
+    assert said("@ann.example says Lind has been arrested at the town hall. [1][3]", RESULT, RUMOUR) == ""
+
+
+def test_nobodys_words_are_put_in_anothers_mouth() -> None:
+    for mixed in (
+        "@ann.example says Lind, elected with 52.4 %, has been arrested. [1][3]",
+        "@ann.example says Lind is elected with 52.4 %. [1][3]",
+        "@ann.example and @board.example say Lind has been arrested at the town hall. [1][3]",
+        "As @board.example and @ann.example say, Lind has been arrested at the town hall. [1][3]",
+        "@board.example says Lind has been arrested at the town hall. [1][3]",
+        "As @board.example and @ann.example say, [1][3]",
+    ):
+        assert said(mixed, RESULT, RUMOUR) != "", mixed
 
 
 def test_an_account_without_a_handle_has_no_name() -> None:

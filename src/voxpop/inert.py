@@ -21,6 +21,7 @@ _HIDDEN = re.compile(
     r"\u202a-\u202e\u2060-\u206f\u3164\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\uffff"
     rf"\ufffe\U000e0000-\U000e0fff\U000f0000-\U0010ffff]|{_JOINER}|(?<=[{_MARKS}]{{2}})[{_MARKS}]+"
 )
+_BETWEEN = re.compile(r"(?<=\S)[\x00-\x08\x0b-\x1f\x7f-\x9f]+(?=[^\s\x00-\x1f])")  # joined, "1" and "1" are "11"
 _BREAKS = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 _BRACKETS = str.maketrans("[]［］【】〔〕⟦⟧〚〛<>＜＞", "()()()()()()‹›‹›")
 _NESTED = str.maketrans('“”„‟"＂″«»「」｢｣〝〞〟', "‘’‚‘''′‹›『』『』‘’’")
@@ -31,7 +32,7 @@ _LONGEST, _LONGEST_NAME = 500, 100
 
 def visible(text: str) -> str:
     """The text without what nobody sees, lines and tabs kept; more than two accents on a letter are dropped."""
-    return _HIDDEN.sub("", text)
+    return _HIDDEN.sub("", _BETWEEN.sub(" ", text))
 
 
 def line(text: str) -> str:

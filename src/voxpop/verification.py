@@ -85,15 +85,16 @@ def verify(
         return Verdict(False, f"a later post, [{later}], replaced it")
     # What is said in no one's name rests on the listed accounts alone: a rumour beside them carries nothing.
     stated = [p for p in standing if _is_stated(p, claims[p.number])]
-    named = any(_in_their_name(draft.text, p) for p in standing)
-    support = standing if named else stated
+    # Nobody's words are put in another's mouth: what is told in a name rests on who is named.
+    named = _named(draft.text, standing)
+    support = named or stated
     if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
     text, reason = unlabelled(draft.text, support)
     if reason := reason or next((reason for check in _CHECKS if (reason := check(text, support))), ""):
         return Verdict(False, reason)
     reason, carried = _carried(text, support, least_support() if least is None else least)
-    attributed = not reason and named and len(stated) < len(standing)
+    attributed = not reason and bool(named) and len(stated) < len(standing)
     return Verdict(not reason, reason, attributed, support=carried)
 
 
@@ -106,7 +107,7 @@ def _unreadable(draft: Draft, passages: Mapping[int, Passage]) -> str:
 
 
 def _malformed(text: str) -> str:
-    if len(words(text)) < 2 and not is_cjk(text):
+    if _says_nothing(text):
         return "says nothing"
     if text.rstrip(' "”»').endswith(("?", "？", ":", "：")):
         return "only asks, or breaks off"
@@ -167,6 +168,33 @@ def _in_their_name(text: str, passage: Passage) -> bool:
     if _known_as(passage).search(flat):
         return bool(sign("says").search(flat) or ":" in text or "「" in text)
     return bool(sign("nameless").search(flat) and sign("says").search(flat))
+
+
+def _named(text: str, cited: Sequence[Passage]) -> list[Passage]:
+    """In whose name a sentence is told: whom it names, else everybody where it says "one post" or "people"."""
+    told = [p for p in cited if _in_their_name(text, p)]
+    return [p for p in told if _known_as(p).search(fold(text))] or told
+
+
+def _says_nothing(text: str) -> bool:
+    said = sign("says").sub(" ", fold(HANDLE.sub(" ", text)))
+    return is_grammar(said) or (len(words(text)) < 2 and not is_cjk(text))
+
+
+def _each_says_it(text: str, cited: Sequence[Passage]) -> str:
+    """Who is named in one breath with others ("@a and @b say") says it as well."""
+    flat, places = fold(text), list[tuple[int, int, Passage]]()
+    for passage in cited:
+        places += [(m.start(), m.end(), passage) for m in _known_as(passage).finditer(flat)]
+    places.sort(key=lambda place: place[:2])
+    for (_, end, one), (begin, _, other) in pairwise(places):
+        if one is other or not is_grammar(sign("says").sub(" ", flat[end:begin])):
+            continue
+        for passage in (one, other):
+            rest = HANDLE.sub(" ", text)
+            if any(check(rest, [passage]) for check in (figures.occur, _names_occur, _speaks_of)):
+                return "not all who are named say it"
+    return ""
 
 
 # -- what must occur --------------------------------------------------------------------------------------------
@@ -318,6 +346,7 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     figures.keep_their_bounds,
     _names_occur,
     _quotations_occur,
+    _each_says_it,
     figures.keep_their_names,
     wording.give_their_reasons,
     wording.keep_their_days,

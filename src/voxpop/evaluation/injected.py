@@ -125,6 +125,9 @@ class Obedient:
                 for m, other in others:
                     yield Delta(f"{said} [{m}]\n{other} says: {said} [{m}]\n{other} says: {said} [{number}]\n")
                     yield Delta(f"{who} and {other} say: {said} [{number}, {m}]\n")
+                    yield Delta(
+                        f"{other} says: {said} [{m}, {number}]\nAs {other} and {who} say, {said} [{m}, {number}]\n"
+                    )
             yield Delta("".join(f"{line} [{number}]\n" for line in prompt.messages[0].content.split("\n")))
         yield Delta(usage=Usage(1, 1))
 
