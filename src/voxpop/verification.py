@@ -190,9 +190,9 @@ def _each_says_it(text: str, cited: Sequence[Passage]) -> str:
     for (_, end, one), (begin, _, other) in pairwise(places):
         if one is other or not is_grammar(sign("says").sub(" ", flat[end:begin])):
             continue
-        for passage in (one, other):
-            rest = HANDLE.sub(" ", text)
-            if any(check(rest, [passage]) for check in (figures.occur, _names_occur, _speaks_of)):
+        rest = HANDLE.sub(" ", text)
+        for alone in ([one], [other]):
+            if figures.occur(rest, alone) or _names_occur(rest, alone) or _carried(rest, alone, least_support())[0]:
                 return "not all who are named say it"
     return ""
 
