@@ -133,6 +133,12 @@ def _voices() -> Any:
     return voices.load()
 
 
+def _policy() -> Any:
+    from voxpop.policy import load
+
+    return load()
+
+
 @dataclass
 class Running:
     """What the faces need of a program, without one."""
@@ -142,6 +148,7 @@ class Running:
     default_voice: str = "regular"
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     started: int = 1_700_000_000
+    policy: Any = field(default_factory=_policy)
     why_unready: str = ""
 
     async def status(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voxpop import policy as policies
 from voxpop import tracing
 from voxpop import voices as tones
 from voxpop.assistant import Assistant
@@ -24,6 +25,7 @@ from voxpop.health import of
 from voxpop.ingest import Progress, ingest
 from voxpop.live_table import rated
 from voxpop.logs import Say
+from voxpop.policy import Policy
 from voxpop.prompt import instruction
 from voxpop.recheck import Recheck
 from voxpop.service import Service, clock, gaps_of
@@ -50,6 +52,11 @@ def authorities(config: Config, *, invented: bool = False) -> Authorities:
         official += [a.did for a in world.authorities("authority")]
         press += [a.did for a in world.authorities("press")]
     return Authorities.of(official, press, lists.organisation, lists.person)
+
+
+def policy(config: Config) -> Policy:
+    """What is refused: the shipped rules, changed by the operator's own file. Raises UsageError for a bad one."""
+    return policies.load(Path(config.answers.policy).expanduser() if config.answers.policy else None)
 
 
 def load_voices(config: Config) -> dict[str, Voice]:
@@ -212,6 +219,7 @@ def assistant(config: Config, store: LocalStore, engine: Callable[[], Engine] = 
         engine,
         load_voices(config),
         authorities=authorities(config, invented=True),
+        policy=policy(config),
         clock=clock,
         gaps=gaps_of(store),
     )
@@ -231,6 +239,7 @@ async def serve(config: Config, say: Say) -> None:
     from voxpop.api.serving import run
 
     _refuse_open_door(config.server.host)
+    policy(config)
     # The language identifier takes half a second to load: not at the first question.
     await asyncio.to_thread(language, "load what tells languages apart")
     say(f"voxpop: data in {config.data}")
@@ -258,6 +267,7 @@ async def serve(config: Config, say: Say) -> None:
             load_voices(config),
             default_voice=config.answers.voice,
             authorities=authorities(config, invented=invented),
+            policy=policy(config),
             engine=engines.now,
             engine_state=lambda: engines.state,
             beside=[r.run for r in rechecks],

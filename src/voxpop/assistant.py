@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import aclosing
 from dataclasses import replace
 
+from voxpop import policy as policies
 from voxpop import prompt as prompts
 from voxpop.answering import Answer, Looked, Made, Stream, notice
 from voxpop.authorities import Authorities
@@ -20,13 +21,16 @@ from voxpop.messages import (
     Done,
     Found,
     Gap,
+    Refused,
     Request,
     Searching,
     Text,
     Withheld,
 )
+from voxpop.policy import Policy
 from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
+from voxpop.text import language
 from voxpop.tracing import span
 from voxpop.voices import Voice, choose
 from voxpop.writing import checked, written
@@ -49,11 +53,10 @@ class Assistant:
 
     `engine` is asked anew for each request, so that a model can take over from `quote` when it has arrived;
     `clock` gives microseconds of UTC; `stream` tells the lag of the live stream and whether it is made up; `gaps`
-    what of a time (since, until) cannot be had; `tally`
-    counts answers, sentences shown and withheld, and engines that broke off; `done`
-    hears of each answer's end, `cite` of the ids of the posts that it cites. `keep` takes each whole answer and
-    gives the id by which it can be opened again, empty where it is not kept. An engine that gives nothing for
-    `patience_s` is given up.
+    what of a time (since, until) cannot be had; `tally` counts answers, sentences shown and withheld, and engines
+    that broke off; `done` hears of each answer's end, `cite` of the ids of the posts that it cites. `keep` takes
+    each whole answer and gives the id by which it can be opened again, empty where it is not kept. `policy` says
+    what is refused, by default what voxpop ships. An engine that gives nothing for `patience_s` is given up.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Assistant:
         done: Callable[[Done], None] = lambda _: None,
         cite: Cite = _no_cite,
         keep: Callable[[Made], str] = lambda _: "",
+        policy: Policy | None = None,
         patience_s: float = 120.0,
     ) -> None:
         self._store = store
@@ -81,6 +85,7 @@ class Assistant:
         self._note = done
         self._cite = cite
         self._keep = keep
+        self._policy = policy or policies.load()
         self._patience_s = patience_s
         self.tally: Counter[str] = Counter()
 
@@ -118,6 +123,11 @@ class Assistant:
         return answer.made([*events, answer.done()])
 
     async def _steps(self, answer: Answer, engine: Engine, look: _Look) -> AsyncIterator[AnswerEvent]:
+        asked = [m.content for m in answer.request.messages if m.role == "user"]
+        if rule := self._policy.refuses(answer.request.question, asked[:-1]):
+            yield Refused(rule.name, rule.title)
+            yield Text(self._policy.notice(rule, language(answer.request.question)), kind="notice")
+            return
         planned = plan(answer.request, answer.now)
         if planned.kind == "posts":
             engine = engine if engine.describe().writes else QuoteEngine()
@@ -156,7 +166,9 @@ class Assistant:
         yield Searching(" ".join(c.word for c in question.concepts))
         with span("search", answer.span):
             answer.looked = await look(planned, answer)
-        found = answer.looked.passages
+        found, kept_back = self._policy.quotable(answer.looked.passages)
+        for rule in kept_back:
+            yield Withheld("", f"a post falls under the rule '{rule.name}' of the policy")
         with span("weigh", answer.span, posts=len(found)):
             led, answer.result = ruled(question, found, weigh(question, found, until))
             passages, evidence = numbered(found, led)

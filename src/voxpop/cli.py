@@ -319,10 +319,11 @@ def program() -> click.Group:
     from voxpop.cli_eval import evaluate
     from voxpop.cli_keeping import COMMANDS
     from voxpop.cli_models import models
+    from voxpop.cli_policy import policy
     from voxpop.cli_sources import sources
     from voxpop.cli_x import x
 
-    for command in (models, sources, x, evaluate, *COMMANDS):
+    for command in (models, policy, sources, x, evaluate, *COMMANDS):
         cli.add_command(command)
     return cli
 

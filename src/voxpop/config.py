@@ -98,6 +98,7 @@ class EngineChoice:
 @dataclass(frozen=True, slots=True)
 class Answers:
     voice: str = _setting("regular", "The voice where a request names none.")
+    policy: str = _setting("", "File (TOML) that changes what is refused; see `voxpop policy`. Empty: as shipped.")
     voices: str = _setting("", "Folder of your own voices (`*.md`). Empty: `voices` in the data folder.")
 
 

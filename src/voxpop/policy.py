@@ -1,4 +1,4 @@
-"""What is refused, by rules that anybody can read and change: a refusal names its rule, and nothing else is refused.
+"""What is refused, by rules that anybody can read and change; a refusal names its rule, nothing else is refused.
 
 The rules are data (`policy.toml`): groups of words that must meet in a question. They read words, not minds: what
 they miss is answered from posts with citations, which is all that an answer ever is.
@@ -8,15 +8,17 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib import resources
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError
+from voxpop.messages import Passage
 from voxpop.text import fold
 
 KEPT = "sexual-minors"  # the one rule that an operator cannot switch off
@@ -33,8 +35,8 @@ _LEANS = re.compile(r"(?<!\w)(?:it|one|that|this|them|those|ca|cela|lo|la|eso|es
 class Rule:
     """An intent that is refused.
 
-    Each entry of `refuses` is a combination of groups of words that must all stand within `within` words, `unless` one
-    of its exceptions is met; `firm` ones know no exception. `posts`: a post that meets one is not quoted.
+    Each entry of `refuses` is a combination of groups of words that must all stand within `within` words, `unless`
+    one of its exceptions is met; `firm` ones know no exception. `posts`: a post that meets one is not quoted.
     """
 
     name: str
@@ -72,6 +74,11 @@ class Policy:
         plain = _plain(post)
         return next((r for r in self.rules if any(self._meets(c, plain, r.within) for c in r.posts)), None)
 
+    def quotable(self, passages: Iterable[Passage]) -> tuple[tuple[Passage, ...], tuple[Rule, ...]]:
+        """The passages that may be quoted, and the rule that keeps each of the others back."""
+        judged = [(p, self.withholds(p.post.text)) for p in passages]
+        return tuple(p for p, rule in judged if not rule), tuple(rule for _, rule in judged if rule)
+
     def notice(self, rule: Rule, lang: str) -> str:
         """What a refusal says: the name of its rule."""
         return self.said.get(lang, self.said["en"]).format(title=rule.title, name=rule.name)
@@ -99,7 +106,7 @@ class Policy:
 
 def _near(spans: Sequence[tuple[int, int]], plain: str, within: int) -> bool:
     ordered = sorted(spans)
-    if any(a[1] > b[0] for a, b in zip(ordered, ordered[1:], strict=False)):
+    if any(a[1] > b[0] for a, b in pairwise(ordered)):
         return False
     return len(plain[ordered[0][1] : ordered[-1][0]].split()) <= within if len(ordered) > 1 else True
 
@@ -128,6 +135,7 @@ class _Read:
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
+@lru_cache(maxsize=4)
 def load(own: Path | None = None) -> Policy:
     """The shipped rules, changed by the operator's own file; raises UsageError for what it does not know."""
     text = resources.files("voxpop").joinpath("policy.toml").read_text("utf-8")
@@ -186,7 +194,9 @@ def _rule(row: Mapping[str, Any], file: str) -> Rule:
         _typed(isinstance(listed, list) and all(_texts(c) and c for c in listed), file, f"{part} of a rule")
         combined[part] = tuple(tuple(c) for c in listed)
     if not (combined["refuses"] or combined["firm"]):
-        raise UsageError(f"The rule '{row['name']}' of {file} refuses nothing.", "Give it 'refuses', or put it off.")
+        raise UsageError(
+            f"The rule '{row['name']}' of {file} refuses nothing.", "Give it 'refuses', or put it off."
+        )
     return Rule(row["name"], row["title"], row.get("description", ""), row.get("within", 20), **combined)
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from voxpop.api.page import card, moment, receipt
+from voxpop.api.page import card, moment, receipt, rule_json
 from voxpop.inert import visible
-from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Receipt, Text, Withheld
+from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Receipt, Refused, Text, Withheld
 from voxpop.store import Hit
 from voxpop.text import counted
 from voxpop.times import MICROS, iso
@@ -19,6 +19,7 @@ class Answer:
         self.texts: list[Text] = []
         self.cited: dict[int, Passage] = {}
         self.withheld: list[Withheld] = []
+        self.refused: Refused | None = None
         self.done: Done | None = None
 
     def add(self, event: AnswerEvent) -> None:
@@ -28,6 +29,8 @@ class Answer:
             self.cited[event.passage.number] = event.passage
         elif isinstance(event, Withheld):
             self.withheld.append(event)
+        elif isinstance(event, Refused):
+            self.refused = event
         elif isinstance(event, Done):
             self.done = event
 
@@ -49,6 +52,7 @@ class Answer:
             "citations": [{k: card(p)[k] for k in keys} for _, p in sorted(self.cited.items())],
             "withheld": [{"text": w.text, "reason": w.reason} for w in self.withheld],
             **{k: end[k] for k in ("freshness", "receipt", "engine", "voice", "usage", "timings", "id")},
+            **rule_json(self.refused),
         }
 
     def sources(self, now: int) -> str:

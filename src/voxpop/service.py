@@ -19,6 +19,7 @@ from voxpop.errors import VoxpopError
 from voxpop.health import Health, health, well
 from voxpop.messages import Gap
 from voxpop.meters import Measured, Meters, Sample, Steps
+from voxpop.policy import Policy, load
 from voxpop.runner import Runner
 from voxpop.sources import Source
 from voxpop.store.local import LocalStore
@@ -84,6 +85,7 @@ class Service:
         *,
         default_voice: str,
         authorities: Authorities,
+        policy: Policy | None = None,
         engine: Callable[[], Engine],
         engine_state: Callable[[], str],
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
@@ -91,6 +93,7 @@ class Service:
         self._beside = beside
         self.voices = dict(voices)
         self.default_voice = default_voice
+        self.policy = policy or load()
         self.started = int(time.time())
         self._began = time.monotonic()
         self.registry = CollectorRegistry()
@@ -101,6 +104,7 @@ class Service:
             engine,
             voices,
             authorities=authorities,
+            policy=self.policy,
             clock=clock,
             stream=self.stream,
             gaps=gaps_of(store),
@@ -170,6 +174,7 @@ class Service:
                 "searches": self._measured.searches,
             },
             "store": {name: self._figures[name] for name in _SHOWN},
+            "policy": self.policy.json(),
             "examples": list(_EXAMPLES[self.simulated]),
         }
 

@@ -25,6 +25,7 @@ from voxpop.api.guard import Guard, refused
 from voxpop.api.streams import Frame, Places, stream, unless_gone
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent, Request
+from voxpop.policy import Policy
 from voxpop.voices import Voice
 
 STREAMS = 64
@@ -49,6 +50,7 @@ class Running(Protocol):
     default_voice: str
     registry: CollectorRegistry
     started: int
+    policy: Policy
 
     async def status(self) -> dict[str, Any]:
         """What the page shows of the stream, the sources and the engine."""
@@ -89,15 +91,19 @@ class Faces:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self, request: HttpRequest) -> Response:
-        return JSONResponse(openai.models(self.running.voices, self.running.started))
+        return JSONResponse(self._models())
 
     async def model(self, request: HttpRequest) -> Response:
-        rows = openai.models(self.running.voices, self.running.started)["data"]
+        rows = self._models()["data"]
         for row in rows:
             if row["id"] == request.path_params["name"]:
                 return JSONResponse(row)
         cure = f"Choose one of: {', '.join(r['id'] for r in rows)}."
         raise UsageError(f"No model '{request.path_params['name'][:60]}'.", cure, code="model_not_found")
+
+    def _models(self) -> dict[str, Any]:
+        running = self.running
+        return openai.models(running.voices, running.started, running.policy.json())
 
     async def completions(self, request: HttpRequest) -> Response:
         asked = await self._asked(request)

@@ -4,23 +4,27 @@ Shapes follow OpenAI's API reference (chat/completions, models, error objects). 
 as xAI has them, `annotations` with character offsets of each `[n]`, and an error's `cure`.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from voxpop.api.asked import Asked
-from voxpop.api.page import freshness, rests_on
+from voxpop.api.page import freshness, rests_on, rule_json
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.inert import address
-from voxpop.messages import AnswerEvent, Citation, Done, Passage, Text, Withheld
+from voxpop.messages import AnswerEvent, Citation, Done, Passage, Refused, Text, Withheld
 from voxpop.times import iso
 
 
-def models(voices: Iterable[str], created: int) -> dict[str, Any]:
-    """The list of models: `voxpop` speaks in the default voice, `voxpop-NAME` in that voice."""
+def models(voices: Iterable[str], created: int, policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The list of models: `voxpop` speaks in the default voice, `voxpop-NAME` in that voice.
+
+    Ours beside OpenAI's fields: the `policy` in force, by its digest and rules.
+    """
     names = ["voxpop", *(f"voxpop-{name}" for name in voices)]
-    rows = [{"id": n, "object": "model", "created": created, "owned_by": "voxpop"} for n in names]
+    shared = {"object": "model", "created": created, "owned_by": "voxpop", "policy": policy}
+    rows = [{"id": n, **shared} for n in names]
     return {"object": "list", "data": rows}
 
 
@@ -32,6 +36,7 @@ class Transcript:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     cited: dict[int, Passage] = field(default_factory=dict)
     withheld: list[dict[str, str]] = field(default_factory=list)
+    refused: Refused | None = None
     done: Done | None = None
     last: str = ""
 
@@ -41,6 +46,8 @@ class Transcript:
             self.cited[event.passage.number] = event.passage
         elif isinstance(event, Withheld):
             self.withheld.append({"text": event.text, "reason": event.reason})
+        elif isinstance(event, Refused):
+            self.refused = event
         elif isinstance(event, Done):
             self.done = event
         elif isinstance(event, Text):
@@ -84,7 +91,7 @@ def completion(id_: str, created: int, asked: Asked, transcript: Transcript) -> 
     message = {
         "role": "assistant",
         "content": transcript.text,
-        "refusal": None,
+        "refusal": transcript.text if transcript.refused else None,
         "annotations": transcript.annotations,
     }
     return {
@@ -159,6 +166,7 @@ def _receipt(transcript: Transcript) -> dict[str, Any]:
         "answerable": done.answerable,
         "engine": done.engine,
         "answer_id": done.id,
+        **rule_json(transcript.refused),
     }
 
 

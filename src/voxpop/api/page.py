@@ -34,7 +34,7 @@ def render(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
     if isinstance(event, Withheld):
         return "withheld", {"text": event.text, "reason": event.reason}
     if isinstance(event, Refused):
-        return "refused", {"rule": event.rule, "title": event.title}
+        return "refused", rule_json(event)["refused"]
     return "done", receipt(event)
 
 
@@ -44,6 +44,11 @@ def sentence(text: Text) -> dict[str, Any]:
     if text.kind != "sentence":
         return said
     return said | {"outcome": text.outcome, "why": text.why, "support": text.support}
+
+
+def rule_json(refused: Refused | None) -> dict[str, dict[str, str]]:
+    """The rule that refused a question, under `refused`; nothing where it was answered."""
+    return {"refused": {"rule": refused.rule, "title": refused.title}} if refused else {}
 
 
 def card(passage: Passage) -> dict[str, Any]:
