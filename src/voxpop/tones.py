@@ -37,6 +37,7 @@ _BRACKET = r"[\[(（【]([^\[\](){}（）【】]{1,40})[\])）】]"
 _OPENS = re.compile(rf"\W{{0,8}}{_BRACKET}")
 _CLOSES = re.compile(rf"(?:[.!?…。！？\"”’»\u2600-\u27bf\U0001f000-\U0001faff]|\n)\s*{_BRACKET}\W*$")
 _HEADING = re.compile(r"\W{0,8}([A-ZÀ-Þ][A-ZÀ-Þ ]{4,24}?) ?[:|–—-] ")
+_MARKED = re.compile(r"(?<![^\s.!?…\"”’)])(/[a-zA-Z]{1,12})$")  # "km/s" is none
 _FIRST_TAGS = re.compile(r"\W{0,8}((?:#\w+[\s,]*)+)")
 _LAST_TAGS = re.compile(r"((?:#\w+[\s,.!]*)+)$")
 _JOINED = ("of", "on", "for", "the", "and", "about", "in", "vs", "de", "la", "le", "el", "der", "die", "du", "da")
@@ -104,8 +105,9 @@ def _of_text(post: Post) -> Jest | Literal[""]:
     for jest in JESTS:
         if any(_declares(mark.strip(" .!?。！"), jest) for mark in marks):
             return jest
-    ending = body.rpartition(" ")[2].lower()
-    return next((jest for jest in JESTS if ending in _lists()["post"]["ends"][jest]), _tagged(text))
+    ending = _MARKED.search(body)
+    ends = _lists()["post"]["ends"]
+    return next((jest for jest in JESTS if ending and ending[1].lower() in ends[jest]), _tagged(text))
 
 
 def _tagged(text: str) -> Jest | Literal[""]:
