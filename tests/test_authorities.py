@@ -53,6 +53,7 @@ def test_patterns_match_whole_labels_of_proven_domains() -> None:
         "notgov.example",
         "interior.gov.evil.example",
         "x-gouv.fr.example",
+        "evil-gouv.fr",
         "interiorgov.bsky.social",
     ):
         assert lists.classify(Author("did:plc:a", handle)) != "organisation", handle
@@ -84,6 +85,38 @@ def test_a_feed_is_press_unless_its_operator_says_otherwise() -> None:
     assert Authorities.of([], [], ["quakes.gov"]).classify(feed) == "organisation"
     assert Authorities.of([], [], [], ["rss:quakes.gov/feed"]).classify(feed) == "person"
     assert Authorities.of(["*.gov"]).classify(feed) == "authority"
+
+
+@pytest.mark.parametrize(
+    ("id_", "handle"),
+    [
+        ("x:1", "wiredes\u212a"),  # the sign for kelvin: its lower case is our k
+        ("x:1", "WireDesk_"),
+        ("x:1", "wlredesk"),
+        ("did:plc:a", "press.example.evil.example"),
+        ("did:plc:a", "xpress.example"),
+        ("did:plc:a", "press.exampIe"),
+        ("did:plc:a", "prеss.example"),
+        ("https://m.example/users/p", "press.example@m.example"),
+    ],
+)
+def test_what_looks_alike_is_not_listed(id_: str, handle: str) -> None:
+    assert LISTS.classify(Author(id_, handle, handle)) in ("unknown", "person")
+
+
+def test_who_says_himself_that_he_jests_calls_nothing() -> None:
+    satire = Author("x:1", "caller", bio="Satire.")
+    assert CALLS.classify(satire) == "authority"
+    assert not CALLS.may_call(satire, "election", [], 2026)
+    assert CALLS.classify(satire._replace(bio="Parody account.")) == "unknown"
+    assert CALLS.classify(Author("x:1", "caller (parody)", "Caller (parody)")) == "unknown"
+
+
+def test_who_is_unofficial_is_lowered_unless_listed() -> None:
+    fan = Author("x:5", "boardfans", "Board fans", mark="organisation", bio="Unofficial. Not the Board.")
+    assert Authorities().classify(fan) == "unknown"
+    assert Authorities().classify(fan._replace(bio="")) == "organisation"
+    assert Authorities.of([], ["x:boardfans"]).classify(fan) == "press"
 
 
 def test_a_parody_by_its_networks_word_is_nobody() -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.keeping.audit import Report, audit
 from voxpop.keeping.pages import Paged
-from voxpop.posts import Author, Delete, Event, Post, Upsert
+from voxpop.posts import AccountGone, Author, Delete, Event, Post, Renamed, Upsert
 from voxpop.store.local import LocalStore
 
 TEXT = "the Lantern Bridge burns tonight"
@@ -210,3 +210,16 @@ def test_a_file_that_only_looks_like_a_database_is_read_as_bytes(tmp_path: Path,
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "fake").write_bytes(head + bytes(100) + TEXT.encode())
     assert look(tmp_path)[1] == {("stray", "fake"): 1}
+
+
+async def test_a_bio_is_live_with_its_account_and_nowhere_after_it(tmp_path: Path) -> None:
+    told = Author("d:1", "ann.example", "Ann", "person", "automated", 7, f"I say that {TEXT}.")
+    async with LocalStore(tmp_path, purge_s=3600) as store:
+        await store.apply("s", [Upsert(Post("x:1", "x", Author("d:1"), "hello there", 1, 5)), Renamed(told)])
+        await store.purge()
+    held = audit(tmp_path, TEXT, lambda *_: None)
+    assert {(f.kind, f.file) for f in held.found} == {("row", "catalog.db")}
+    async with LocalStore(tmp_path, purge_s=3600) as store:
+        await store.apply("s", [AccountGone("d:1", 9), Renamed(told)])
+        await store.purge()
+    assert audit(tmp_path, TEXT, lambda *_: None).found == []
