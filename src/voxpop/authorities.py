@@ -139,10 +139,8 @@ def _above(author: Author) -> Iterator[str]:
 def _domain(author: Author) -> str:
     """The domain that is this account's proven handle; empty where it has none."""
     handle = _folded(author.handle)
-    proven = (
-        author.id.startswith(_DOMAINS) and "." in handle and "@" not in handle and not handle.endswith(".invalid")
-    )
-    return handle if proven else ""
+    proven = author.id.startswith(_DOMAINS) and not handle.endswith(".invalid")
+    return handle if proven and "." in handle and "@" not in handle else ""
 
 
 def _own_domain(author: Author) -> bool:
