@@ -14,7 +14,7 @@ messages questions voices
 signs
 tones
 authorities
-policy results
+policy results sealing
 sources store engines models
 matters
 superseding
@@ -27,8 +27,11 @@ stances
 positions
 ingest recheck retrieval prompt verification
 answering telling
+recipes
+history
 closing writing
 assistant
+reopening
 config
 runner keeping
 meters
@@ -40,7 +43,7 @@ live_table
 engine_choice source_choice
 app
 demo doctor cli_options evaluation
-cli_models cli_policy cli_sources cli_keeping cli_x cli_eval
+cli_models cli_policy cli_sources cli_keeping cli_x cli_eval cli_answers
 cli
 docs
 """.strip().splitlines()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from voxpop.authorities import Authorities
 from voxpop.engines.quote import QuoteEngine
-from voxpop.service import Service
+from voxpop.history import History
+from voxpop.service import Service, clock
 from voxpop.simulator.firehose import Firehose, Harm
 from voxpop.simulator.flood import CYCLE, Mix
 from voxpop.sources.bluesky import BlueskySource, Patience
@@ -37,7 +38,7 @@ async def test_a_source_that_hangs_floods_or_sends_garbage_slows_no_other(tmp_pa
         store = await stack.enter_async_context(LocalStore(tmp_path))
         service = Service(
             store, sources, load(), default_voice="regular", authorities=Authorities.of(), engine=QuoteEngine,
-            engine_state=lambda: "ready",
+            engine_state=lambda: "ready", history=History(tmp_path, keep_days=0, clock=clock),
         )  # fmt: skip
         running = asyncio.create_task(service.run())
 

@@ -14,6 +14,7 @@ from voxpop import voices
 from voxpop.authorities import Authorities
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.history import History
 from voxpop.messages import Citation, Done, Message, Request
 from voxpop.posts import Author, Event, Missed, Post, Upsert
 from voxpop.service import Service, clock
@@ -58,6 +59,7 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
                 authorities=Authorities.of([], []),
                 engine=QuoteEngine,
                 engine_state=lambda: engine_state,
+                history=History(tmp_path, keep_days=30, clock=clock),
             )
 
         yield make

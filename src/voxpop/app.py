@@ -22,12 +22,15 @@ from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.health import of
+from voxpop.history import History
 from voxpop.ingest import Progress, ingest
 from voxpop.live_table import rated
 from voxpop.logs import Say
 from voxpop.policy import Policy
 from voxpop.prompt import instruction
 from voxpop.recheck import Recheck
+from voxpop.recipes import digest
+from voxpop.reopening import Answers
 from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
 from voxpop.source_choice import list_kinds, list_stored, open_budgets, opened
@@ -207,13 +210,40 @@ async def asking(config: Config) -> AsyncIterator[Assistant]:
         raise VoxpopError(f"Only the simulated night is in {config.data}.", cure)
     engines = Engines(config, lambda _: None)
     with traced(config):
-        async with open_store(config, readonly=True) as store:
+        async with open_store(config, readonly=True) as store, history(config, config.data) as kept:
             await engines.load_now()
-            yield assistant(config, store, engines.now)
+            yield assistant(config, store, engines.now, kept)
 
 
-def assistant(config: Config, store: LocalStore, engine: Callable[[], Engine] = QuoteEngine) -> Assistant:
-    """An assistant over a store, outside `voxpop up`; by default it quotes."""
+@asynccontextmanager
+async def reopening(config: Config, id_: str, *, engine: bool = False) -> AsyncIterator[Answers]:
+    """The kept answers of the data folder; `engine` loads the one that wrote the answer of this id.
+
+    Raises VoxpopError where that engine cannot be had.
+    """
+    async with history(config, config.data) as kept:
+        made = (await kept.get(id_)).recipe.engine
+        if engine and made.name != "quote":
+            wanted = replace(config.engine, use=made.name, model=made.model if made.model != "none" else "")
+            config = replace(config, engine=wanted)
+        engines = Engines(config, lambda _: None) if engine and made.name != "quote" else None
+        async with open_store(config, readonly=True) as store:
+            if engines:
+                await engines.load_now()
+            yield Answers(kept, store, assistant(config, store, engines.now if engines else QuoteEngine), clock)
+
+
+def history(config: Config, folder: Path) -> History:
+    """The kept answers of a folder of posts, to be entered."""
+    # The lists of the invented night are part of the code, and everybody who opens the folder must mean the same.
+    rules = digest(authorities(config, invented=True))
+    return History(folder, keep_days=config.answers.keep_days, clock=clock, rules=rules)
+
+
+def assistant(
+    config: Config, store: LocalStore, engine: Callable[[], Engine] = QuoteEngine, kept: History | None = None
+) -> Assistant:
+    """An assistant over a store, outside `voxpop up`; by default it quotes and keeps no answer."""
     return Assistant(
         store,
         engine,
@@ -222,6 +252,7 @@ def assistant(config: Config, store: LocalStore, engine: Callable[[], Engine] = 
         policy=policy(config),
         clock=clock,
         gaps=gaps_of(store),
+        keep=kept.keep if kept else lambda _: "",
     )
 
 
@@ -260,6 +291,7 @@ async def serve(config: Config, say: Say) -> None:
         rechecks = [
             Recheck(s, store, every_s=every_s, clock=clock) for s in sources if every_s and isinstance(s, Lookup)
         ]
+        kept = await stack.enter_async_context(history(config, folder))
         engines = Engines(config, say, [instruction(choose(load_voices(config), config.answers.voice))])
         service = Service(
             store,
@@ -270,6 +302,7 @@ async def serve(config: Config, say: Say) -> None:
             policy=policy(config),
             engine=engines.now,
             engine_state=lambda: engines.state,
+            history=kept,
             beside=[r.run for r in rechecks],
         )
         tune()

@@ -15,12 +15,13 @@ from voxpop.drafts import Unmarked
 from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import VoxpopError
-from voxpop.evidence import numbered, weigh
+from voxpop.evidence import Evidence, numbered, weigh
 from voxpop.messages import (
     AnswerEvent,
     Done,
     Found,
     Gap,
+    Passage,
     Refused,
     Request,
     Searching,
@@ -108,19 +109,34 @@ class Assistant:
             await self._cite([p.post.id for p in answer.cited.values()])
         yield done
 
-    async def again(self, made: Made) -> Made:
-        """The same question from what was found then, at its moment, with the voice and the engine of now.
+    async def again(self, request: Request, at: int, engine_name: str, looked: Looked) -> Made:
+        """The same request of the same moment from what was found then, with the voice and the engine of now.
 
         Nothing is searched, counted, cited or kept. Raises UsageError for a voice that is gone.
         """
 
         async def look(planned: Plan, answer: Answer) -> Looked:
-            return made.looked
+            return looked
 
-        engine = QuoteEngine() if made.engine.name == "quote" else self._engine()
-        answer = Answer(made.request, made.now, choose(self._voices, made.voice.name), engine.describe())
+        engine = QuoteEngine() if engine_name == "quote" else self._engine()
+        answer = Answer(request, at, choose(self._voices, request.voice), engine.describe())
         events = [event async for event in self._steps(answer, engine, look)]
         return answer.made([*events, answer.done()])
+
+    async def since(self, request: Request, at: int, known: Sequence[Passage]) -> tuple[list[Passage], Evidence]:
+        """What the posts of now say on a question that was asked at `at`: `known` first, under their numbers.
+
+        A request for an earlier moment, or until one, stays with that moment.
+        """
+        planned = plan(request, at)
+        ends = [t for t in (request.as_of, request.bounds.until) if t is not None]
+        until = min(ends, default=self._clock())
+        planned = replace(planned, query=replace(planned.query, until=until))
+        found = (await retrieve(self._store, planned, until, self._authorities, request.bounds.limit)).passages
+        ids, first = {p.post.id for p in known}, max((p.number for p in known), default=0) + 1
+        fresh = [p for p in found if p.post.id not in ids]
+        passages = [*known, *(replace(p, number=n) for n, p in enumerate(fresh, first))]
+        return passages, weigh(planned.question, passages, until)
 
     async def _steps(self, answer: Answer, engine: Engine, look: _Look) -> AsyncIterator[AnswerEvent]:
         asked = [m.content for m in answer.request.messages if m.role == "user"]

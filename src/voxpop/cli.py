@@ -316,6 +316,7 @@ async def demo(context: click.Context, as_json: bool, **given: Any) -> None:
 
 def program() -> click.Group:
     """The whole command line, the groups that live elsewhere included."""
+    from voxpop.cli_answers import COMMANDS as ON_ANSWERS
     from voxpop.cli_eval import evaluate
     from voxpop.cli_keeping import COMMANDS
     from voxpop.cli_models import models
@@ -323,7 +324,7 @@ def program() -> click.Group:
     from voxpop.cli_sources import sources
     from voxpop.cli_x import x
 
-    for command in (models, policy, sources, x, evaluate, *COMMANDS):
+    for command in (models, policy, sources, x, evaluate, *COMMANDS, *ON_ANSWERS):
         cli.add_command(command)
     return cli
 

@@ -156,11 +156,16 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
     }
 
 
+def handle(passage: Passage) -> str:
+    """Whose post it is."""
+    author = passage.post.author
+    return f"@{author.handle}" if author.handle else author.name or "unknown account"
+
+
 def _source(passage: Passage, now: int) -> str:
     post = passage.post
-    who = f"@{post.author.handle}" if post.author.handle else post.author.name or "unknown account"
     copies = (
         f", {passage.duplicates} posts by {passage.independent_authors} authors" if passage.duplicates > 1 else ""
     )
     when = f"{iso(post.witnessed_at)[:19]}Z ({ago(now - post.witnessed_at)})"
-    return f"[{passage.number}] {who} on {post.network}, {when}{copies}\n    {post.url or post.id}"
+    return f"[{passage.number}] {handle(passage)} on {post.network}, {when}{copies}\n    {post.url or post.id}"

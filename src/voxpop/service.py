@@ -17,9 +17,11 @@ from voxpop.authorities import Authorities
 from voxpop.engines import Engine
 from voxpop.errors import VoxpopError
 from voxpop.health import Health, health, well
+from voxpop.history import History
 from voxpop.messages import Gap
 from voxpop.meters import Measured, Meters, Sample, Steps
 from voxpop.policy import Policy, load
+from voxpop.reopening import Answers
 from voxpop.runner import Runner
 from voxpop.sources import Source
 from voxpop.store.local import LocalStore
@@ -73,8 +75,8 @@ def gaps_of(store: LocalStore) -> Gaps:
 class Service:
     """What `voxpop up` runs, and what its faces ask.
 
-    `engine` tells which engine answers now, `engine_state` what it is doing; `beside` is what else runs, and does
-    not fail.
+    `engine` tells which engine answers now, `engine_state` what it is doing; `history` keeps the answers; `beside`
+    is what else runs, and does not fail.
     """
 
     def __init__(
@@ -88,9 +90,10 @@ class Service:
         policy: Policy | None = None,
         engine: Callable[[], Engine],
         engine_state: Callable[[], str],
+        history: History,
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
-        self._beside = beside
+        self._beside = [*beside, history.run]
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.policy = policy or load()
@@ -110,7 +113,9 @@ class Service:
             gaps=gaps_of(store),
             done=Steps(self.registry).done,
             cite=self._cite,
+            keep=history.keep,
         )
+        self.answers = Answers(history, store, self.assistant, clock)
         self._meters = Meters(self.registry, self._samples)
         self._store, self._engine, self._engine_state = store, engine, engine_state
         self._figures: dict[str, float] = {}

@@ -55,7 +55,7 @@ class Verdict:
     """Whether a draft may be shown; `reason` says why not.
 
     `attributed`: it is told as its author's word. `verbatim`: it is a post's own sentence. `support`: how far the
-    posts carry it, a probability.
+    posts carry it, a probability. `by`: the number of the post that replaced what it cites.
     """
 
     shown: bool
@@ -63,6 +63,7 @@ class Verdict:
     attributed: bool = False
     verbatim: bool = False
     support: float | None = None
+    by: int | None = None
 
 
 def verify(
@@ -82,7 +83,7 @@ def verify(
     standing = [passages[n] for n, c in claims.items() if c is None or c.standing != "superseded"]
     if not standing:
         later = next(c.by for c in claims.values() if c)
-        return Verdict(False, f"a later post, [{later}], replaced it")
+        return Verdict(False, f"a later post, [{later}], replaced it", by=later)
     # What is said in no one's name rests on the listed accounts alone: a rumour beside them carries nothing.
     stated = [p for p in standing if _is_stated(p, claims[p.number])]
     # Nobody's words are put in another's mouth: what is told in a name rests on who is named.
@@ -140,7 +141,7 @@ def _verbatim(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence)
             frame = draft.text.replace(said, " ", 1)
             if _only_names_author(frame, passage):
                 if claim.standing == "superseded":
-                    return Verdict(False, f"a later post, [{claim.by}], replaced it")
+                    return Verdict(False, f"a later post, [{claim.by}], replaced it", by=claim.by)
                 return Verdict(True, attributed=claim.standing != "stated", verbatim=True, support=1.0)
     return None
 

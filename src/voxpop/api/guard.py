@@ -30,6 +30,7 @@ _HEADERS = {
 _STATUS = {
     "model_not_found": 404,
     "not_found": 404,
+    "answer_not_found": 404,
     "wrong_host": 403,
     "wrong_site": 403,
     "too_large": 413,

@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from voxpop.api import openai, page
+from voxpop.api.answers import AnswerFaces, Kept
 from voxpop.api.asked import Asked, parse
 from voxpop.api.bodies import read_json
 from voxpop.api.guard import Guard, refused
@@ -45,6 +46,9 @@ class Running(Protocol):
 
     @property
     def assistant(self) -> Answers: ...
+
+    @property
+    def answers(self) -> Kept: ...
 
     voices: dict[str, Voice]
     default_voice: str
@@ -157,6 +161,7 @@ def application(
         Route("/api/answer", faces.answer, methods=["POST"]),
         Route("/api/status", faces.status),
         Route("/api/live", faces.live),
+        *AnswerFaces(lambda: running.answers, faces.answers).routes(),
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
     ]
     app = Starlette(

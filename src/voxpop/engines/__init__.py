@@ -9,7 +9,10 @@ from voxpop.messages import Delta, Prompt
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine is. One that only quotes posts does not converse; one that only talks does not write facts."""
+    """What an engine is. One that only quotes posts does not converse; one that only talks does not write facts.
+
+    `digest`: SHA-256 of the model's file, empty where it is not known.
+    """
 
     name: str
     model: str
@@ -17,6 +20,7 @@ class EngineInfo:
     context: int = 0
     state: str = "ready"
     writes: bool = True
+    digest: str = ""
 
 
 class Engine(Protocol):

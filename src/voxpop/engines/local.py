@@ -10,7 +10,7 @@ from typing import Any
 
 from voxpop.engines import EngineInfo
 from voxpop.engines.gguf_file import Card, Template, Vocabulary
-from voxpop.engines.openvino_graph import converted, group
+from voxpop.engines.openvino_graph import converted, digest, group
 from voxpop.engines.openvino_session import Session
 from voxpop.engines.sampling import Chooser, Grammars, Guesser, Writer
 from voxpop.errors import UsageError, VoxpopError
@@ -31,9 +31,15 @@ class LocalEngine:
     """One model, one request at a time, the others in the order of their coming. `open` makes it."""
 
     def __init__(
-        self, name: str, vocabulary: Vocabulary, template: Template, session: Session, context: int
+        self,
+        name: str,
+        vocabulary: Vocabulary,
+        template: Template,
+        session: Session,
+        context: int,
+        digest: str = "",
     ) -> None:
-        self._name, self._context = name, context
+        self._name, self._context, self._digest = name, context, digest
         self._vocabulary, self._template, self._session = vocabulary, template, session
         self._grammars = Grammars(vocabulary)
         self._worker = ThreadPoolExecutor(1, f"voxpop-{name}")
@@ -53,7 +59,7 @@ class LocalEngine:
         folder = converted(path)
         card = Card.read(folder / "card.json")
         session = Session(folder / "model.xml", threads=threads, group=group(card.shape))
-        return cls(name, Vocabulary(card), Template(card), session, min(context, card.shape.context))
+        return cls(name, Vocabulary(card), Template(card), session, min(context, card.shape.context), digest(path))
 
     def warm(self, instructions: Iterable[str]) -> None:
         """Compute these system messages now and keep their keys and values; returns when that is done."""
@@ -91,7 +97,7 @@ class LocalEngine:
         return len(self._vocabulary.encode(text))
 
     def describe(self) -> EngineInfo:
-        return EngineInfo("local", self._name, converses=True, context=self._context)
+        return EngineInfo("local", self._name, converses=True, context=self._context, digest=self._digest)
 
     def _work(self, prompt: Prompt, schema: Mapping[str, Any] | None, stop: threading.Event, send: _Send) -> None:
         try:

@@ -5,6 +5,7 @@ bits in groups of 128 keep what the file's four to six bits said. Keys and value
 of one group are folded into rows, and the state is a plain concatenation: that keeps a cached prefix cheap.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -34,6 +35,18 @@ def converted(source: Path) -> Path:
     if not _is_made(folder, source):
         _make(source, folder)
     return folder
+
+
+def digest(source: Path) -> str:
+    """SHA-256 of the file that a model was made of, read once, which takes seconds; empty where it cannot be."""
+    noted = converted(source) / "sha256"
+    try:
+        if not noted.is_file():
+            with source.open("rb") as file:
+                noted.write_text(hashlib.file_digest(file, "sha256").hexdigest(), "ascii")
+        return noted.read_text("ascii")
+    except (OSError, ValueError):
+        return ""
 
 
 def group(shape: Shape) -> int:

@@ -1,0 +1,110 @@
+"""The kept answers over HTTP: listed, opened, made again, removed; it renders and decides nothing."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from voxpop.api import page
+from voxpop.api.asked import told
+from voxpop.api.streams import Places, unless_gone
+from voxpop.errors import UsageError
+from voxpop.history import Listed
+from voxpop.reopening import Line, Reopened, Reproduced
+
+_MOST = 1000
+
+
+class Kept(Protocol):
+    """What opens kept answers; each call raises UsageError for an id that is not known."""
+
+    async def listed(self, limit: int) -> list[Listed]: ...
+
+    async def open(self, id_: str) -> Reopened: ...
+
+    async def reproduce(self, id_: str) -> Reproduced: ...
+
+    async def remove(self, id_: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFaces:
+    """The handlers, bound to the kept answers; who opens one holds a place, as who asks does."""
+
+    kept: Callable[[], Kept]
+    places: Places
+
+    def routes(self) -> list[Route]:
+        """Where they are served."""
+        one = "/v1/answers/{id}"
+        return [
+            Route("/v1/answers", self.listed),
+            Route(one, self.one, methods=["GET", "DELETE"]),
+            Route(f"{one}/reproduce", self.reproduce, methods=["POST"]),
+        ]
+
+    async def listed(self, request: Request) -> Response:
+        return JSONResponse(listed(await self.kept().listed(_limit(request.query_params.get("limit")))))
+
+    async def one(self, request: Request) -> Response:
+        id_ = request.path_params["id"]
+        if request.method == "DELETE":
+            await self.kept().remove(id_)
+            return JSONResponse({"id": id_, "object": "answer", "deleted": True})
+        return await self._held(request, self.kept().open(id_), opened)
+
+    async def reproduce(self, request: Request) -> Response:
+        return await self._held(request, self.kept().reproduce(request.path_params["id"]), reproduced)
+
+    async def _held(self, request: Request, work: Awaitable[Any], render: Callable[[Any], Any]) -> Response:
+        with self.places.held():
+            return JSONResponse(render(await unless_gone(request, work)))
+
+
+def listed(rows: list[Listed]) -> dict[str, Any]:
+    """The kept answers, newest first."""
+    data = [{**asdict(row), "asked_at": page.moment(row.at)} for row in rows]
+    return {"object": "list", "data": [{k: v for k, v in row.items() if k != "at"} for row in data]}
+
+
+def opened(answer: Reopened) -> dict[str, Any]:
+    """A kept answer as it stands now: each piece with its state, the posts that it cites, what became of others."""
+    recipe = answer.kept.recipe
+    return {
+        "id": answer.kept.id,
+        "object": "answer",
+        "asked_at": page.moment(recipe.at),
+        "opened_at": page.moment(answer.at),
+        "question": recipe.request.question,
+        "as_of": page.moment(recipe.request.as_of),
+        "voice": recipe.request.voice,
+        "engine": {"name": recipe.engine.name, "model": recipe.engine.model, "digest": recipe.engine.digest},
+        "holds": answer.holds,
+        "texts": [_text(line) for line in answer.lines],
+        "citations": [page.card(p) for p in answer.cited],
+        "missing": [{"n": m.number, "id": m.id, "how": m.how} for m in answer.missing],
+        "withheld": [{"text": w.text, "reason": w.reason} for w in answer.withheld],
+        "done": page.receipt(answer.done) if answer.done else None,
+    }
+
+
+def _text(line: Line) -> dict[str, Any]:
+    text = page.render(line.text)[1] if line.text else {"text": None, "kind": "sentence"}
+    state = {"state": line.state, "why_not": line.why, "by": page.card(line.by) if line.by else None}
+    return {**text, "citations": list(line.numbers), **state}
+
+
+def reproduced(made: Reproduced) -> dict[str, Any]:
+    """Whether it came out the same, what is not as it was, and the difference."""
+    return {"object": "reproduction", **asdict(made)}
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return 50
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:5]) <= _MOST:
+        raise UsageError(f"'limit' cannot be {told(given)}.", f"Give a whole number from 1 to {_MOST}.")
+    return int(given[:5])
