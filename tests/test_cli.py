@@ -203,7 +203,10 @@ def test_ask_prints_its_contract(data: str) -> None:
     assert (fresh["newest"], fresh["oldest"], fresh["gaps"]) == (at, at, [])
     assert (fresh["stream_lag_s"], fresh["behind_s"], fresh["simulated"]) == (None, None, False)
     assert answer["receipt"] == {
-        "searched": ["lantern bridge closed"],
+        "searched": [
+            "the question's words and their kin: lantern bridge closed",
+            "the same among the listed accounts: lantern bridge closed",
+        ],
         "posts": 1,
         "independent_authors": 1,
         "sources_down": [],

@@ -73,9 +73,12 @@ class History:
     async def __aenter__(self) -> Self:
         with suppress(VoxpopError):  # what cannot be opened now is told when it is asked for
             await self.drop()
+        self._dropping = asyncio.create_task(self._repeat())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._dropping.cancel()
+        await asyncio.gather(self._dropping, return_exceptions=True)
         await asyncio.to_thread(self._worker.shutdown)
 
     # writing
@@ -113,8 +116,7 @@ class History:
         """Drop what is too old; how many answers went."""
         return await self._on(self._drop) if self.path.exists() else 0
 
-    async def run(self) -> None:
-        """Drop what grows too old, until cancelled."""
+    async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(_DROP_S)
             with suppress(VoxpopError):

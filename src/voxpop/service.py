@@ -93,7 +93,7 @@ class Service:
         history: History,
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
-        self._beside = [*beside, history.run]
+        self._beside = beside
         self.voices = dict(voices)
         self.default_voice = default_voice
         self.policy = policy or load()
