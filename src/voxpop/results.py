@@ -19,7 +19,7 @@ from voxpop.times import iso
 
 _CLAUSE = re.compile(
     r"[,;:—–()\n。、；：（）]| - |(?<!\w)(?:and|but|while|whereas|et|mais|tandis que|und|aber|wahrend|y|pero|"
-    r"mientras|mas|enquanto|ma|maar|en)(?!\w)"
+    r"mientras|mas|enquanto|ma|maar)(?!\w)"
 )
 _BREAK = re.compile(
     r"[;—–\n。；]| - |,\s*(?=(?:and|but|while|whereas|as|et|mais|tandis|und|aber|y|pero|mientras|e|mas)\b)|"

@@ -16,6 +16,7 @@ from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, languag
 
 _CLAUSE = re.compile(r"[,;:–—()\n、。]| - |\b(?:but|and|while|mais|et|tandis que|pero|aber|und|mas)\b")
 _STEM = 5
+_Y = re.compile(r"(?<=[^\Waeiou])(?:y|ies|ied)$")
 _CAUSED = 0.6
 _FEWEST = 4
 _LAST = re.compile(r", (?:and|but|while|which|who|mais|et|tandis|pero|y|aber|und|mas|e) ")
@@ -52,7 +53,9 @@ def held(text: str) -> Held:
 
 @lru_cache(maxsize=2048)
 def _kin(word: str) -> frozenset[str]:
-    return family(word).union(*(line for line in _lines() if word in line))
+    kin = family(word).union(*(line for line in (*_lines("events"), *_lines("forms")) if word in line))
+    ending = _Y.search(word)
+    return kin | {f"{word[: ending.start()]}{end}" for end in ("y", "ies", "ied")} if ending else kin
 
 
 @lru_cache(maxsize=512)
@@ -76,14 +79,14 @@ def _pattern(section: str, kind: str = "patterns") -> re.Pattern[str]:
     return re.compile("|".join([*([rf"(?<!\w)(?:{spaced})(?!\w)"] if spaced else []), *wide]))
 
 
-@lru_cache(maxsize=1)
-def _lines() -> list[frozenset[str]]:
-    return [frozenset(fold(line).split()) for line in _lists()["events"]["same"]]
+@lru_cache(maxsize=2)
+def _lines(section: str) -> list[frozenset[str]]:
+    return [frozenset(fold(line).split()) for line in _lists()[section]["same"]]
 
 
 @lru_cache(maxsize=1)
 def _events() -> frozenset[str]:
-    return frozenset().union(*_lines())
+    return frozenset().union(*_lines("events"))
 
 
 @lru_cache(maxsize=256)
@@ -128,7 +131,8 @@ def give_their_reasons(text: str, cited: Sequence[Passage]) -> str:
     """A reason is one that a post gives as such, of the same thing."""
     for clause in _reasons(text):
         wanted = meant(clause)
-        if not any(_gives(post_words(p), wanted, clause) for p in cited):
+        rest = [w for w in meant(text) if w not in wanted]
+        if not any(_gives(post_words(p), wanted, rest) for p in cited):
             return "gives a reason that no cited post gives"
     return ""
 
@@ -151,13 +155,15 @@ def shorter(text: str) -> Iterator[str]:
             yield rest + "."
 
 
-def _gives(post: str, wanted: Sequence[str], clause: str) -> bool:
-    abroad = language(clause) != language(post)
+def _gives(post: str, wanted: Sequence[str], rest: Sequence[str]) -> bool:
+    """Whether a post gives a reason of these words; loosely only for what the same sentence tells."""
+    abroad = language(" ".join([*rest, *wanted])) != language(post)
     for sentence in sentences(post):
         flat = fold(sentence)
         told = _pattern("reason").search(flat)
         loose = _pattern("reason", "loose").search(flat) or re.search(r"[:–—(]| - ", sentence)
-        if (told and abroad) or ((told or loose) and held(sentence).share(wanted) >= _CAUSED):
+        near = bool(told) or (bool(loose) and held(sentence).share(rest) >= _CAUSED)
+        if (told and abroad) or (near and held(sentence).share(wanted) >= _CAUSED):
             return True
     return False
 
