@@ -89,7 +89,7 @@ def _doubted(flat: str, match: re.Match[str]) -> bool:
     near = " ".join(before.split()[-_FAR:])
     denied = _unsettled("denies").search(near) and not match[0].startswith("not guilty")
     after = words(flat[match.end() :])[:3]
-    if denied or "nicht" in after or "niet" in after:
+    if denied or after[:1] == ["no"] or "nicht" in after or "niet" in after:
         return True
     supposed = _unsettled("supposes").search(before)
     return bool(supposed) and not (supposed[0].strip() in _BARE and match[0] not in _PLAIN)  # type: ignore[index]
