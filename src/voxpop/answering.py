@@ -166,6 +166,9 @@ class Answer:
         return Text(text, kind="chat")
 
 
+LABELS = frozenset(text for said in _NOTICES.values() for text in said.values())
+
+
 def notice(kind: str, lang: str) -> Text:
     """One of our labels, in English where the language lacks it."""
     return Text(_NOTICES[kind].get(lang, _NOTICES[kind]["en"]), kind="notice")

@@ -236,7 +236,7 @@ async def reopening(config: Config, id_: str, *, engine: bool = False) -> AsyncI
 def history(config: Config, folder: Path) -> History:
     """The kept answers of a folder of posts, to be entered."""
     # The lists of the invented night are part of the code, and everybody who opens the folder must mean the same.
-    rules = digest(authorities(config, invented=True))
+    rules = f"{digest(authorities(config, invented=True))} {policy(config).digest}"
     return History(folder, keep_days=config.answers.keep_days, clock=clock, rules=rules)
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import NamedTuple
 
 from voxpop import policy as policies
 from voxpop import prompt as prompts
@@ -24,11 +25,13 @@ from voxpop.messages import (
     Passage,
     Refused,
     Request,
+    Result,
     Searching,
     Text,
     Withheld,
 )
 from voxpop.policy import Policy
+from voxpop.questions import Question
 from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
 from voxpop.text import language
@@ -38,7 +41,15 @@ from voxpop.writing import checked, written
 
 Gaps = Callable[[int, int], Awaitable[Sequence[Gap]]]
 Cite = Callable[[Sequence[str]], Awaitable[None]]
-_Look = Callable[[Plan, Answer], Awaitable[Looked]]
+_Look = Callable[[Plan, Request, int], Awaitable[Looked]]
+
+
+class Since(NamedTuple):
+    """What is known of a question by now, and whether a result that it asks for is declared."""
+
+    passages: tuple[Passage, ...]
+    evidence: Evidence
+    result: Result
 
 
 async def _no_gaps(since: int, until: int) -> Sequence[Gap]:
@@ -115,7 +126,7 @@ class Assistant:
         Nothing is searched, counted, cited or kept. Raises UsageError for a voice that is gone.
         """
 
-        async def look(planned: Plan, answer: Answer) -> Looked:
+        async def look(planned: Plan, request: Request, now: int) -> Looked:
             return looked
 
         engine = QuoteEngine() if engine_name == "quote" else self._engine()
@@ -123,20 +134,19 @@ class Assistant:
         events = [event async for event in self._steps(answer, engine, look)]
         return answer.made([*events, answer.done()])
 
-    async def since(self, request: Request, at: int, known: Sequence[Passage]) -> tuple[list[Passage], Evidence]:
-        """What the posts of now say on a question that was asked at `at`: `known` first, under their numbers.
+    async def since(self, request: Request, at: int, known: Sequence[Passage]) -> Since:
+        """What the posts of now say on a question that was asked at `at`, beside passages that are `known`.
 
         A request for an earlier moment, or until one, stays with that moment.
         """
         planned = plan(request, at)
         ends = [t for t in (request.as_of, request.bounds.until) if t is not None]
         until = min(ends, default=self._clock())
-        planned = replace(planned, query=replace(planned.query, until=until))
-        found = (await retrieve(self._store, planned, until, self._authorities, request.bounds.limit)).passages
+        looked = await self._look(replace(planned, query=replace(planned.query, until=until)), request, until)
         ids, first = {p.post.id for p in known}, max((p.number for p in known), default=0) + 1
-        fresh = [p for p in found if p.post.id not in ids]
-        passages = [*known, *(replace(p, number=n) for n, p in enumerate(fresh, first))]
-        return passages, weigh(planned.question, passages, until)
+        fresh = (p for p in self._policy.quotable(looked.passages)[0] if p.post.id not in ids)
+        passages = (*known, *(replace(p, number=n) for n, p in enumerate(fresh, first)))
+        return Since(passages, *_weigh(planned.question, passages, until))
 
     async def _steps(self, answer: Answer, engine: Engine, look: _Look) -> AsyncIterator[AnswerEvent]:
         asked = [m.content for m in answer.request.messages if m.role == "user"]
@@ -163,11 +173,10 @@ class Assistant:
         elif isinstance(event, Text) and event.kind == "sentence":
             self.tally["sentences"] += 1
 
-    async def _look(self, planned: Plan, answer: Answer) -> Looked:
+    async def _look(self, planned: Plan, request: Request, now: int) -> Looked:
         if planned.kind != "posts":
             return Looked(self._stream())
-        now, limit = answer.now, answer.request.bounds.limit
-        retrieved = await retrieve(self._store, planned, now, self._authorities, limit)
+        retrieved = await retrieve(self._store, planned, now, self._authorities, request.bounds.limit)
         # A question without a bound asks about now: what is missing of last month says nothing about that.
         until = planned.query.until or now
         since = planned.query.since if planned.query.since is not None else until - STALE
@@ -181,12 +190,12 @@ class Assistant:
         question, until = planned.question, planned.query.until or answer.now
         yield Searching(" ".join(c.word for c in question.concepts))
         with span("search", answer.span):
-            answer.looked = await look(planned, answer)
+            answer.looked = await look(planned, answer.request, answer.now)
         found, kept_back = self._policy.quotable(answer.looked.passages)
         for rule in kept_back:
             yield Withheld("", f"a post falls under the rule '{rule.name}' of the policy")
         with span("weigh", answer.span, posts=len(found)):
-            led, answer.result = ruled(question, found, weigh(question, found, until))
+            led, answer.result = _weigh(question, found, until)
             passages, evidence = numbered(found, led)
         answer.prompt = prompts.build(answer.request, question, passages, evidence, answer.voice)
         answer.passages = {p.number: p for p in answer.prompt.passages}
@@ -210,7 +219,7 @@ class Assistant:
     ) -> AsyncIterator[AnswerEvent]:
         """What the model says by itself, labelled; it saw no post, so nothing in it may look like a citation."""
         lang, request, voice = planned.question.lang, answer.request, answer.voice
-        answer.looked = await look(planned, answer)
+        answer.looked = await look(planned, request, answer.now)
         answer.simulated = answer.looked.stream.simulated
         if answer.simulated:
             yield notice("simulated", lang)
@@ -232,3 +241,7 @@ class Assistant:
             yield notice("broken", lang)
         if rest := plain.end():
             yield answer.chat(rest)
+
+
+def _weigh(question: Question, found: Sequence[Passage], until: int) -> tuple[Evidence, Result]:
+    return ruled(question, found, weigh(question, found, until))

@@ -60,13 +60,11 @@ class History:
     microseconds of UTC. `tally` counts what was kept and what could not be.
     """
 
-    def __init__(
-        self, folder: Path, *, keep_days: float, clock: Callable[[], int], rules: str = "", readonly: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, keep_days: float, clock: Callable[[], int], rules: str = "") -> None:
         self.path = folder / NAME
         self.rules = hashlib.sha256(f"{code()} {rules}".encode()).hexdigest()
         self.tally: Counter[str] = Counter()
-        self._keep_days, self._clock, self._readonly = keep_days, clock, readonly
+        self._keep_days, self._clock = keep_days, clock
         self._worker = ThreadPoolExecutor(1, "voxpop-answers")
         self._waiting: set[Future[None]] = set()
 
@@ -95,10 +93,6 @@ class History:
         self._waiting.add(job)
         job.add_done_callback(self._waiting.discard)
         return id_
-
-    async def settled(self) -> None:
-        """Wait until all that was given is written or has failed."""
-        await self._on(lambda: None)
 
     def _write(self, id_: str, made: Made) -> None:
         try:
@@ -173,6 +167,8 @@ class History:
         if not self.path.exists():
             # Before SQLite would make it readable for others; its log takes the file's mode.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        elif self.path.stat().st_mode & 0o077:  # a copy, such as a restored one
+            self.path.chmod(0o600)
         con = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None)
         try:
             con.execute("PRAGMA secure_delete=ON")

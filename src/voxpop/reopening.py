@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import Literal
 
-from voxpop.answering import Made
-from voxpop.assistant import Assistant
+from voxpop.answering import LABELS, Made
+from voxpop.assistant import Assistant, Since
 from voxpop.drafts import Draft
 from voxpop.engines import EngineInfo
 from voxpop.errors import VoxpopError
@@ -102,17 +102,19 @@ class Answers:
         opened = kept.opened(await self._store.posts(recipe.posts))
         events = [e.event for e in opened.events]
         cited = tuple(e.passage for e in events if isinstance(e, Citation))
-        passages, evidence = await self._assistant.since(recipe.request, recipe.at, _numbered(opened, cited))
+        now = await self._assistant.since(recipe.request, recipe.at, _numbered(opened, cited))
+        done = next((replace(e, id=kept.id) for e in events if isinstance(e, Done)), None)
+        declared = now.result == "declared" and done is not None and done.receipt.result == "not declared"
         numbers = {e.rests[0]: e.numbers[0] for e in opened.events if e.kind == "Citation"}
         missing = tuple(Missing(id_, how, numbers.get(id_)) for id_, how in opened.missing)
         return Reopened(
             kept,
             self._clock(),
-            tuple(_lines(opened, missing, {p.number: p for p in passages}, evidence)),
+            tuple(_lines(opened, missing, now, declared=declared)),
             cited,
             tuple(e for e in events if isinstance(e, Withheld)),
             missing,
-            next((replace(e, id=kept.id) for e in events if isinstance(e, Done)), None),
+            done,
         )
 
     async def reproduce(self, id_: str) -> Reproduced:
@@ -145,13 +147,18 @@ def _numbered(opened: Opened, cited: Sequence[Passage]) -> list[Passage]:
     return [*cited, *(replace(p, number=n) for n, p in enumerate(others, first))]
 
 
-def _lines(
-    opened: Opened, missing: Sequence[Missing], passages: Mapping[int, Passage], evidence: Evidence
-) -> Iterator[Line]:
-    gone = {each.id: each for each in missing}
+def _lines(opened: Opened, missing: Sequence[Missing], now: Since, *, declared: bool) -> Iterator[Line]:
+    """Each piece; `declared`: a result that was not declared then is by now, and what was said of that is over."""
+    gone, passages = {each.id: each for each in missing}, {p.number: p for p in now.passages}
     for each in opened.events:
         if isinstance(each.event, Text):
-            yield _held(each.event, passages, evidence) if each.numbers else Line(each.event)
+            if each.numbers:
+                yield _held(each.event, passages, now.evidence)
+            elif declared and each.kind in ("notice", "quip") and each.event.text not in LABELS:
+                by = passages[now.evidence.chosen[0].number] if now.evidence.chosen else None
+                yield Line(each.event, (), "replaced", "a listed authority has declared since", by)
+            else:
+                yield Line(each.event)
         elif each.kind == "sentence":
             why = "; ".join(_gone(gone[id_]) for id_ in each.rests if id_ in gone)
             yield Line(None, each.numbers, "gone", why)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from voxpop import __version__
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.history import NAME as ANSWERS
 from voxpop.keeping.manifest import Kept, Manifest, digest
 from voxpop.keeping.progress import Tell
 from voxpop.store.migration import refuse_empty, refuse_old
@@ -66,8 +67,13 @@ def _partitions(folder: Path, catalog: sqlite3.Connection) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def _answers(folder: Path) -> list[Path]:
+    path = folder / ANSWERS
+    return [path] if path.is_file() else []
+
+
 def _check(folder: Path, target: Path) -> None:
-    paths = [catalog_of(folder), *folder.glob("partitions/*/posts.db")]
+    paths = [catalog_of(folder), *folder.glob("partitions/*/posts.db"), *_answers(folder)]
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not an empty folder.", "Name a folder that is new or empty.")
     if folder.resolve() in [target.resolve(), *target.resolve().parents]:
@@ -111,7 +117,7 @@ def _snapshots(folder: Path) -> Iterator[list[_Snapshot]]:
         gate = stack.enter_context(closing(_connect(path)))
         gate.execute("BEGIN IMMEDIATE")
         try:
-            snapshots = [snapshot(p) for p in (path, *_partitions(folder, gate))]
+            snapshots = [snapshot(p) for p in (path, *_partitions(folder, gate), *_answers(folder))]
         finally:
             gate.execute("ROLLBACK")
         yield snapshots
@@ -187,6 +193,8 @@ class _Owed:
             con.execute("DELETE FROM orders")  # who gave them waits for the original
             con.execute("DELETE FROM unindex")  # done below, and the index will be made of what is left
             con.execute("UPDATE partitions SET stale = 0")
+            return
+        if con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'answers'").fetchone():
             return
         con.execute("DELETE FROM posts WHERE seq > ?", (self.seq,))
         con.execute("DELETE FROM aliases WHERE seq > ?", (self.seq,))

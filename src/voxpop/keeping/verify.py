@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from voxpop import history
 from voxpop.keeping.backup import catalog_of
 from voxpop.keeping.progress import Tell
 from voxpop.store.codes import Codes
@@ -55,6 +56,9 @@ def verify(folder: Path, tell: Tell) -> Verdict:
             tell("verifying", done, total)
             verdict.faults += _Check(folder, reader, codes, extent.first, tell).faults()
             done += extent.posts
+        answers = folder / history.NAME
+        cure = f"Remove it with 'voxpop answers remove', or give up all and move {answers} away."
+        verdict.faults += [Fault(what, cure) for what in history.verify(answers)]
         verdict.posts = reader.catalog.totals()["posts"]
         verdict.partitions = len(extents)
         verdict.coded = sum(e.stale for e in reader.extents())
