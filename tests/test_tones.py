@@ -313,3 +313,11 @@ def test_the_prompt_calls_it_so() -> None:
     made = build(request, plan(request, 10).question, tuple(passages), evidence, voice)
     assert "[1] @board-jokes.example (parody) [unverified]" in made.messages[-1].content
     assert "@board-jokes.example (parody) says: " in str(made.grammar)
+
+
+def test_who_plays_somebody_does_not_speak_for_them() -> None:
+    said = "The bridge in Oss stays closed until the hens have voted."
+    actor = Author("did:plc:jest", "hens.bsky.social", "Mayor Brack")
+    assert asked("What does Brack say about the bridge?", post(said, actor))[1].judged
+    jester = actor._replace(name="Mayor Brack (parody)")
+    assert asked("What does Brack say about the bridge?", post(said, jester))[1].judged == ()
