@@ -22,7 +22,7 @@ from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.evaluation import night
 from voxpop.evaluation.told import Told, read
-from voxpop.messages import Message, Request
+from voxpop.messages import Bounds, Message, Request
 from voxpop.store.local import LocalStore
 
 T = TypeVar("T")
@@ -174,11 +174,12 @@ class Bench:
         question: str,
         as_of: int | None = None,
         before: Sequence[str] = (),
+        bounds: Bounds | None = None,
     ) -> Told:
         """The answer to a question, after those that the user asked `before`; its times are kept."""
         turns = tuple(Message("user", text) for text in (*before, question))
         self._verify_s = 0.0
-        told = await read(id_, question, assistant.answer(Request(turns, as_of=as_of)))
+        told = await read(id_, question, assistant.answer(Request(turns, as_of=as_of, bounds=bounds or Bounds())))
         told.verify_ms = self._verify_s * 1000
         if told.done:
             timings = told.done.timings

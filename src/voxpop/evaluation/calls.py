@@ -44,7 +44,7 @@ class Ask:
 async def run(bench: Bench) -> list[Measure]:
     """Early calls of the night and of the real windows; the true call afterwards, and how soon it comes."""
     wanted = bench.some(asks(read()), _MOST)
-    told = await _night(bench, wanted)
+    told = await asked(bench, wanted)
     before, after = [t for t in told if not t[0].due], [t for t in told if t[0].due]
     missed = [Miss(a.id, why, t.said) for a, t, why in before if why]
     night = await bench.night()
@@ -107,7 +107,8 @@ def _forms(templates: Sequence[Mapping[str, Any]], race: Mapping[str, Any]) -> I
                 yield template["lang"], text.format(race=name)
 
 
-async def _night(bench: Bench, wanted: Sequence[Ask]) -> list[tuple[Ask, Told, str]]:
+async def asked(bench: Bench, wanted: Sequence[Ask]) -> list[tuple[Ask, Told, str]]:
+    """Each question's answer, and what of it was early; in the order of the night."""
     told: list[tuple[Ask, Told, str]] = []
     async with bench.playing() as playing:
         assistant = bench.assistant(playing.store)

@@ -71,8 +71,8 @@ def _goal_row(name: str, reports: Sequence[Report], top: float) -> str:
 def _scale(line: float, sign: str, drawn: Iterable[Mapping[str, Any]]) -> float:
     values: list[float] = [m["value"] for m in drawn if isfinite(m["value"])]
     if sign == ">=":
-        return max(1.0, line, *values)
-    return max(line * 3, *(1.15 * v for v in values)) or 1.0
+        return max([1.0, line, *values])
+    return max([line * 3, *(1.15 * v for v in values)]) or 1.0
 
 
 def trade_off(reports: Sequence[Report]) -> str:

@@ -32,6 +32,10 @@ class Liar:
                 yield Delta(line)
         yield Delta(usage=Usage())
 
+    def wrote(self, shown: str) -> bool:
+        """Whether a sentence that was shown is one of its lies, with whatever label behind it."""
+        return any(shown.startswith(lie.rstrip(" .。")) for lie in self.lies)
+
     def _lies(self, said: str, passage: Passage) -> bool:
         # A line is cut into sentences before it is judged, and not every one of them need be made up.
         body = said.removeprefix(opening(passage, "en")).strip()

@@ -16,24 +16,27 @@ from voxpop.sources.auto import Ways, open_source
 from voxpop.store.local import LocalStore
 from voxpop.times import MICROS
 
-_LEAD_S = 4.0
-_PATIENCE_S = 30.0
 _QUESTION = "Who won the presidential election?"
 
 
-async def seconds_to_the_call(bench: Bench) -> float:
-    """From the moment of the authority's post to an answer that cites it; infinite after half a minute."""
+async def seconds_to_the_call(
+    bench: Bench, question: str = _QUESTION, *, lead_s: float = 4.0, patience_s: float = 30.0
+) -> float:
+    """From the moment of the authority's post to an answer that cites it; `patience_s` where none comes.
+
+    The stream begins `lead_s` seconds before the post.
+    """
     server = Jetstream()
-    async with streamed(server, world.DECLARED - _LEAD_S) as store:
+    async with streamed(server, world.DECLARED - lead_s) as store:
         declared = server.uri(world.keys()["declared"])
         born = server.time_of(world.DECLARED) / MICROS
         assistant = bench.assistant(store)
-        while (late := time.time() - born) < _PATIENCE_S:
-            told = await bench.ask(assistant, "live", _QUESTION)
+        while (late := time.time() - born) < patience_s:
+            told = await bench.ask(assistant, "live", question)
             if declared in told.cited:
                 return round(time.time() - born, 3)
             await asyncio.sleep(0.05 if late > -0.5 else 0.5)
-    return float("inf")
+    return patience_s
 
 
 @asynccontextmanager

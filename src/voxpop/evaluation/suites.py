@@ -3,7 +3,21 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from voxpop.errors import UsageError
-from voxpop.evaluation import abstention, agreement, brought, calls, cost, facts, rumours, support, swapped
+from voxpop.evaluation import (
+    abstention,
+    agreement,
+    brought,
+    calls,
+    cost,
+    facts,
+    found,
+    hostile,
+    mirrored,
+    refusals,
+    rumours,
+    support,
+    swapped,
+)
 from voxpop.evaluation.bench import Bench, Skipped
 from voxpop.evaluation.measures import Measure
 
@@ -14,8 +28,12 @@ SUITES: Mapping[str, Suite] = {
     "citations": swapped.run,
     "support": support.run,
     "abstention": abstention.run,
+    "retrieval": found.run,
     "rumours": rumours.run,
     "agreement": agreement.run,
+    "injections": hostile.run,
+    "refusals": refusals.run,
+    "mirrored": mirrored.run,
     "questions": brought.run,
     "cost": cost.run,  # the last: it counts what the others asked
 }

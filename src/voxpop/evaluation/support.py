@@ -21,7 +21,7 @@ _JUDGED = (
 Shown = tuple[str, bool, Miss]  # set, unsupported, the case
 
 
-async def run(bench: Bench) -> list[Measure]:
+async def run(bench: Bench, liars: Iterable[str] = tuple(KINDS)) -> list[Measure]:
     """The engine's own sentences, its citations, and what each kind of liar brought through."""
     answered = await facts.answers(bench)
     shown = [row for a in answered for row in _night(a)]
@@ -39,7 +39,7 @@ async def run(bench: Bench) -> list[Measure]:
             len(citations),
             table=tabled(citations),
         ),
-        await _lied(bench),
+        await _lied(bench, liars),
     ]
 
 
@@ -66,15 +66,15 @@ def _citations(name: str, told: Told) -> Iterable[tuple[str, bool]]:
             yield name, not lacks(text.text, [post])
 
 
-async def _lied(bench: Bench) -> Measure:
+async def _lied(bench: Bench, kinds: Iterable[str]) -> Measure:
     """Every kind of lie told to every question of the night: of the sentences shown, how many are lies."""
     rows: list[Shown] = []
     told = 0
-    for kind in KINDS:
+    for kind in kinds:
         liar = Liar(kind)
-        for answered in await facts.ask_all(bench, world.FACTS, engine=lambda liar=liar: liar):  # type: ignore[misc]
+        for answered in await facts.ask_all(bench, bench.some(world.FACTS), engine=lambda liar=liar: liar):  # type: ignore[misc]
             for text in answered.told.sentences:
-                rows.append((kind, text.text in liar.lies, Miss(f"{kind}: {answered.id}", "a lie", text.text)))
+                rows.append((kind, liar.wrote(text.text), Miss(f"{kind}: {answered.id}", "a lie", text.text)))
         told += len(liar.lies)
     how = f"{told} lies were told, of {len(KINDS)} kinds; the rest of what is shown are quotes in their place"
     return _unsupported("support.liars", "sentences shown of engines that lie", rows, how)

@@ -19,6 +19,7 @@ class Told:
     refused: Refused | None = None
     done: Done | None = None
     verify_ms: float = 0.0
+    events: list[AnswerEvent] = field(default_factory=list)
 
     @property
     def sentences(self) -> list[Text]:
@@ -60,6 +61,7 @@ async def read(id_: str, question: str, events: AsyncIterator[AnswerEvent]) -> T
     """Hear an answer to its end."""
     told = Told(id_, question)
     async for event in events:
+        told.events.append(event)
         match event:
             case Text():
                 told.texts.append(event)
