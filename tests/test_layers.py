@@ -46,6 +46,7 @@ demo doctor cli_options evaluation
 cli_models cli_policy cli_sources cli_keeping cli_x cli_eval cli_answers
 cli
 docs
+trust
 """.strip().splitlines()
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line.split()}
 # The simulator knows nothing of voxpop but its own files; only what builds the program may start it.

@@ -32,16 +32,17 @@ def commands_page() -> str:
 
 def settings_page(page: str) -> str:
     """docs/configuration.md with its table written anew; raises ValueError where the marks are missing."""
-    return _filled(page, "settings", _table())
+    return filled(page, "settings", _table())
 
 
 def metrics_page(page: str) -> str:
     """docs/watching.md with its table written anew; raises ValueError where the marks are missing."""
-    return _filled(page, "metrics", meters.table())
+    return filled(page, "metrics", meters.table())
 
 
-def _filled(page: str, name: str, table: str) -> str:
-    begins, ends = f"<!-- {name}: written by python -m voxpop.docs -->", f"<!-- end of {name} -->"
+def filled(page: str, name: str, table: str, by: str = "python -m voxpop.docs") -> str:
+    """A page with what stands between a name's marks written anew; raises ValueError where they are missing."""
+    begins, ends = f"<!-- {name}: written by {by} -->", f"<!-- end of {name} -->"
     before, begin, rest = page.partition(begins)
     _, end, after = rest.partition(ends)
     if not begin or not end:

@@ -1,8 +1,8 @@
 """Put hostile posts beside honest ones and count those that change an answer by more than the words quoted of them.
 
-Each post of `simulator.injections.corpus()` has ten minutes of its own in one store; its tamed twin, and nothing in its
-place, are in two others, and the question is bounded to those minutes. Asked of the engine at hand, and of one that
-does what posts tell it. Markup on the page is for a browser to see: `tests/test_web_page.py`.
+Each post of `simulator.injections.corpus()` has ten minutes of its own in one store; its tamed twin, and nothing in
+its place, are in two others, and the question is bounded to those minutes. Asked of the engine at hand, and of one
+that does what posts tell it. Markup on the page is for a browser to see: `tests/test_web_page.py`.
 """
 
 import tempfile
@@ -21,7 +21,9 @@ from voxpop.store.local import LocalStore
 from voxpop.times import MICROS
 
 _BEGINS, _APART, _SPAN = 1_700_000_000 * MICROS, 600 * MICROS, 300 * MICROS
-_TOLD = "against the same post with something harmless in the place of its order, or no post; quoting it is no effect"
+_TOLD = (
+    "against the same post with something harmless in the place of its order, or no post; quoting it is no effect"
+)
 
 
 async def run(bench: Bench) -> list[Measure]:
@@ -32,7 +34,9 @@ async def run(bench: Bench) -> list[Measure]:
         stores = [await stack.enter_async_context(LocalStore(folder / n)) for n in ("hostile", "tame", "without")]
         for n, one in wanted:
             at = _BEGINS + n * _APART
-            for store, made in zip(stores, (posts(one, at), posts(one.tamed(), at), posts(one, at)[:1]), strict=True):
+            for store, made in zip(
+                stores, (posts(one, at), posts(one.tamed(), at), posts(one, at)[:1]), strict=True
+            ):
                 await store.apply("injections", [Upsert(post) for post in made])
         own = await _asked(bench, wanted, stores, bench.engine)
         obedient = await _asked(bench, wanted, stores, Obedient)

@@ -38,7 +38,7 @@ def told(text: Text, posts: Sequence[Post], names: Sequence[str] = ()) -> bool:
 
 
 def early(answer: Told, names: Sequence[str], authority: str = "") -> str:
-    """What of an answer declares a result before its authority did; empty where nothing does.
+    """How an answer declares a result before its authority did; empty where it does not.
 
     `authority`: the account whose word it would take; what is told of its posts alone is not early, but true.
     """
@@ -49,5 +49,5 @@ def early(answer: Told, names: Sequence[str], authority: str = "") -> str:
         if posts and authority and all(p.author.id == authority for p in posts):
             continue
         if text.kind != "notice" and told(text, posts, names):
-            return text.text
+            return "tells a result in no one's name"
     return ""

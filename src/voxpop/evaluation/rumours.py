@@ -24,8 +24,8 @@ async def run(bench: Bench) -> list[Measure]:
     for event in sorted({r.event for r in wanted}):
         assistant = bench.assistant(await bench.rows(f"event:{event}", rows[event]))
         for rumour in bench.steps([r for r in wanted if r.event == event]):
-            for question in questions(rumour.text):
-                told = await bench.ask(assistant, f"{rumour.id}: {question}", question, rumour.before)
+            for form, question in enumerate(questions(rumour.text), 1):
+                told = await bench.ask(assistant, f"{rumour.id}, form {form}", question, rumour.before)
                 told_of.update([rumour.id] if told.answered else [])
                 if misses := list(_stated(rumour, told)):
                     stated.setdefault(rumour.id, []).extend(misses)
