@@ -12,6 +12,7 @@ posts text tracing logs
 inert
 messages questions voices
 signs
+floods
 tones
 authorities
 policy results sealing
@@ -130,6 +131,7 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "policy",
         "results",
         "calls",
+        "floods",
         "matters",
         "superseding",
         "evidence",

@@ -122,6 +122,22 @@ class TestSearch:
             then = await store.search(Query(words=("memorial",), until=NOW - HOUR), NOW)
             assert [(h.duplicates, h.independent_authors) for h in then] == [(2, 2)]
 
+    async def test_copies_of_one_minute_or_of_young_accounts_are_one_voice(
+        self, tmp_path: Path, committed: bool
+    ) -> None:
+        day = 24 * HOUR
+        burst = [post(f"b{n}", "the dam broke", at=NOW - HOUR + n) for n in range(9)]
+        spread = [post(f"s{n}", "the dam is dry", at=NOW - n * HOUR) for n in range(5)]
+        young = [
+            replace(p, author=p.author._replace(since=p.witnessed_at - day), id=f"{p.id}y", text="the dam is safe")
+            for p in (post(f"y{n}", "", at=NOW - n * HOUR) for n in range(7))
+        ]
+        async with filled(tmp_path, *burst, *spread, *young, committed=committed) as store:
+            hits = await store.search(Query(words=("dam",), per_author=9), NOW)
+        assert {h.post.text: (h.independent_authors, h.voices) for h in hits} == {
+            "the dam broke": (9, 1), "the dam is dry": (5, 5), "the dam is safe": (7, 1)
+        }  # fmt: skip
+
     async def test_as_of_sees_nothing_witnessed_later(self, tmp_path: Path, committed: bool) -> None:
         then = replace(post("claimed", "red moon", at=NOW), created_at=1)
         async with filled(tmp_path, then, post("past", "red sun", at=5), committed=committed) as store:

@@ -33,12 +33,16 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A found post. `duplicates` counts near-equal posts, itself included; `independent_authors` their accounts."""
+    """A found post. `duplicates` counts near-equal posts, itself included; `independent_authors` their accounts.
+
+    `voices`: how many of those speak for themselves (see `floods`).
+    """
 
     post: Post
     score: float
     duplicates: int = 1
     independent_authors: int = 1
+    voices: int = 1
 
 
 @dataclass(frozen=True, slots=True)

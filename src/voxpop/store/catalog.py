@@ -213,6 +213,13 @@ class Catalog:
         sql = f"SELECT number, id, {self._said} FROM authors WHERE number {_AMONG}"
         return {r[0]: Author(*r[1:]) for r in self.db.rows(sql, among(set(numbers)))}
 
+    def began(self, numbers: Iterable[int]) -> dict[int, int]:
+        """When the accounts of these numbers began (microseconds), of those of which it is known."""
+        if self._said == _SAID[2]:
+            return {}
+        sql = f"SELECT number, since FROM authors WHERE number {_AMONG} AND since > 0"
+        return dict(self.db.rows(sql, among(set(numbers))))
+
     def called(self, handles: Iterable[str]) -> list[int]:
         """The numbers of authors by handle, in any case, by `x:handle` for those of X alone, or by id."""
         asked = [h.lstrip("@") for h in handles]

@@ -181,11 +181,11 @@ class Partition:
         sql = f"SELECT {COLUMNS} FROM posts WHERE {' AND '.join(where)} ORDER BY witnessed DESC, seq DESC LIMIT ?"
         return self.db.rows(sql, (*values, limit))
 
-    def copies(self, marks: Iterable[int], until: int) -> list[tuple[int, int, int]]:
-        """(fingerprint, author, posts) of the posts of these texts that were witnessed by `until`."""
+    def copies(self, marks: Iterable[int], until: int) -> list[tuple[int, int, int, int]]:
+        """(fingerprint, author, posts, first witnessed) of the posts of these texts witnessed by `until`."""
         sql = (
-            f"SELECT fingerprint, author, count(*) FROM posts WHERE fingerprint {_AMONG} AND witnessed <= ?"
-            " GROUP BY fingerprint, author"
+            "SELECT fingerprint, author, count(*), min(witnessed) FROM posts"
+            f" WHERE fingerprint {_AMONG} AND witnessed <= ? GROUP BY fingerprint, author"
         )
         return self.db.rows(sql, (*among(marks), until))
 

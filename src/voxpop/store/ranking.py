@@ -6,7 +6,7 @@ from itertools import chain
 
 from voxpop.posts import Post
 from voxpop.store import Hit, Query
-from voxpop.store.rows import Stored
+from voxpop.store.rows import Copies, Stored
 from voxpop.text import shingles
 from voxpop.times import MICROS
 
@@ -14,7 +14,7 @@ _FLOOR = 0.35
 _ALIKE = 0.8
 _COMPARED = 3
 
-Copies = Callable[[Iterable[int], int], dict[int, tuple[int, int]]]
+Count = Callable[[Iterable[int], int], dict[int, Copies]]
 
 
 class _Cluster:
@@ -42,8 +42,8 @@ def decayed(score: float, age_s: float, half_life_s: float) -> float:
     return float(score * (_FLOOR + (1 - _FLOOR) * 0.5 ** (max(age_s, 0.0) / half_life_s)))
 
 
-def rank(found: Sequence[tuple[Stored, float]], query: Query, now: int, copies: Copies) -> list[Hit]:
-    """The best `query.limit` of (stored post, BM25); `copies` counts the posts and authors of a fingerprint."""
+def rank(found: Sequence[tuple[Stored, float]], query: Query, now: int, copies: Count) -> list[Hit]:
+    """The best `query.limit` of (stored post, BM25); `copies` counts the posts of a fingerprint."""
     until = min(query.until if query.until is not None else now, max(now, 0))
     scored = sorted(
         (
@@ -104,7 +104,10 @@ def _cap(clusters: Iterable[_Cluster], query: Query) -> list[_Cluster]:
     return kept
 
 
-def _hit(cluster: _Cluster, counts: dict[int, tuple[int, int]]) -> Hit:
-    posts = max(cluster.posts, sum(counts.get(m, (0, 0))[0] for m in cluster.marks))
-    authors = max(len(cluster.authors), max((counts.get(m, (0, 0))[1] for m in cluster.marks), default=1))
-    return Hit(cluster.post, round(cluster.score, 4), posts, authors)
+def _hit(cluster: _Cluster, counts: dict[int, Copies]) -> Hit:
+    known = [counts[m] for m in cluster.marks if m in counts]
+    posts = max(cluster.posts, sum(c.posts for c in known))
+    authors = max(len(cluster.authors), max((c.authors for c in known), default=1))
+    # Of the posts that are only near, each text has been counted by itself: the largest speaks for all.
+    voices = max((c.voices for c in known), default=1)
+    return Hit(cluster.post, round(cluster.score, 4), posts, authors, voices)

@@ -8,14 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from voxpop.floods import Copy, independent
 from voxpop.posts import Post
 from voxpop.store import Query
 from voxpop.store.catalog import Catalog
 from voxpop.store.partition import FOREVER, Extent, Partition
-from voxpop.store.rows import Stored, key, stored
+from voxpop.store.rows import Copies, Stored, key, stored
 from voxpop.times import MICROS
 
 _SLICE = 5000
+_AGES = 2000  # whose age is looked up: a flood of more is told by its minutes
 _RECENT = 7 * 24 * 3600 * MICROS
 _NOTHING: frozenset[int] = frozenset()
 
@@ -121,16 +123,25 @@ class Reader:
             rows = sorted(rows, key=lambda r: (-r[7], -r[0]))[:limit]
         return self._posts(rows)
 
-    def copies(self, extents: Sequence[Extent], marks: Iterable[int], until: int) -> dict[int, tuple[int, int]]:
-        """For each text fingerprint: how many posts carry it by `until`, and from how many authors."""
+    def copies(self, extents: Sequence[Extent], marks: Iterable[int], until: int) -> dict[int, Copies]:
+        """For each text fingerprint what is known of the posts that carry it by `until`."""
         asked = list(marks)
         posts: defaultdict[int, int] = defaultdict(int)
-        authors: defaultdict[int, set[int]] = defaultdict(set)
+        first: defaultdict[int, dict[int, int]] = defaultdict(dict)
         for partition in self._partitions(e for e in extents if e.oldest <= until):
-            for mark, author, count in partition.copies(asked, until):
+            for mark, author, count, at in partition.copies(asked, until):
                 posts[mark] += count
-                authors[mark].add(author)
-        return {mark: (count, len(authors[mark])) for mark, count in posts.items()}
+                first[mark][author] = min(at, first[mark].get(author, at))
+        several = {author for authors in first.values() if len(authors) > 1 for author in authors}
+        since = self.catalog.began(sorted(several)[:_AGES]) if several else {}
+        return {
+            mark: Copies(
+                posts[mark],
+                len(authors),
+                independent(Copy(author, at, since.get(author, 0)) for author, at in authors.items()),
+            )
+            for mark, authors in first.items()
+        }
 
     # for keeping
 

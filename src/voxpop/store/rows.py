@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -37,6 +37,14 @@ class Stored:
     fingerprint: int
     author: int = 0
     key: int = 0
+
+
+class Copies(NamedTuple):
+    """The posts of one text: how many, from how many accounts, and how many of these speak for themselves."""
+
+    posts: int = 0
+    authors: int = 0
+    voices: int = 0
 
 
 def key(name: str) -> int:

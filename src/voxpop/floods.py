@@ -1,0 +1,79 @@
+"""How many speak for themselves among posts that say one thing; pure, and it tells nobody from his name.
+
+Copies are no further evidence. What counts as a copy is near-equal text or the same link; of copies each minute
+counts once, since a crowd that posts one text within a minute was told to, and accounts of the last month for one
+together.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from voxpop.posts import Post
+from voxpop.text import shingles
+from voxpop.times import MICROS
+
+_MINUTE = 60 * MICROS
+_YOUNG = 30 * 24 * 60 * _MINUTE
+_ALIKE = 0.6  # of the shorter text's pairs of words
+_LONGER = 2
+_FEWEST = 3  # pairs: what two shorter texts share is chance
+
+
+class Copy(NamedTuple):
+    """A post of a text: its account, when it was witnessed, when the account began (microseconds, 0 unknown)."""
+
+    account: object
+    at: int
+    since: int = 0
+
+
+def independent(copies: Iterable[Copy]) -> int:
+    """How many of the accounts that post one text speak for themselves, at least 1."""
+    first: dict[object, Copy] = {}
+    for copy in sorted(copies, key=lambda c: c.at):
+        first.setdefault(copy.account, copy)
+    return max(1, len({c.at // _MINUTE for c in first.values() if not _young(c)}))
+
+
+def voices(posts: Sequence[Post]) -> int:
+    """How many independent accounts there are among posts: copies together, the young count only by themselves."""
+    groups = together(posts, links=True)
+    alone = {(copy := _copy(posts[g[0]])).account: copy for g in groups if len(g) == 1}
+    grown = sum(not _young(copy) for copy in alone.values())
+    flooded = sum(independent(_copy(posts[i]) for i in g) for g in groups if len(g) > 1)
+    return grown + flooded or min(1, len(alone))
+
+
+def _young(copy: Copy) -> bool:
+    return bool(copy.since) and copy.at - copy.since < _YOUNG
+
+
+def _copy(post: Post) -> Copy:
+    return Copy(post.author.id or post.id, post.witnessed_at, post.author.since)
+
+
+def together(posts: Sequence[Post], *, links: bool = False) -> list[list[int]]:
+    """Places of posts in groups of near-equal text, or also of one link, in the order of the first of each."""
+    pairs = [shingles(post.text) for post in posts]
+    groups: list[list[int]] = []
+    holding: dict[str, list[int]] = {}  # by a pair of words or a link, the groups of which the first post holds it
+    for place, post in enumerate(posts):
+        shared = Counter(chain.from_iterable(holding.get(pair, ()) for pair in pairs[place]))
+        addresses = [f"link {link}" for link in post.links] if links else []
+        linked = (g for address in addresses for g in holding.get(address, ()))
+        alike = (g for g, count in shared.most_common(3) if _near(count, pairs[place], pairs[groups[g][0]]))
+        home = next(chain(alike, linked), None)
+        if home is not None:
+            groups[home].append(place)
+            continue
+        groups.append([place])
+        for key in chain(pairs[place], addresses):
+            holding.setdefault(key, []).append(len(groups) - 1)
+    return groups
+
+
+def _near(shared: int, one: frozenset[str], other: frozenset[str]) -> bool:
+    small, large = sorted((len(one), len(other)))
+    return small >= _FEWEST and shared >= _ALIKE * small and large <= _LONGER * small
