@@ -139,9 +139,9 @@ async def test_the_events_of_an_answer_in_their_order() -> None:
 async def test_the_receipt_counts_posts_and_authors_and_names_who_is_down() -> None:
     class Copied(Shelf):
         async def search(self, query: Query, now: int) -> list[Hit]:
-            return [replace(h, duplicates=7, independent_authors=3) for h in await super().search(query, now)]
+            return [replace(h, duplicates=7, voices=3) for h in await super().search(query, now)]
 
-    shelf = Copied(post(1, STREET, "The tram 7 is late."), post(2, STREET, "The tram 7 is late at Oss."))
+    shelf = Copied(post(1, STREET, "The tram 7 is late."), post(2, STREET, "At Oss they wait: tram 7 runs late."))
     made = assistant(QuoteEngine(), shelf, stream=lambda: Stream(down=("x",)))
     receipt = done(await ask(made, "Is tram 7 late?")).receipt
     assert receipt.sources_down == ("x",)

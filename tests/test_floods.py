@@ -48,6 +48,10 @@ def test_a_flood_of_young_accounts_within_a_minute_is_one_voice() -> None:
     assert voices([*flood, post(900, OWN_WORDS[0])]) == 2
 
 
+def test_a_number_of_its_own_makes_no_copy_a_voice() -> None:
+    assert voices([post(n, f"{CLAIM} {n}{n}", at=NOW + n) for n in range(50)]) == 1
+
+
 def test_twelve_who_write_in_their_own_words_are_twelve() -> None:
     assert voices([post(n, text, at=NOW + n) for n, text in enumerate(OWN_WORDS)]) == 12
 
@@ -91,6 +95,9 @@ def test_near_copies_are_together_and_news_of_other_words_is_not() -> None:
         "BREAKING: Harl bridge in Oss has collapsed, two dead",
     ]
     assert together([post(n, t) for n, t in enumerate([near[0], OWN_WORDS[1], near[1]])]) == [[0, 2], [1]]
+    for other in ("three dead", "no dead", "two saved"):
+        assert together([post(1, near[0]), post(2, near[0].replace("two dead", other))]) == [[0], [1]]
+    assert together([post(1, near[0]), post(2, near[0].replace("in Oss", "in Dern"))]) == [[0], [1]]
     assert together([post(1, "Oss now"), post(2, "Oss now")]) == [[0], [1]]
 
 

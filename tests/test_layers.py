@@ -26,6 +26,7 @@ wording
 support
 stances
 positions
+choosing expansion
 ingest recheck retrieval prompt verification
 answering telling
 recipes
@@ -132,6 +133,8 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "results",
         "calls",
         "floods",
+        "choosing",
+        "expansion",
         "matters",
         "superseding",
         "evidence",

@@ -1,26 +1,30 @@
-"""Plan a search from a conversation and bring back numbered passages; it ranks evidence and judges no truth."""
+"""Plan the searches for a conversation and bring back numbered passages; it judges no truth."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 from voxpop.authorities import Authorities
-from voxpop.evidence import denies, worth
-from voxpop.inert import signed
+from voxpop.choosing import choose
+from voxpop.expansion import against, expansion
+from voxpop.matters import marked
 from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
 from voxpop.store import Hit, Query, Store
 from voxpop.text import fold, is_cjk, names, numbers, words
 from voxpop.times import MICROS
-from voxpop.tones import tone
 
 Kind = Literal["posts", "conversation", "general"]
 
 _POOL = 50
 _LISTED = 20
-_DENIALS = 2
-_WORTH = 0.6  # what the sentences weigh beside the words of the search
+_DENIALS = 20
+_FEW = 30  # hits: where there are more, the question's own words bring enough
+_THREADS = 20
+_BESIDE = 0.5  # of its score what a search for more counts: it was not for the question's words alone
+_OF_THREAD = 0.5  # of the score of the post that answers or quotes
 _RECENT = 30 * 60 * MICROS
 _IDENTIFIED = ("identified", "named")
 _MINUTE = 60 * MICROS
@@ -88,7 +92,7 @@ def _clock(found: re.Match[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What a search brought: the passages, numbered from 1, and each search that was made, in words to be read."""
+    """What was found: the passages, numbered from 1, and each search that was made, in words to be read."""
 
     passages: tuple[Passage, ...] = ()
     searched: tuple[str, ...] = ()
@@ -109,33 +113,74 @@ class _Search:
 
 
 async def retrieve(store: Store, planned: Plan, now: int, authorities: Authorities, limit: int = 12) -> Retrieved:
-    """The best passages for a plan; the listed accounts are searched by themselves as well."""
+    """The best passages for a plan: of the question's own search, of the listed accounts, of who denies it.
+
+    Where that brings few, names that the found posts join with the topic are searched for as well. What a found
+    post answers or quotes comes with it.
+    """
     search = _Search(store, now)
-    hits = await (_matching if planned.query.words or planned.query.handles else _newest)(
-        search, planned, authorities
-    )
-    return Retrieved(tuple(best(planned.question, hits, authorities, limit)), tuple(search.told))
+    query = planned.query
+    hits = await (_matching if query.words or query.handles else _newest)(search, planned, authorities)
+    hits = [*hits, *await _threads(store, query, hits)]
+    return Retrieved(tuple(choose(planned.question, hits, authorities, limit)), tuple(search.told))
 
 
 async def _matching(search: _Search, planned: Plan, authorities: Authorities) -> list[Hit]:
-    wider = replace(planned.query, words=(), kin=_kin(planned.question), light=_light(planned.question))
-    found = [await search("the question's words and their kin", wider)]
+    question = planned.question
+    wider = replace(planned.query, words=(), kin=_kin(question), light=_light(question))
+    first = await search("the question's words and their kin", wider)
+    found = [_scaled(first)]
     # In a flood of copies a declaration is one post among thousands: whose word counts is asked apart.
     if authorities.accounts and not wider.handles:
         listed = replace(wider, handles=authorities.accounts, limit=_LISTED)
-        found.append(await search("the same among the listed accounts", listed))
-    return list({h.post.id: h for hits in found for h in _scaled(hits)}.values())
+        found.append(_scaled(await search("the same among the listed accounts", listed)))
+    if wider.kin:
+        marks = against([question.lang, *(h.post.lang for h in first)])
+        denials = replace(wider, kin=(*wider.kin, marks), light=(), limit=_DENIALS)
+        hits = await search("the same with words of denial and correction", denials)
+        denying = [h for h in hits if marked("denial", h.post.text) or marked("correction", h.post.text)]
+        found.append(_scaled(denying, _BESIDE))
+    if len(first) < _FEW and (terms := expansion(question, first)):
+        named = replace(wider, words=terms, light=(), limit=_LISTED)
+        found.append(_scaled(await search("names found with them", named), _BESIDE))
+    return _first(chain.from_iterable(found))
 
 
 async def _newest(search: _Search, planned: Plan, authorities: Authorities) -> list[Hit]:
     """What is posted now, for a question without a topic: the listed accounts' newest and everybody's."""
     end = planned.query.until if planned.query.until is not None else search.now
     recent = replace(planned.query, since=planned.query.since or end - _RECENT)
-    found = [await search("the newest posts", recent)]
+    found = await search("the newest posts", recent)
     if authorities.accounts:
         listed = replace(recent, handles=authorities.accounts, limit=_LISTED)
-        found.append(await search("the newest of the listed accounts", listed))
-    return list({h.post.id: h for hits in found for h in hits}.values())
+        found += await search("the newest of the listed accounts", listed)
+    return _first(found)
+
+
+async def _threads(store: Store, query: Query, hits: Sequence[Hit]) -> list[Hit]:
+    """What the first hits answer and quote, and where their conversations began, within the bounds of the query."""
+    if query.handles:
+        return []
+    held = {h.post.id for h in hits}
+    best = sorted(hits, key=lambda h: -h.score)[:_THREADS]
+    wanted = {
+        ref: h.score for h in reversed(best) for ref in (h.post.root, h.post.quote_of, h.post.reply_to) if ref
+    }
+    since, until = query.since or 0, query.until
+    found = await store.posts([ref for ref in wanted if ref not in held])
+    return [
+        Hit(p, _OF_THREAD * wanted[p.id])
+        for p in found
+        if since <= p.witnessed_at and (until is None or p.witnessed_at <= until) and query.lang in ("", p.lang)
+    ]
+
+
+def _first(hits: Iterable[Hit]) -> list[Hit]:
+    """Each post once, as the first search that found it scored it."""
+    found: dict[str, Hit] = {}
+    for hit in hits:
+        found.setdefault(hit.post.id, hit)
+    return list(found.values())
 
 
 def _kin(question: Question) -> tuple[tuple[str, ...], ...]:
@@ -151,27 +196,6 @@ def _light(question: Question) -> tuple[str, ...]:
     return tuple(w for w in dict.fromkeys(words(question.text)) if w not in meant and not is_cjk(w))
 
 
-def _scaled(hits: list[Hit]) -> list[Hit]:
-    top = max((h.score for h in hits), default=1.0) or 1.0
-    return [replace(h, score=h.score / top) for h in hits]
-
-
-def _passage(number: int, hit: Hit, authorities: Authorities) -> Passage:
-    who, how = authorities.classify(hit.post.author), tone(hit.post)
-    passage = Passage(number, signed(hit.post), hit.score, hit.duplicates, hit.independent_authors, who, tone=how)
-    # Also a listed account's jest is only somebody's word, and it calls nothing.
-    return replace(passage, author_class="unknown") if passage.jests and who in ("authority", "press") else passage
-
-
-def best(question: Question, hits: Iterable[Hit], authorities: Authorities, limit: int) -> list[Passage]:
-    """Order hits by how they cover the question and who speaks, and number them; pure."""
-    passages = [_passage(i, hit, authorities) for i, hit in enumerate(hits, 1)]
-    scores = worth(question, passages)
-    passages.sort(key=lambda p: -(p.score + _WORTH * scores.get(p.number, -1.0)))
-    kept, rest = passages[: limit - _DENIALS], passages[limit - _DENIALS :]
-    # The best twelve may all say one thing: who denies it, and newly, is heard beside them.
-    against = [p for p in rest if p.number in scores and denies(question, p.post.text)]
-    against.sort(key=lambda p: (not p.listed, -p.post.witnessed_at))
-    heard = [*kept, *against[:_DENIALS]]
-    heard += [p for p in rest if p not in heard][: limit - len(heard)]
-    return [replace(p, number=i) for i, p in enumerate(heard, 1)]
+def _scaled(hits: list[Hit], top: float = 1.0) -> list[Hit]:
+    best = max((h.score for h in hits), default=1.0) or 1.0
+    return [replace(h, score=top * h.score / best) for h in hits]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
+from voxpop.floods import same_news
 from voxpop.posts import Post
 from voxpop.store import Hit, Query
 from voxpop.store.rows import Copies, Stored
@@ -68,7 +69,7 @@ def _collapse(scored: Iterable[tuple[float, Stored]], compared: int) -> list[_Cl
         cluster = by_mark.get(stored.fingerprint)
         if cluster is None:
             mine = shingles(stored.post.text) if len(clusters) < compared else frozenset[str]()
-            cluster = _nearest(mine, by_shingle)
+            cluster = _nearest(stored.post.text, mine, by_shingle)
             if cluster is None:
                 cluster = _Cluster(stored, score, mine)
                 clusters.append(cluster)
@@ -79,13 +80,13 @@ def _collapse(scored: Iterable[tuple[float, Stored]], compared: int) -> list[_Cl
     return clusters
 
 
-def _nearest(mine: frozenset[str], by_shingle: dict[str, list[_Cluster]]) -> _Cluster | None:
+def _nearest(text: str, mine: frozenset[str], by_shingle: dict[str, list[_Cluster]]) -> _Cluster | None:
     if not mine:
         return None
     shared = Counter(chain.from_iterable(by_shingle.get(shingle, ()) for shingle in mine))
     for cluster, count in shared.most_common(3):
         small, large = sorted((len(cluster.shingles), len(mine)))
-        if count >= _ALIKE * small and large <= 2 * small:
+        if count >= _ALIKE * small and large <= 2 * small and same_news(text, cluster.post.text):
             return cluster
     return None
 

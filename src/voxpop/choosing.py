@@ -1,0 +1,123 @@
+"""Choose the passages of an answer from what was found, each with its reasons; pure, and it judges no truth.
+
+Near-copies are one passage, no account takes more than its share, and who denies, the newest and the oldest are
+heard beside the best.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from voxpop.authorities import Authorities
+from voxpop.evidence import denies, worth
+from voxpop.floods import together
+from voxpop.inert import signed
+from voxpop.matters import marked
+from voxpop.messages import Passage
+from voxpop.questions import Question
+from voxpop.store import Hit
+from voxpop.text import numbers
+from voxpop.tones import tone
+
+_WORTH = 0.6  # what the sentences weigh beside the words of the search
+_AGAINST = 2
+_OF_ONE = 3
+_CLASSES = {"authority": "listed authority", "press": "listed press", "organisation": "verified organisation"}
+
+
+def choose(question: Question, hits: Iterable[Hit], authorities: Authorities, limit: int) -> list[Passage]:
+    """The best `limit` passages for a question, numbered from 1, best first; `why` tells what spoke for each."""
+    found = _collapsed(list(hits), authorities)
+    scores = worth(question, found)
+    found.sort(key=lambda p: (-p.score - _WORTH * scores.get(p.number, -1.0), p.post.id))
+    met = [p for p in found if p.number in scores]
+    asked = _besides(question, met)
+    kept = _shared_out([p for p in found if p.number not in asked], limit, alone=bool(question.handles))
+    # Those who are heard besides take the last places, and lose none that they earned.
+    best = _shared_out(found, limit, alone=bool(question.handles))
+    missing = [p for p in met if p.number in asked and p not in best]
+    chosen = [*[p for p in best if p.number in asked or p in kept][: limit - len(missing)], *missing][:limit]
+    handles = {p.post.id: p.post.author.handle for p in chosen}
+    return [
+        replace(p, number=i, why=_why(question, p, p.number in scores, asked.get(p.number, ""), handles))
+        for i, p in enumerate(chosen, 1)
+    ]
+
+
+def _collapsed(hits: Sequence[Hit], authorities: Authorities) -> list[Passage]:
+    """Hits as passages, near-copies as one: a listed account speaks for them, else the earliest."""
+    passages = []
+    for number, group in enumerate(together([h.post for h in hits]), 1):
+        some = [_passage(number, hits[i], authorities) for i in group]
+        speaker = min(some, key=lambda p: (not p.listed, p.post.witnessed_at, p.post.id))
+        passages.append(
+            replace(
+                speaker,
+                score=max(p.score for p in some),
+                duplicates=sum(p.duplicates for p in some),
+                independent_authors=max(p.independent_authors for p in some),
+            )
+        )
+    return passages
+
+
+def _passage(number: int, hit: Hit, authorities: Authorities) -> Passage:
+    who, how = authorities.classify(hit.post.author), tone(hit.post)
+    passage = Passage(number, signed(hit.post), hit.score, hit.duplicates, hit.voices, who, tone=how)
+    # Also a listed account's jest is only somebody's word, and it calls nothing.
+    return replace(passage, author_class="unknown") if passage.jests and who in ("authority", "press") else passage
+
+
+def _besides(question: Question, met: Sequence[Passage]) -> dict[int, str]:
+    """Whom to hear beside the best, and why: who denies it and, where they disagree, the oldest and the newest."""
+    against = [p for p in met if _against(question, p)]
+    against.sort(key=lambda p: (not p.listed, -p.post.witnessed_at, p.post.id))
+    heard = {p.number: "denies or corrects it" for p in against[:_AGAINST]}
+    if _disagree(question, met):
+        by_age = sorted(met, key=lambda p: (p.post.witnessed_at, p.post.id))
+        heard = {by_age[0].number: "oldest", by_age[-1].number: "newest"} | heard
+    return heard
+
+
+def _against(question: Question, passage: Passage) -> bool:
+    text = passage.post.text
+    return denies(question, text) or marked("denial", text) or marked("correction", text)
+
+
+def _disagree(question: Question, met: Sequence[Passage]) -> bool:
+    if len({_against(question, p) for p in met}) > 1:
+        return True
+    if question.asks != "how_many":
+        return False
+    said = [numbers(p.post.text) - numbers(question.text) for p in met]
+    return any(a and b and not a & b for a, b in combinations(said, 2))
+
+
+def _shared_out(passages: Sequence[Passage], limit: int, *, alone: bool) -> list[Passage]:
+    """The first `limit`, of which an account has at most its share unless there are no others."""
+    seen: Counter[str] = Counter()
+    kept: list[Passage] = []
+    over: list[Passage] = []
+    for passage in passages:
+        author = passage.post.author.id
+        seen[author] += 1
+        (kept if alone or not author or seen[author] <= _OF_ONE else over).append(passage)
+    return [*kept, *over][:limit]
+
+
+def _why(
+    question: Question, passage: Passage, met: bool, asked: str, handles: Mapping[str, str]
+) -> tuple[str, ...]:
+    post = passage.post
+    reasons = ["names the topic" if met else "near the topic"] if question.concepts else []
+    reasons += [_CLASSES[passage.author_class]] if passage.author_class in _CLASSES else []
+    if passage.independent_authors > 1:
+        reasons.append(f"{passage.independent_authors} independent accounts")
+    elif passage.duplicates > 1:
+        reasons.append(f"{passage.duplicates} copies count as one")
+    reasons += [asked] if asked else []
+    for ref, how in ((post.reply_to, "in reply to"), (post.quote_of, "quotes")):
+        if ref in handles:
+            reasons.append(f"{how} @{handles[ref]}" if handles[ref] else f"{how} another of these")
+    return tuple(reasons)
