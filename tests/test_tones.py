@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from voxpop import tones
 from voxpop.authorities import Authorities
+from voxpop.choosing import choose as best
 from voxpop.drafts import Draft
 from voxpop.engines.quote import opening, quotation
 from voxpop.evidence import Evidence, weigh
 from voxpop.messages import Message, Passage, Request
 from voxpop.posts import Author, Media, Post
 from voxpop.prompt import build
-from voxpop.retrieval import best, plan
+from voxpop.retrieval import plan
 from voxpop.store import Hit
 from voxpop.verification import verify
 from voxpop.voices import Voice
@@ -268,7 +269,8 @@ def test_a_passage_made_by_hand_is_not_stated_either() -> None:
 def test_jests_do_not_second_a_call() -> None:
     call = "Dreyl has won the election in Tesmar."
     jests = [post(call, JESTER), post(call, JESTER._replace(id="did:plc:two"))]
-    earnest = [post(call, Author(f"did:plc:{n}", f"{n}.bsky.social")) for n in "ab"]
+    words = (call, "Sirens and songs: Dreyl has just won the Tesmar election!")
+    earnest = [post(text, Author(f"did:plc:{n}", f"{n}.bsky.social")) for n, text in zip("ab", words, strict=True)]
     assert asked("Who won the election in Tesmar?", *jests, earnest[0])[1].chosen == ()
     assert asked("Who won the election in Tesmar?", *jests, *earnest)[1].chosen
 

@@ -50,7 +50,7 @@ def _collapsed(hits: Sequence[Hit], authorities: Authorities) -> list[Passage]:
     passages = []
     for number, group in enumerate(together([h.post for h in hits]), 1):
         some = [_passage(number, hits[i], authorities) for i in group]
-        speaker = min(some, key=lambda p: (not p.listed, p.post.witnessed_at, p.post.id))
+        speaker = min(some, key=lambda p: (p.jests, not p.listed, p.post.witnessed_at, p.post.id))
         passages.append(
             replace(
                 speaker,

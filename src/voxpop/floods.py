@@ -20,7 +20,7 @@ from voxpop.times import MICROS
 _MINUTE = 60 * MICROS
 _ADDED = re.compile(r"[#@]\w+")
 _YOUNG = 30 * 24 * 60 * _MINUTE
-_ALIKE = 0.6  # of the shorter text's pairs of words
+_ALIKE, _LOOSELY = 0.8, 0.6  # of the shorter text's pairs of words
 _LONGER = 2
 _FEWEST = 3  # pairs: what two shorter texts share is chance
 
@@ -63,6 +63,7 @@ def together(posts: Sequence[Post], *, loosely: bool = False) -> list[list[int]]
 
     `loosely`: whatever it says, or of one link: by a number of its own each copy of a flood could look alone.
     """
+    share = _LOOSELY if loosely else _ALIKE
     pairs = [shingles(post.text) for post in posts]
     groups: list[list[int]] = []
     holding: dict[str, list[int]] = {}  # by a pair of words or a link, the groups of which the first post holds it
@@ -70,7 +71,7 @@ def together(posts: Sequence[Post], *, loosely: bool = False) -> list[list[int]]
         shared = Counter(chain.from_iterable(holding.get(pair, ()) for pair in pairs[place]))
         addresses = [f"link {link}" for link in post.links] if loosely else []
         linked = (g for address in addresses for g in holding.get(address, ()))
-        near = (g for g, count in shared.most_common(3) if _near(count, pairs[place], pairs[groups[g][0]]))
+        near = (g for g, count in shared.most_common(3) if _near(count, pairs[place], pairs[groups[g][0]], share))
         alike = (g for g in near if loosely or same_news(post.text, posts[groups[g][0]].text))
         home = next(chain(alike, linked), None)
         if home is not None:
@@ -107,6 +108,6 @@ def _telling() -> frozenset[str]:
     return frozenset(w for line in lines for w in words(line))
 
 
-def _near(shared: int, one: frozenset[str], other: frozenset[str]) -> bool:
+def _near(shared: int, one: frozenset[str], other: frozenset[str], share: float) -> bool:
     small, large = sorted((len(one), len(other)))
-    return small >= _FEWEST and shared >= _ALIKE * small and large <= _LONGER * small
+    return small >= _FEWEST and shared >= share * small and large <= _LONGER * small
