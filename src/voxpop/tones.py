@@ -7,14 +7,14 @@ bio) are heard only where they lower what may be believed of it.
 import re
 import tomllib
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, reduce
 from importlib import resources
 from typing import Any, Literal
 
 from voxpop.messages import Passage, Tone
 from voxpop.posts import Author, Post
 from voxpop.signs import is_statement, sign
-from voxpop.text import URL, bare, fold, sentences, words
+from voxpop.text import URL, bare, fold, quotations, sentences, words
 
 Jest = Literal["satire", "parody"]
 JESTS: tuple[Jest, ...] = ("parody", "satire")
@@ -38,6 +38,7 @@ _OPENS = re.compile(rf"\W{{0,8}}{_BRACKET}")
 _CLOSES = re.compile(rf"(?:[.!?…。！？\"”’»\u2600-\u27bf\U0001f000-\U0001faff]|\n)\s*{_BRACKET}\W*$")
 _HEADING = re.compile(r"\W{0,8}([A-ZÀ-Þ][A-ZÀ-Þ ]{4,24}?) ?[:|–—-] ")
 _MARKED = re.compile(r"(?<![^\s.!?…\"”’)])(/[a-zA-Z]{1,12})$")  # "km/s" is none
+_FAKE = re.compile(r"\b(?:fake|faux|fals[ao])\b|偽").search
 _FIRST_TAGS = re.compile(r"\W{0,8}((?:#\w+[\s,]*)+)")
 _LAST_TAGS = re.compile(r"((?:#\w+[\s,.!]*)+)$")
 _JOINED = ("of", "on", "for", "the", "and", "about", "in", "vs", "de", "la", "le", "el", "der", "die", "du", "da")
@@ -101,7 +102,9 @@ def _of_text(post: Post) -> Jest | Literal[""]:
     body = _LAST_TAGS.sub("", text).strip()
     marks = [m[1] for m in (_OPENS.match(text), _CLOSES.search(body), _HEADING.match(text)) if m]
     if not (post.reply_to or post.quote_of or post.links or post.media):  # there "this is satire" speaks of that
-        marks += [s for s in sentences(body) if len(s) <= 60]
+        own = reduce(lambda said, quoted: said.replace(quoted, " "), quotations(body), body)
+        marks += [s for s in sentences(own) if len(s) <= 60 and not _words("others") & set(words(s))]
+    marks = [m for m in marks if not _FAKE(fold(m))]  # who warns of a fake speaks of somebody else
     for jest in JESTS:
         if any(_declares(mark.strip(" .!?。！"), jest) for mark in marks):
             return jest
@@ -124,9 +127,9 @@ def _declares(part: str, jest: Jest) -> bool:
     """Whether a part of a text says this of itself and nothing else; "parody of" may be followed by a few words."""
     if len(part) > 120:
         return False
-    if re.fullmatch(_lists()["ja"][jest], "".join(fold(part).split())):
+    if re.fullmatch(_lists()["ja"][jest], "".join(fold(part).split()).strip("※")):
         return True
-    plain = _plain(part)
+    plain = " ".join(_pattern("unofficial").sub(" ", _plain(part)).split())
     said = _pattern(jest).search(plain)
     if not said:
         return False
@@ -155,7 +158,7 @@ def _pattern(kind: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=4)
 def _words(kind: str) -> frozenset[str]:
-    listed = _lists()["post" if kind == "about" else "says"][kind]
+    listed = _lists()["says" if kind == "beside" else "post"][kind]
     return frozenset(listed.split())
 
 
