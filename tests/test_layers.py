@@ -18,7 +18,7 @@ authorities
 policy results sealing
 sources store engines models
 matters
-superseding
+superseding bearing
 evidence drafts
 calls
 figures
@@ -137,6 +137,7 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "expansion",
         "matters",
         "superseding",
+        "bearing",
         "evidence",
         "figures",
         "wording",

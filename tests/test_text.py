@@ -129,3 +129,8 @@ def test_dates_names_and_quotations() -> None:
 )
 def test_language(text: str, code: str) -> None:
     assert language(text) == code
+
+
+def test_will_not_is_no_win() -> None:
+    assert "won" not in words("He won't rule it out, she won’t either")
+    assert "won" in words("She won.")

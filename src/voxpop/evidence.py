@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import combinations
 from math import log2, log10
 
+from voxpop.bearing import around, bearing
 from voxpop.messages import Claim, Passage, Standing
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question, declares
@@ -23,8 +24,10 @@ from voxpop.times import MICROS
 _SCORE = 1.0
 _HALF_LIFE_S = 2 * 3600
 _NEAR = 4
+
 _OPEN = 0.5
 _WEAKER = 0.4
+_BEARS, _DOUBT = 2.0, 0.72
 _MISSES, _LACKS, _JEST = -2.0, -0.6, 0.5
 _SHOUT = re.compile(r"\b[A-ZÀ-Þ]{5,}\b")
 _CLOCK = re.compile(r"\b\d{1,2}(?::\d{2}| ?[hH](?:\d{2})?| ?[ap]\.?m)\b")
@@ -186,24 +189,34 @@ def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now
     name = "" if passage.jests else post.author.name  # who plays somebody does not speak of what he does
     owner = frozenset(words(f"{name} {post.author.handle}")) & question.names
     whole = question.terms(_context(post, posts)) | owner
-    if not question.met_by(whole):
+    if not question.met_by(whole) or not (question.concepts or question.asks == "what"):
         return
     # A question without a topic ("what is going on?") is met by anything: who says it and how many decide.
     context = _weight(passage, now) + 0.3 * question.coverage(whole) + (0.0 if question.concepts else _OPEN)
     if question.about_result and passage.author_class == "authority":
         context += 0.6
-    for text in _spoken(question, post.text):
-        score = context + 0.7 * question.coverage(question.terms(text) | owner) + _manner(question, text)
+    said = list(spoken(question, post.text))
+    abroad = bool(post.lang) and post.lang != question.lang
+    for i, text in enumerate(said):
+        here = question.coverage(question.terms(text) | owner)
+        score = context + 0.7 * here + _manner(question, text)
+        if question.concepts and not question.about_result:
+            taken = f"{around(said, i)}\n{' '.join(owner)}{_before(post, posts)}"
+            bears = bearing(question, text, taken, abroad=abroad) - _DOUBT
+            score += _BEARS * (bears if here else min(0.0, bears))  # its post alone does not make it an answer
         yield Claim(passage.number, text, _standing(question, passage), round(score, 4))
 
 
 def _context(post: Post, posts: Mapping[str, Post]) -> str:
     """A post's text and pictures, and the text of those that it answers or quotes: it speaks of what they do."""
-    before = [posts[ref].text for ref in (post.reply_to, post.quote_of) if ref in posts]
-    return "\n".join([post.text, *(m.alt for m in post.media), *before])
+    return "\n".join([post.text, *(m.alt for m in post.media)]) + _before(post, posts)
 
 
-def _spoken(question: Question, text: str) -> Iterable[str]:
+def _before(post: Post, posts: Mapping[str, Post]) -> str:
+    return "".join(f"\n{posts[ref].text}" for ref in (post.reply_to, post.quote_of) if ref in posts)
+
+
+def spoken(question: Question, text: str) -> Iterable[str]:
     """The statements of a post; a heading that answers only with the sentence after it comes with that sentence."""
     said = [bare(s) for s in sentences(text)]
     for i, sentence in enumerate(said):

@@ -54,6 +54,7 @@ _BREAK = " | "
 _INFLECTION = re.compile(r"(?:ing|ed|es|er|s|e)$")
 _LETTER_RUN = re.compile(r"[^\W\d_]+")
 _ARTICLES = {"one", "un", "uno", "eins", "null"}
+_WONT = re.compile(r"\bwon['’]t\b")
 _MODAL = {"may", "march", "mars"}
 LANGUAGES = ("en", "fr", "es", "de", "pt", "it", "nl", "ja", "zh", "ko", "ar", "ru")
 
@@ -67,7 +68,10 @@ def fold(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The index's terms of a text, in order: folded alphanumeric runs; each CJK character stands alone."""
-    return _WORD.findall(_spaced(fold(text)))
+    folded = fold(text)
+    if "won" in folded:  # "won't rule it out" tells of no winner
+        folded = _WONT.sub("will not", folded)
+    return _WORD.findall(_spaced(folded))
 
 
 def _spaced(text: str) -> str:
