@@ -256,31 +256,31 @@ LINES = "Which lines are closed in Oss?"
 BROKEN = "The model stopped before the end; what follows is quoted from the posts."
 
 
-@pytest.mark.parametrize("first", [[], ["Line A in Oss is closed. [1]\n", "Line D is"]])
+@pytest.mark.parametrize("first", [[], ["Line D in Oss is closed. [1]\n", "Line A is"]])
 async def test_what_passed_stays_and_quotes_follow_when_the_engine_breaks(first: list[str]) -> None:
     engine = Scripted(*first, VoxpopError("Out of memory."))
     made = assistant(engine, TWO)
     events = await ask(made, LINES)
     shown = [text for text, _ in sentences(events)]
     assert len(shown) == 2
-    assert (shown[0] == "Line A in Oss is closed.") is bool(first)
-    assert shown[1] == "@board.example: “No trains on line D: it is closed in Oss after a power cut.”"
+    assert (shown[0] == "Line D in Oss is closed.") is bool(first)
+    assert shown[1] == "@board.example: “Line A in Oss is closed because of a fire.”"
     assert BROKEN in notices(events)
     assert done(events).answerable
     assert engine.closed == made.tally["engine_failures"] == 1
 
 
 async def test_an_engine_that_stalls_is_given_up() -> None:
-    engine = Scripted("Line A in Oss is closed. [1]\n", None)
+    engine = Scripted("Line D in Oss is closed. [1]\n", None)
     events = await ask(assistant(engine, TWO, patience_s=0.05), LINES)
-    assert sentences(events)[0] == ("Line A in Oss is closed.", (1,))
+    assert sentences(events)[0] == ("Line D in Oss is closed.", (1,))
     assert len(sentences(events)) == 2
     assert BROKEN in notices(events)
     assert engine.closed == 1
 
 
 async def test_closing_the_answer_closes_the_engine() -> None:
-    engine = Scripted("Line A in Oss is closed. [1]\n", None)
+    engine = Scripted("Line D in Oss is closed. [1]\n", None)
     async with aclosing(assistant(engine, TWO).answer(Request((Message("user", LINES),)))) as events:  # type: ignore[type-var]
         async for event in events:
             if isinstance(event, Text) and event.kind == "sentence":
@@ -289,7 +289,7 @@ async def test_closing_the_answer_closes_the_engine() -> None:
 
 
 async def test_cancelling_the_answer_closes_the_engine() -> None:
-    engine = Scripted("Line A in Oss is closed. [1]\n", None)
+    engine = Scripted("Line D in Oss is closed. [1]\n", None)
     asking = asyncio.create_task(ask(assistant(engine, TWO), LINES))
     await asyncio.sleep(0.05)
     asking.cancel()

@@ -254,3 +254,11 @@ def test_citations_of_the_wrong_post_are_found() -> None:
     assert report["precision"] >= 0.95
     for kind in ("number", "name", "name of the author dropped", "opposite"):
         assert kinds[kind][0] == kinds[kind][1], kind
+
+
+@pytest.mark.parametrize(("said", "shown"), [("Line D is closed.", True), ("Line A is closed.", False)])
+def test_a_letter_is_a_name(said: str, shown: bool) -> None:
+    post = Post("at://x", "simulated", Author("b", "board.example"), "No trains on line D: it is closed.", 0, 0)
+    passage = Passage(1, post, author_class="authority")
+    claims = (Claim(1, passage.post.text, "stated", 1.0),)
+    assert verify(Draft(said, (1,)), {1: passage}, Evidence(judged=claims)).shown is shown

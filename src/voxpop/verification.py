@@ -46,6 +46,7 @@ _SHARE_ABROAD = 0.5
 _MORE = "says more than the cited posts do"
 _NEARBY = 6
 _LONGEST = 3500
+_LETTER = re.compile(r"(?<=\w )[A-HJ-Z](?![\w.'’&+-])")  # `line D` is another than `line A`
 _TOKEN = re.compile(r"[^\W\d_][\w’-]*|[:;,]")
 _OWN = frozenset({"ours", "mine", "yours", "theirs", "his", "hers", "its"})
 
@@ -213,6 +214,8 @@ def _names_occur(text: str, cited: Sequence[Passage]) -> str:
         parts = words(name)
         if not all(p in held for p in parts) and "".join(parts) not in held:
             return f"the name '{name}' is in no cited post"
+    if strangers := set(_LETTER.findall(text)) - set(_LETTER.findall(source)):
+        return f"the letter '{min(strangers)}' is in no cited post"
     return ""
 
 
