@@ -64,5 +64,5 @@ def test_a_sentence_says_why_it_is_there() -> None:
     text = Text("@ann.example says: “Fire.”", (2,), outcome="attributed", why="told as theirs", support=0.9)
     assert render.because(text, {2: passage}) == (
         "    attributed: told as theirs (support 0.90)\n"
-        "    [2] unlisted account · parody · 12 posts by 3 authors · names the street · newest [31m"
+        "    [2] unlisted account · parody · 12 posts by 3 authors · names the street · newest (31m"
     )

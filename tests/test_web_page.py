@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import voxpop
+from voxpop.api import guard
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
 expect = sync_api.expect
@@ -41,10 +42,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
+POLICY = guard._POLICY
 STATUS: dict[str, Any] = {
     "simulated": False,
     "posts": 15200,
