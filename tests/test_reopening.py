@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from test_assistant import BOARD, NOW, QUESTION, STREET, Scripted, ask, done, post
+from test_history import held, windows
 from voxpop import voices
 from voxpop.app import authorities
 from voxpop.assistant import Assistant
@@ -286,16 +287,6 @@ def test_every_answer_of_the_night_is_made_again(night: Any, tmp_path: Path, nam
                     assert (line.text is None) == (line.state == "gone")
             burnt = await answers.open(dict(asked)["Is a ballot box on fire in Dornick?"])
             assert {"gone", "replaced"} <= set(states(burnt))
-
-    asyncio.run(play())
-
-
-def test_nothing_of_a_deleted_post_of_the_night_can_be_read(night: Any, tmp_path: Path) -> None:
-    from test_history import held, windows
-
-    async def play() -> None:
-        async with _kept_night(night, tmp_path, QuoteEngine()):
-            pass
 
     asyncio.run(play())
     found, asked = held(tmp_path), " ".join(f.question for f in FACTS)
