@@ -22,7 +22,7 @@ superseding bearing
 evidence drafts
 calls
 figures
-wording speakers
+wording
 support
 stances
 positions
