@@ -130,8 +130,9 @@ def test_nobody_is_listed_by_an_empty_name() -> None:
     assert Authorities.of([""]).accounts == ()
 
 
-def test_accounts_are_all_that_is_listed() -> None:
+def test_accounts_are_all_whose_word_may_be_taken() -> None:
     assert set(LISTS.accounts) == {"did:plc:board", "board.example", "press.example", "x:wiredesk"}
+    assert Authorities.of(["a"], ["b"], ["c"], ["d", "a"]).accounts == ("a", "b")
 
 
 def test_the_shipped_lists_can_be_read_and_name_no_authority() -> None:

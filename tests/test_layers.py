@@ -22,7 +22,7 @@ superseding bearing
 evidence drafts
 calls
 figures
-wording
+wording speakers
 support
 stances
 positions

@@ -1,7 +1,7 @@
-"""Four kinds of sentence that a check of words and numbers lets pass, as weak models write them: none is shown.
+"""Four kinds of sentence that pass a check of words and numbers, as weak models write them: none is shown.
 
-A rumour stated as fact, a post that a later one replaced, a fan's cry of victory, a reason that no post gives. Beside
-each kind: true sentences on the same posts, which are shown.
+A rumour stated as fact, a replaced post, a fan's cry of victory, a reason that no post gives. Beside
+them stand true sentences on such posts, which are shown.
 """
 
 from typing import NamedTuple
@@ -69,7 +69,7 @@ RUMOURS = [
       line="Halden Steel is bankrupt. [1]"),
     c("Is Halden Steel closing?", "=press: If no buyer is found, Halden Steel closes in May.",
       line="Halden Steel closes in May. [1]"),
-    c("La banque Morel est-elle en faillite ?", "-jean: La banque Morel est en faillite, courez retirer votre argent !",
+    c("La banque Morel est-elle en faillite ?", "-jean: La banque Morel est en faillite, courez retirer vos sous !",
       line="La banque Morel est en faillite. [1]"),
     c("La banque Morel est-elle en faillite ?", "=gazette: La banque Morel dément être en faillite.",
       line="La banque Morel est en faillite. [1]"),

@@ -108,8 +108,9 @@ class Authorities:
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """Every listed id and handle; patterns name no account."""
-        return tuple(key for key in self.listings if not key.startswith("*."))
+        """The ids and handles of listed authorities and press; patterns name no account."""
+        heard = {key for key, found in self.listings.items() if any(x.cls in ("authority", "press") for x in found)}
+        return tuple(key for key in self.listings if key in heard and not key.startswith("*."))
 
     @property
     def callers(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ A logistic model on features of the pair. Its coefficients are data, `support.to
 `python -m voxpop.evaluation.calibrate`; nothing but this file reads them, and nothing is learned at run time.
 """
 
+import re
 import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,8 +14,11 @@ from typing import Any
 
 from voxpop.figures import readable
 from voxpop.messages import Passage
-from voxpop.text import HANDLE, bare, language, names
+from voxpop.text import HANDLE, bare, fold, language, names
 from voxpop.wording import held, meant
+
+_LOWER = re.compile(r"(?<!\w)[^\W\d_A-ZÀ-Þ]\w*")
+_SHARED = 0.4  # of its words without a capital: a sentence that shares so many with a post is in its language
 
 
 def score(text: str, cited: Sequence[Passage]) -> float | None:
@@ -28,8 +32,13 @@ def score(text: str, cited: Sequence[Passage]) -> float | None:
 
 def is_abroad(text: str, cited: Sequence[Passage]) -> bool:
     """Whether no cited post is in the sentence's language: two languages share too few words to tell."""
-    mine = language(HANDLE.sub(" ", text))
-    return all(language(bare(HANDLE.sub(" ", p.post.text))) != mine for p in cited)
+    plain = HANDLE.sub(" ", text)
+    mine = language(plain)
+    if any(language(bare(HANDLE.sub(" ", p.post.text))) == mine for p in cited):
+        return False
+    own = [w for w in _LOWER.findall(plain) if len(w) > 1]
+    known = held("\n".join(p.post.text for p in cited)).known
+    return sum(fold(w) in known for w in own) < _SHARED * len(own) or not own
 
 
 @lru_cache(maxsize=1)

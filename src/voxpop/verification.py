@@ -20,6 +20,7 @@ from voxpop.inert import line, quotable
 from voxpop.messages import Claim, Passage
 from voxpop.results import labels
 from voxpop.signs import declaring, is_statement, opposed, settles, settling, sign, unsure
+from voxpop.speakers import known_as, named_by
 from voxpop.support import least as least_support
 from voxpop.support import score
 from voxpop.text import (
@@ -88,7 +89,7 @@ def verify(
     # What is said in no one's name rests on the listed accounts alone: a rumour beside them carries nothing.
     stated = [p for p in standing if _is_stated(p, claims[p.number])]
     # Nobody's words are put in another's mouth: what is told in a name rests on who is named.
-    named = _named(draft.text, standing)
+    named = named_by(draft.text, standing)
     support = named or stated
     if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
@@ -149,33 +150,10 @@ def _verbatim(draft: Draft, passages: Mapping[int, Passage], evidence: Evidence)
 
 def _only_names_author(frame: str, passage: Passage) -> bool:
     frame, unsaid = unlabelled(frame, [passage])
-    rest, named = _known_as(passage).subn(" ", fold(frame))
+    rest, named = known_as(passage).subn(" ", fold(frame))
     rest = sign("says").sub(" ", labels().sub(" ", rest))
     spare = sign("negation").search(rest) or numbers(rest)
     return bool(named) and not spare and not unsaid and is_grammar(rest)
-
-
-def _known_as(passage: Passage) -> re.Pattern[str]:
-    """How a sentence may name a passage's author: a display name proves nothing, so only a listed one counts."""
-    author = passage.post.author
-    listed = passage.listed
-    known = [f"@?{re.escape(fold(author.handle))}"] if author.handle else []
-    if author.name and listed:
-        known.append(re.escape(fold(author.name)))
-    return re.compile(rf"(?<![\w.@])(?:{'|'.join(known)})(?!\w|\.\w)") if known else sign("nameless")
-
-
-def _in_their_name(text: str, passage: Passage) -> bool:
-    flat = fold(text)
-    if _known_as(passage).search(flat):
-        return bool(sign("says").search(flat) or ":" in text or "「" in text)
-    return bool(sign("nameless").search(flat) and sign("says").search(flat))
-
-
-def _named(text: str, cited: Sequence[Passage]) -> list[Passage]:
-    """In whose name a sentence is told: whom it names, else everybody where it says "one post" or "people"."""
-    told = [p for p in cited if _in_their_name(text, p)]
-    return [p for p in told if _known_as(p).search(fold(text))] or told
 
 
 def _says_nothing(text: str) -> bool:
@@ -187,7 +165,7 @@ def _each_says_it(text: str, cited: Sequence[Passage]) -> str:
     """Who is named in one breath with others ("@a and @b say") says it as well."""
     flat, places = fold(text), list[tuple[int, int, Passage]]()
     for passage in cited:
-        places += [(m.start(), m.end(), passage) for m in _known_as(passage).finditer(flat)]
+        places += [(m.start(), m.end(), passage) for m in known_as(passage).finditer(flat)]
     places.sort(key=lambda place: place[:2])
     for (_, end, one), (begin, _, other) in pairwise(places):
         if one is other or not is_grammar(sign("says").sub(" ", flat[end:begin])):
@@ -342,7 +320,7 @@ def _fates() -> frozenset[str]:
 
 def _settles_nothing(text: str, cited: Sequence[Passage]) -> str:
     """A result in no one's name needs an authority that tells it."""
-    return undeclared(text, cited, [*map(_known_as, cited), sign("nameless")])
+    return undeclared(text, cited, [*map(known_as, cited), sign("nameless")])
 
 
 _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
@@ -364,6 +342,8 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     wording.keep_their_denials,
     wording.keep_their_conditions,
     wording.keep_their_sides,
+    wording.keep_apart,
+    wording.keep_their_voice,
 )
 
 

@@ -9,16 +9,25 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-from voxpop.figures import is_grammar, post_words
+from voxpop.figures import is_grammar, post_words, readable
 from voxpop.messages import Passage
 from voxpop.signs import sign, unsure
-from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, language, sentences, words
+from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, language, numbers, sentences, words
 
-_CLAUSE = re.compile(r"[,;:–—()\n、。]| - |\b(?:but|and|while|mais|et|tandis que|pero|aber|und|mas)\b")
+_CLAUSE = re.compile(r"[;–—()\n、。]|[,:](?!\d)| - |\b(?:but|and|while|mais|et|tandis que|pero|aber|und|mas)\b")
 _STEM = 5
 _Y = re.compile(r"(?<=[^\Waeiou])(?:y|ies|ied)$")
 _CAUSED = 0.6
 _FEWEST = 4
+_HANGING = re.compile(r",? (?:and|but|et|y|pero|und|aber|e|mas)$")
+_AND = re.compile(
+    r"[;。\n]| - |(?<!\w)(?:but|and|while|mais|et|tandis que|pero|y|mientras|aber|und|mas|e|enquanto)(?!\w)"
+)
+_HAS = frozenset({"has", "have", "had", "ont", "avait", "han", "habia", "hat", "haben", "hatte", "tem", "tinha"})
+_SUFFERED = frozenset(
+    {"been", "being", "was", "were", "ete", "etait", "sido", "fue", "fueron", "foi", "foram", "wurde", "worden"}
+)
+_SLACK = 6  # one word in six of a clause may come from another post
 _LAST = re.compile(r", (?:and|but|while|which|who|mais|et|tandis|pero|y|aber|und|mas|e) ")
 _NAME = re.compile(r"[#@]?[A-ZÀ-Þ][\w’-]+")
 _PASSIVE = re.compile(r"(?<!\w)(?:by|par|por|von|vom|durch|pelo|pela)(?!\w)")
@@ -150,7 +159,7 @@ def shorter(text: str) -> Iterator[str]:
     ends = [found.start() for found in _pattern("reason").finditer(flat) if not is_cjk(found[0])]
     ends += [found.start() for found in _LAST.finditer(flat)]
     for end in ends if len(flat) == len(text) else ():
-        rest = text[:end].rstrip(" ,;–—-(")
+        rest = _HANGING.sub("", text[:end].rstrip(" ,;–—-("))
         if len(words(rest)) >= _FEWEST and not sign("negation").search(fold(rest.split()[-1])):
             yield rest + "."
 
@@ -226,6 +235,42 @@ def _days(text: str) -> frozenset[str]:
     flat = f" {' '.join(words(text))} "
     lines = (line.split("|") for line in _lists()["relative"]["days"])
     return frozenset(line[0] for line in lines if any(f" {' '.join(words(day))} " in flat for day in line))
+
+
+def keep_apart(text: str, cited: Sequence[Passage]) -> str:
+    """What stands on one side of an "and" is told by one post: two do not make a third claim between them."""
+    if len(cited) < 2:
+        return ""
+    sources = [held(readable(p)) for p in cited]
+    figures = [numbers(post_words(p)) for p in cited]
+    for part in _AND.split(HANDLE.sub(" ", text)):
+        wanted, counts = meant(part), numbers(part)
+        known = [[source.has(w) for w in wanted] for source in sources]
+        whole = sum(map(any, zip(*known, strict=True)))
+        told = (whole - sum(row) <= len(wanted) // _SLACK for row in known)
+        if not any(alone and counts <= own for alone, own in zip(told, figures, strict=True)):
+            return "mixes what several posts say"
+    return ""
+
+
+def keep_their_voice(text: str, cited: Sequence[Passage]) -> str:
+    """Who did it is not who it was done to: "has declared" is not "has been declared"."""
+    mine = dict(_voices(text))
+    for passage in cited:
+        theirs = dict(_voices(nearest(text, passage)))
+        if turned := [w for w, passive in mine.items() if theirs.get(w, passive) != passive]:
+            return f"'{turned[0]}' is done by whom it was done to"
+    return ""
+
+
+def _voices(text: str) -> Iterator[tuple[str, bool]]:
+    """Each word after "has" or the like, and whether it is suffered."""
+    terms = held(HANDLE.sub(" ", text)).terms
+    for i, word in enumerate(terms):
+        before = set(terms[max(0, i - 3) : i])
+        passive = bool(before & _SUFFERED)
+        if word.isalpha() and (passive or before & _HAS) and not is_grammar(word):
+            yield word[:_STEM], passive
 
 
 def keep_their_sides(text: str, cited: Sequence[Passage]) -> str:

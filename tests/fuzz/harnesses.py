@@ -160,14 +160,17 @@ def handles(data: bytes) -> None:
         answer = orjson.loads(data)
         storable(handles._claimed_handle(answer))
         if isinstance(answer, dict):
-            storable(handles._author("did:plc:x", answer.get("handle"), answer.get("displayName")))
+            storable(handles._author("did:plc:x", answer))
 
 
 def text(data: bytes) -> None:
     """What every post goes through on its way into the index and into an answer."""
-    from voxpop import text
+    from voxpop import text, tones
+    from voxpop.posts import Author, Post
 
     said = _text(data)
+    tones.tone(Post("x:1", "x", Author("x:1", said[:30], said[:100], bio=said[:300]), said, 0, 0))
+    tones.tone(Post("x:1", "x", Author("x:1"), said, 0, 0))
     text.indexed(said)
     text.fingerprint(said)
     text.keywords(said)
