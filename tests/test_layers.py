@@ -36,6 +36,8 @@ assistant
 reopening
 config
 runner keeping
+watches
+watcher webhooks
 meters
 health
 service
@@ -45,7 +47,7 @@ live_table
 engine_choice source_choice
 app
 demo doctor cli_options evaluation
-cli_models cli_policy cli_sources cli_keeping cli_x cli_eval cli_answers
+cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers
 cli
 docs
 trust

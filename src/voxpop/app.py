@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voxpop import policy as policies
 from voxpop import tracing
@@ -43,6 +43,11 @@ from voxpop.store.query import parse
 from voxpop.text import language
 from voxpop.times import instant
 from voxpop.voices import Voice, choose
+from voxpop.watcher import Look, Watcher
+from voxpop.watches import Watches
+
+if TYPE_CHECKING:
+    from voxpop.api.watches import Standing
 
 _QUIET_S = 1.5
 
@@ -269,7 +274,8 @@ async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
 
-    _refuse_open_door(config.server.host)
+    server = config.server
+    _refuse_open_door(server.host)
     policy(config)
     # The language identifier takes half a second to load: not at the first question.
     await asyncio.to_thread(language, "load what tells languages apart")
@@ -292,22 +298,36 @@ async def serve(config: Config, say: Say) -> None:
             Recheck(s, store, every_s=every_s, clock=clock) for s in sources if every_s and isinstance(s, Lookup)
         ]
         kept = await stack.enter_async_context(history(config, folder))
+        listed = authorities(config, invented=invented)
+        asked, watcher = await _standing(stack, config, store, folder, listed)
         engines = Engines(config, say, [instruction(choose(load_voices(config), config.answers.voice))])
         service = Service(
             store,
             sources,
             load_voices(config),
             default_voice=config.answers.voice,
-            authorities=authorities(config, invented=invented),
+            authorities=listed,
             policy=policy(config),
             engine=engines.now,
             engine_state=lambda: engines.state,
             history=kept,
-            beside=[r.run for r in rechecks],
+            beside=[*(r.run for r in rechecks), watcher.run, asked.courier.run],
         )
         tune()
-        server = config.server
-        await run(service, engines, server.host, server.port, say, streams=server.streams)
+        await run(service, engines, server.host, server.port, say, streams=server.streams, more=asked.routes())
+
+
+async def _standing(
+    stack: AsyncExitStack, config: Config, store: LocalStore, folder: Path, listed: Authorities
+) -> tuple["Standing", Watcher]:
+    """The faces of the standing questions of a folder, and what looks at them."""
+    from voxpop.api.watches import standing
+
+    watching, look = config.watching, Look(store, listed, policy(config))
+    watches = await stack.enter_async_context(Watches(folder, most=watching.watches))
+    watcher = Watcher(watches, look, clock=clock, every_s=watching.every_s)
+    streams, private = config.server.streams, watching.webhooks_private
+    return standing(watches, look, clock, streams=streams, private=private), watcher
 
 
 def tune() -> None:

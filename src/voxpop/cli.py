@@ -187,12 +187,9 @@ async def search(
 @engine_option
 @data_option
 @json_option
-@click.option("--why", is_flag=True, help="Say of each sentence why it is there.")
 @click.pass_context
 @runs
-async def ask(
-    context: click.Context, question: str, as_of: str | None, as_json: bool, why: bool, **given: Any
-) -> None:
+async def ask(context: click.Context, question: str, as_of: str | None, as_json: bool, **given: Any) -> None:
     """Answer one question from the stored posts.
 
     Example: voxpop ask "Where did the shooting happen?" --as-of 2014-10-22T14:30:00Z
@@ -220,8 +217,6 @@ async def ask(
             if isinstance(event, Text):
                 shown = True
                 _print_text(event)
-                if why and event.kind == "sentence":
-                    click.secho(render.because(event, answer.cited), dim=True)
     if as_json:
         click.echo(orjson.dumps(answer.json()).decode())
         return
@@ -238,8 +233,7 @@ def _print_text(text: "Text") -> None:
     elif text.kind == "sentence":
         click.echo(plain(marked(text)))
     else:
-        ours = "voxpop: " if text.kind == "notice" else ""
-        click.secho(ours + plain(text.text), italic=True)
+        click.secho(plain(text.text), italic=True)
 
 
 def _instant(name: str, value: str | None, now: int) -> int | None:
@@ -328,9 +322,10 @@ def program() -> click.Group:
     from voxpop.cli_models import models
     from voxpop.cli_policy import policy
     from voxpop.cli_sources import sources
+    from voxpop.cli_watch import watch
     from voxpop.cli_x import x
 
-    for command in (models, policy, sources, x, evaluate, *COMMANDS, *ON_ANSWERS):
+    for command in (models, policy, sources, x, evaluate, watch, *COMMANDS, *ON_ANSWERS):
         cli.add_command(command)
     return cli
 

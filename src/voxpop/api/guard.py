@@ -17,14 +17,13 @@ from voxpop.errors import UsageError, VoxpopError
 
 _log = logging.getLogger(__name__)
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
@@ -35,6 +34,7 @@ _STATUS = {
     "wrong_host": 403,
     "wrong_site": 403,
     "too_large": 413,
+    "too_many_watches": 429,
     "too_slow": 408,
     "unsupported_media_type": 415,
     "internal_error": 500,
@@ -87,9 +87,7 @@ def _stranger(scope: Any) -> UsageError | None:
     if not _is_loopback(headers.get(b"host", "")):
         what = f"This server is not known as '{headers.get(b'host', '')[:60]}'."
         return UsageError(what, "Use 127.0.0.1 or localhost as the Host.", code="wrong_host")
-    # Where only the page comes of it, a link may lead here from anywhere.
-    led = scope["path"] == "/" or (scope["path"].startswith("/answers/") and scope["method"] == "GET")
-    if not led and headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
+    if scope["path"] != "/" and headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
         return UsageError("Another site's page sent this.", "Ask from this server's own page.", code="wrong_site")
     return None
 

@@ -3,20 +3,19 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from voxpop.api import openai, page
@@ -83,10 +82,6 @@ class Faces:
     async def home(self, request: HttpRequest) -> Response:
         return FileResponse(str(resources.files("voxpop").joinpath("web/index.html")))
 
-    async def kept(self, request: HttpRequest) -> Response:
-        """The address of a kept answer: the page opens it."""
-        return RedirectResponse(f"../?answer={quote(request.path_params['id'], safe='')}", 303)
-
     async def health(self, request: HttpRequest) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -151,13 +146,16 @@ class Faces:
 
 
 def application(
-    running: Running, *, streams: int = STREAMS, stamp: Callable[[], tuple[str, int]] = stamp
+    running: Running,
+    *,
+    streams: int = STREAMS,
+    stamp: Callable[[], tuple[str, int]] = stamp,
+    more: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The ASGI application; `streams` bounds the answers under way, and the open pages."""
+    """The ASGI application; `streams` bounds the answers under way, and the open pages; `more` is served beside."""
     faces = Faces(running, stamp, Places(streams), Places(streams))
     routes = [
         Route("/", faces.home),
-        Route("/answers/{id}", faces.kept),
         Route("/healthz", faces.health),
         Route("/readyz", faces.ready),
         Route("/metrics", faces.metrics),
@@ -168,6 +166,7 @@ def application(
         Route("/api/status", faces.status),
         Route("/api/live", faces.live),
         *AnswerFaces(lambda: running.answers, faces.answers).routes(),
+        *more,
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
     ]
     app = Starlette(

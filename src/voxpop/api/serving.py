@@ -3,13 +3,14 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from voxpop.api.http import STREAMS, application
 from voxpop.api.patience import PatientHTTP
@@ -47,10 +48,11 @@ async def run(
     say: Callable[[str], None],
     *,
     streams: int = STREAMS,
+    more: Sequence[BaseRoute] = (),
 ) -> None:
     """Serve until interrupted. Raises VoxpopError where the port cannot be had."""
     door = listen(host, port)
-    server = server_of(application(service, streams=streams))
+    server = server_of(application(service, streams=streams, more=more))
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")
     background = [asyncio.create_task(service.run()), asyncio.create_task(engines.prepare())]

@@ -150,6 +150,10 @@ class LocalStore:
         """(source, since, until, why) of the stretches within two moments (microseconds) of which nothing came."""
         return await self._read(lambda r: r.catalog.gaps(since, until))
 
+    async def newer(self, seq: int, most: int) -> list[Post] | None:
+        """The posts whose text came after a number (see `totals`), edits too; None where they are over `most`."""
+        return await self._read(lambda r: r.newer(seq, most))
+
     async def spent(self, source: str, month: str) -> tuple[int, int]:
         """(reads, millionths of a US dollar) of a source in a month of UTC, such as 2026-11."""
         rows = {(s, m): (reads, usd) for s, m, reads, usd in await self.spending()}

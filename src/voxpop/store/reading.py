@@ -81,6 +81,17 @@ class Reader:
                 seq = rows[-1][0]
                 yield self._posts(rows)
 
+    def newer(self, seq: int, most: int) -> list[Post] | None:
+        """The posts after `seq` in all partitions, in order; None where they are more than `most`."""
+        found: list[Post] = []
+        extents = self.extents()
+        for extent in extents[max(0, bisect_right([e.first for e in extents], seq) - 1) :]:
+            for part in self.after(extent.first, seq):
+                found += [s.post for s in part]
+                if len(found) > most:
+                    return None
+        return found
+
     # with the `extents` of one look at the catalog, since each look may wait for the interpreter's lock
 
     def by_seqs(self, seqs: Iterable[int], extents: Sequence[Extent]) -> list[Stored]:

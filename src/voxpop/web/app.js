@@ -2,9 +2,8 @@
 
 import { Answer, events } from "./answer.js";
 import { closeCard } from "./cards.js";
-import { openKept } from "./kept.js";
 import { watch } from "./live.js";
-import { closeStreams, showPolicy } from "./streams.js";
+import { closeStreams } from "./streams.js";
 import { WORDS, say, translate } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -224,9 +223,7 @@ $("theme").addEventListener("click", () => {
 systemDark.addEventListener("change", showTheme);
 voice.addEventListener("change", () => remember("voice", voice.value));
 
-function offer(status) {
-  const { voices = [], default_voice: usual = "", examples = [] } = status;
-  showPolicy(status);
+function offer({ voices = [], default_voice: usual = "", examples = [] }) {
   voice.replaceChildren(...voices.map(({ name, title }) => new Option(title || name, name)));
   const favourite = [remembered("voice"), usual].find((wanted) => voices.some(({ name }) => name === wanted));
   if (favourite) voice.value = favourite;
@@ -245,25 +242,10 @@ function offer(status) {
   begun();
 }
 
-/** Show a kept answer; to ask it again, or anything else, begins a conversation. */
-async function show(id) {
-  delete document.body.dataset.empty;
-  const turn = await openKept(id, thread, ({ question }) => {
-    begin();
-    if (question) ask(question);
-  });
-  turn?.element.scrollIntoView({ block: "start" });
-}
-
-/**
- * `/?q=…` asks at once, in the remembered voice, as soon as the voices are known or the server stays silent;
- * `/?answer=…` opens a kept answer.
- */
+/** `/?q=…` asks at once, in the remembered voice, as soon as the voices are known or the server stays silent. */
 let begun = () => {
   begun = () => {};
-  const asked = new URLSearchParams(location.search);
-  if (asked.get("answer")) return show(asked.get("answer"));
-  const question = asked.get("q");
+  const question = new URLSearchParams(location.search).get("q");
   if (question) ask(question.slice(0, box.maxLength));
 };
 
