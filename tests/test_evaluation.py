@@ -471,7 +471,7 @@ def test_the_page_of_trust_is_written_from_reports(tmp_path: Path) -> None:
     kept = reports.write(a_report(), tmp_path).with_name("report.json")
     trust.main(tmp_path, [kept, kept])
     text = (tmp_path / "trust.md").read_text("utf-8")
-    assert "| abstains | ≥ 95 % | **90.0 % (59.6–98.2; n 10): missed** |" in text
+    assert "| abstains | ≥ 95 % | **90.0 % (59.6–98.2 %; n 10): missed** |" in text
     assert "abstains: 1\n" in text
     assert {p.name for p in tmp_path.glob("*.svg")} == {
         f"trust-{n}.svg" for n in ("goals", "answers", "soon", "times")

@@ -189,8 +189,8 @@ def engine(report: Report) -> str:
 
 
 def interval(m: Mapping[str, Any]) -> str:
-    """The 95 % interval of a share, in percent."""
-    return "" if m["low"] is None else f"{100 * m['low']:.1f}–{100 * m['high']:.1f}"
+    """The 95 % interval of the share that counted, in percent."""
+    return "" if m["low"] is None else f"{100 * m['low']:.1f}–{100 * m['high']:.1f} %"
 
 
 def goal_text(m: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ def _cell(m: Report | None) -> str:
     if m is None or m["value"] is None:
         return "<td class='number'>not measured</td>"
     state = {True: "held", False: "missed", None: ""}[m["held"]]
-    sure = f" <span class='soft'>{charts.interval(m)}</span>" if m["unit"] == "share" else ""
+    sure = f" <span class='soft'>{charts.interval(m)}</span>" if m["low"] is not None else ""
     word = {True: " ✓", False: " ✗ missed", None: ""}[m["held"]]
     return f"<td class='number'><span class='{state}'>{escape(shown(m))}{word}</span>{sure}</td>"
 
