@@ -33,7 +33,8 @@ def table(reports: Sequence[Report]) -> str:
 def _cell(m: Report | None) -> str:
     if m is None or m["value"] is None:
         return "not measured"
-    sure = f" ({interval(m)}{f'; n {m["n"]:,}' if m['unit'] == 'share' else ''})" if m["low"] is not None else ""
+    cases = f"; n {m['n']:,}" if m["unit"] == "share" else ""
+    sure = f" ({interval(m)}{cases})" if m["low"] is not None else ""
     value = f"{shown(m)}{sure}"
     return value if m["held"] else f"**{value}: missed**"
 
