@@ -127,4 +127,6 @@ def undeclared(text: str, cited: Sequence[Passage], speakers: Sequence[re.Patter
 
 def _mere_name(text: str) -> bool:
     named = {part for name in names(f". {text}") for part in words(name)}
-    return bool(named) and not numbers(text) and not set(keywords(text)) - named
+    if not named or numbers(text):
+        return False
+    return not set(keywords(text)) - named or not any(w[0].islower() for w in re.findall(r"[^\W\d_]+", text))

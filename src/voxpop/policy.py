@@ -164,7 +164,7 @@ def _take(read: _Read, raw: Mapping[str, Any], file: str) -> _Read:
     for key in raw:
         _known(key, ("off", "rule", "words", "said"), file, "key")
     words, said, rules, off = raw.get("words", {}), raw.get("said", {}), raw.get("rule", []), raw.get("off", [])
-    _typed(isinstance(words, dict) and all(_texts(listed) for listed in words.values()), file, "words")
+    _typed(isinstance(words, dict) and all(_texts(listed) and listed for listed in words.values()), file, "words")
     _typed(isinstance(said, dict) and all(_says(text) for text in said.values()), file, "said")
     _typed(isinstance(rules, list) and all(isinstance(row, dict) for row in rules), file, "rule")
     _typed(_texts(off), file, "off")
@@ -172,6 +172,8 @@ def _take(read: _Read, raw: Mapping[str, Any], file: str) -> _Read:
     read.said |= said
     for row in rules:
         rule = _rule(row, file)
+        if rule.name == KEPT in read.rules:
+            raise UsageError(f"The rule '{KEPT}' cannot be replaced.", f"Give your rule in {file} another name.")
         read.rules[rule.name] = rule
     for name in off:
         _known(name, read.rules, f"'off' in {file}", "rule")
