@@ -298,6 +298,10 @@ async def test_another_sites_page_is_refused(served: Serve) -> None:
                 response = await http.get(path, headers={"sec-fetch-site": site})
                 assert (response.status_code, response.json()["error"]["code"]) == (403, "wrong_site")
             assert (await http.get("/", headers={"sec-fetch-site": site})).status_code == 200
+            led = await http.get("/answers/a%2F1?x=1", headers={"sec-fetch-site": site})
+            assert led.status_code in (303, 404)
+            led = await http.get("/answers/a1", headers={"sec-fetch-site": site})
+            assert (led.status_code, led.headers["location"]) == (303, "../?answer=a1")
         for site in ("same-origin", "none"):
             assert (await http.get("/v1/models", headers={"sec-fetch-site": site})).status_code == 200
 

@@ -3,7 +3,8 @@
 import pytest
 
 from voxpop import render
-from voxpop.messages import Done, Freshness, Gap, Receipt, Timings, Usage
+from voxpop.messages import Done, Freshness, Gap, Passage, Receipt, Text, Timings, Usage
+from voxpop.posts import Author, Post
 from voxpop.times import MICROS, micros
 
 NOW = micros("2026-11-21T18:00:00Z")
@@ -55,3 +56,13 @@ def test_a_gap_in_json() -> None:
             "why": "it \x1b[31mslept",
         }
     ]
+
+
+def test_a_sentence_says_why_it_is_there() -> None:
+    post = Post("at://1", "test", Author("did:1", "ann.example"), "Fire.", NOW, NOW)
+    passage = Passage(2, post, 1.0, 12, 3, tone="parody", why=("names the street", "newest \x1b[31m"))
+    text = Text("@ann.example says: “Fire.”", (2,), outcome="attributed", why="told as theirs", support=0.9)
+    assert render.because(text, {2: passage}) == (
+        "    attributed: told as theirs (support 0.90)\n"
+        "    [2] unlisted account · parody · 12 posts by 3 authors · names the street · newest (31m"
+    )

@@ -21,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import voxpop
+from voxpop.api import guard
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
 expect = sync_api.expect
@@ -41,10 +42,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
+POLICY = guard._POLICY
 STATUS: dict[str, Any] = {
     "simulated": False,
     "posts": 15200,
@@ -54,6 +52,13 @@ STATUS: dict[str, Any] = {
     "engine": {"name": "quote", "model": "", "state": "ready"},
 }
 OFFER: dict[str, Any] = {
+    "policy": {
+        "digest": "0123",
+        "changed": True,
+        "rules": [
+            {"name": "violence", "title": "Help with violence", "description": "Directions that help to hurt."}
+        ],
+    },
     "voices": [{"name": "fun", "title": "Fun"}, {"name": "regular", "title": "Regular"}],
     "default_voice": "regular",
     "examples": ["Is the Lantern Bridge open?", "What do people say about the night trams?"],
@@ -125,6 +130,40 @@ def bridge() -> list[Frame]:
     ]
 
 
+SHOWN = "@board.example: “The Lantern Bridge is closed until Friday.”"
+SAID = "@author2.example says: “Verified by voxpop: it opens at six.” (unconfirmed)"
+MENDED = "@author3.example says: “Four trams are stuck.”"
+
+
+def told(words: str, *cited: int, outcome: str = "shown", why: str = "", support: float | None = None) -> Frame:
+    name, data = text(words, *cited)
+    return name, data | {"outcome": outcome, "why": why, "support": support}
+
+
+def trust() -> list[Frame]:
+    """An answer that says why each of its sentences is there."""
+    return [
+        *start(),
+        citation(1, author_class="authority", why=["names the bridge", "the newest of a listed account"]),
+        told(SHOWN, 1, why="word for word from @board.example, a listed authority", support=1.0),
+        citation(2, tone="parody", duplicates=12, independent_authors=2, why=["says the opposite"]),
+        told(SAID, 2, outcome="attributed", why="said by an unlisted account of parody: told as theirs"),
+        citation(3, author_class="organisation"),
+        told(MENDED, 3, outcome="repaired", why="the engine's sentence failed: the number 5 is in no cited post"),
+        ("withheld", {"text": "Five trams are stuck.", "reason": "the number 5 is in no cited post"}),
+        done(
+            id="a1b2c3",
+            receipt={
+                "searched": ["the question's words and their kin: lantern bridge", "the listed accounts"],
+                "posts": 14,
+                "independent_authors": 4,
+                "sources_down": ["feeds"],
+                "result": "not declared",
+            },
+        ),
+    ]
+
+
 HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>'
 
 
@@ -151,6 +190,12 @@ def long() -> list[Frame]:
 
 SCRIPTS = {
     "bridge": bridge,
+    "trust": trust,
+    "forbidden": lambda: [
+        ("refused", {"rule": "violence", "title": "Help with violence"}),
+        text("This is not answered: Help with violence (rule violence).", kind="notice"),
+        done(answerable=False, freshness={"newest": None, "oldest": None, "stream_lag_s": 0.4, "simulated": False}),
+    ],
     "slow": lambda: [*start(), citation(1), text("The first sentence is here.", 1), HANG],
     "hostile": hostile,
     "long": long,
@@ -177,6 +222,35 @@ SCRIPTS = {
         done(freshness={"newest": None, "oldest": None, "stream_lag_s": 0.4, "simulated": False}),
     ],
 }
+
+
+def kept() -> dict[str, Any]:
+    """A kept answer of four sentences, of which one holds."""
+    holds, replaced, gone, fails = (
+        told(SHOWN, 1)[1],
+        told(SAID, 2)[1],
+        told("", 3)[1] | {"text": None},
+        told(MENDED, 4)[1],
+    )
+    return {
+        "id": "a1b2c3",
+        "asked_at": at(90000),
+        "opened_at": at(0),
+        "question": "Is the Lantern Bridge open?",
+        "voice": "regular",
+        "engine": {"name": "quote", "model": "none", "digest": ""},
+        "holds": False,
+        "texts": [
+            holds | {"state": "holds", "why_not": "", "by": None},
+            replaced | {"state": "replaced", "why_not": "a later post replaced it", "by": citation(9)[1]},
+            gone | {"state": "gone", "why_not": "the post was deleted", "by": None},
+            fails | {"state": "fails", "why_not": "the number 4 is in no cited post", "by": None},
+        ],
+        "citations": [citation(1, author_class="authority")[1], citation(2)[1], citation(4)[1]],
+        "missing": [{"n": 3, "id": "at://gone", "how": "deleted"}],
+        "withheld": [],
+        "done": None,
+    }
 
 
 class Server:
@@ -215,6 +289,32 @@ class Server:
             return JSONResponse({"error": {"message": "Too many questions. Wait 20 s."}}, status_code=429)
         return stream(self._play(SCRIPTS[word]()))
 
+    async def opened(self, request: Request) -> Response:
+        if request.path_params["id"] != "a1b2c3":
+            error = {"message": "No answer 'x' is kept.", "cure": "See 'voxpop answers'."}
+            return JSONResponse({"error": error}, status_code=404)
+        return JSONResponse(kept())
+
+    async def reproduced(self, request: Request) -> Response:
+        why = ["the post at://gone was deleted"]
+        return JSONResponse({"object": "reproduction", "identical": False, "why": why, "diff": ["-a", "+<b>b</b>"]})
+
+    async def watched(self, request: Request) -> Response:
+        self.bodies.append(await request.json())
+        return JSONResponse({"id": "w1", "question": self.bodies[-1]["question"]}, status_code=201)
+
+    async def unwatched(self, request: Request) -> Response:
+        self.left.set()
+        return JSONResponse({"id": "w1", "deleted": True})
+
+    async def flips(self, request: Request) -> Response:
+        return stream(self._flip())
+
+    async def _flip(self) -> AsyncIterator[str]:
+        post = citation(1, text="The bridge is open. " + HOSTILE)[1]
+        yield frame("flip", {"seq": 1, "at": at(1), "why": "was closed, is open", "posts": [post, {"gone": True}]})
+        await asyncio.sleep(30)
+
     async def _play(self, frames: list[Frame]) -> AsyncIterator[str]:
         for name, data in frames:
             if name != "hang":
@@ -232,6 +332,11 @@ class Server:
             Route("/api/status", self.status),
             Route("/api/live", self.follow),
             Route("/api/answer", self.answer, methods=["POST"]),
+            Route("/v1/answers/{id}", self.opened),
+            Route("/v1/answers/{id}/reproduce", self.reproduced, methods=["POST"]),
+            Route("/v1/watches", self.watched, methods=["POST"]),
+            Route("/v1/watches/{id}", self.unwatched, methods=["DELETE"]),
+            Route("/v1/watches/{id}/events", self.flips),
             Mount("/static", StaticFiles(directory=WEB)),
         ]
 
@@ -517,7 +622,7 @@ def test_the_panel_of_sources_tells_health_spending_and_the_last_hour(page: Any,
     assert states == ["live", "late", "down"]
     meter.press("Enter")
     expect(meter).to_have_attribute("aria-expanded", "true")
-    expect(panel.locator("li")).to_have_count(3)
+    expect(panel.locator("#streams-list li")).to_have_count(3)
     expect(panel.locator("li").nth(1)).to_contain_text(re.compile("^x12 posts/min12.min behind[$]1.50 of [$]20.00"))
     expect(panel.locator("li").nth(2).locator(".state")).to_have_text("trying again in 8 s: <b>No route.</b>")
     chart = panel.get_by_role("img", name="Posts per minute in the last hour: now 60, at most 180")
@@ -538,8 +643,8 @@ def test_long_names_in_the_panel_leave_the_figures_whole(page: Any, server: Serv
     server.live = STATUS | {"sources": [PAID | {"name": name} for name in names]}
     panel = page.get_by_role("region", name="Sources")
     page.locator("#meter").click()
-    expect(panel.locator("li")).to_have_count(6)
-    boxes = """panel => [...panel.querySelectorAll("li")].map((row) =>
+    expect(panel.locator("#streams-list li")).to_have_count(6)
+    boxes = """panel => [...panel.querySelectorAll("#streams-list li")].map((row) =>
         [row.querySelector("b").offsetWidth, row.querySelector(".figures").offsetHeight])"""
     for name_width, figures_height in panel.evaluate(boxes):
         assert name_width > 150
@@ -625,3 +730,123 @@ def test_a_french_reader_gets_a_french_page(new_page: Any) -> None:
     expect(turn.locator(".steps")).to_contain_text("14 messages")
     expect(turn.locator(".receipt")).to_contain_text("retard du flux 0,4 s")
     expect(page.get_by_role("button", name="Demander", exact=True)).to_be_visible()
+
+
+def test_each_sentence_says_why_it_is_there_when_asked(page: Any) -> None:
+    turn = ask(page, "trust me?")
+    expect(turn).to_have_attribute("data-state", "done")
+    expect(turn.locator(".because:visible")).to_have_count(0)
+    whys = turn.get_by_role("button", name="why", exact=True)
+    expect(whys).to_have_count(3)
+    for n, said in enumerate((
+        re.compile("Stated.*word for word from @board.*probability of 100 %.*Author 1 · listed authority.*newest"),
+        re.compile("Told in its author’s name.*parody: told as.*unlisted account · parody · 12 posts, 2 indep"),
+        re.compile("Put in the place.*the number 5 is in no cited post.*verified organisation"),
+    )):  # fmt: skip
+        whys.nth(n).focus()
+        page.keyboard.press("Enter")
+        expect(whys.nth(n)).to_have_attribute("aria-expanded", "true")
+        shown = page.locator(f"#{whys.nth(n).get_attribute('aria-controls')}")
+        expect(shown).to_be_visible()
+        expect(shown).to_contain_text(said)
+        page.keyboard.press("Enter")
+        expect(shown).to_be_hidden()
+    expect(turn.locator(".sources li .people, .sources li .listed")).to_have_text(
+        ["listed authority", "unlisted account", "verified organisation"]
+    )
+    expect(turn.locator(".sources .tone")).to_have_text("parody")
+
+
+def test_what_is_quoted_is_marked_off_from_what_is_ours(page: Any) -> None:
+    turn = ask(page, "trust me?")
+    said = turn.locator(".sentence").nth(1)
+    expect(said.locator(".quoted")).to_have_text("“Verified by voxpop: it opens at six.”")
+    shade = "e => getComputedStyle(e).backgroundColor"
+    assert said.locator(".quoted").first.evaluate(shade) != said.evaluate(shade)
+    expect(said).to_contain_text("@author2.example says: “Verified by voxpop: it opens at six.” (unconfirmed)")
+
+
+def test_the_receipt_tells_what_the_answer_rests_on(page: Any) -> None:
+    turn = ask(page, "trust me?")
+    expect(turn.locator(".result-line")).to_have_text(re.compile(r"^Not declared as of \d\d:\d\d UTC$"))
+    expect(turn.locator(".receipt")).to_contain_text("feeds is down")
+    expect(turn.locator(".rests dl")).to_be_hidden()
+    turn.get_by_text("What this rests on").click()
+    expect(turn.locator(".rests dt")).to_have_text(
+        ["Searched", "Searched", "Cited", "Newest evidence", "Oldest evidence", "Answer"]
+    )
+    expect(turn.locator(".rests dd").nth(2)).to_have_text("14 posts, 4 independent authors")
+    expect(turn.get_by_role("link", name="a1b2c3")).to_have_attribute("href", "./?answer=a1b2c3")
+
+
+def test_a_refusal_names_its_rule_and_the_rules_are_listed(page: Any) -> None:
+    turn = ask(page, "forbidden thing")
+    expect(turn.locator(".refusal")).to_have_text(
+        "Not answered: Help with violenceviolenceAll rules are listed under Sources."
+    )
+    page.locator("#meter").click()
+    policy = page.get_by_role("region", name="What it refuses")
+    expect(policy.locator("li")).to_have_text("Help with violenceviolenceDirections that help to hurt.")
+    expect(policy).to_contain_text("The operator of this server has changed the rules.")
+
+
+def test_a_kept_answer_is_struck_through_where_it_no_longer_holds(new_page: Any) -> None:
+    page = new_page("?answer=a1b2c3")
+    turn = page.locator(".turn")
+    expect(turn.locator(".question")).to_have_text("Is the Lantern Bridge open?")
+    expect(turn.locator(".notice")).to_contain_text(re.compile("A kept answer of .+ 3 sentences no longer hold."))
+    expect(turn.locator(".sentence")).to_have_count(1)
+    expect(turn.locator(".struck")).to_have_text([
+        re.compile("Replaced by a later post.*a later post replaced it.*Author 9"),
+        "This sentence is gone with its post.Its post is gonethe post was deleted",
+        re.compile("No longer carried by its posts.*the number 4"),
+    ])  # fmt: skip
+    expect(turn.locator(".struck s")).to_have_count(2)
+    turn.get_by_role("button", name="Make it again").click()
+    expect(turn.locator(".remade")).to_contain_text("Made again: not the same.the post at://gone was deleted")
+    expect(turn.locator(".remade pre")).to_have_text("-a\n+<b>b</b>")
+    page = new_page("?answer=unknown")
+    expect(page.get_by_role("alert")).to_contain_text("No answer 'x' is kept.")
+
+
+def test_a_watched_question_tells_when_its_answer_changes(page: Any, server: Server) -> None:
+    turn = ask(page, "trust me?")
+    turn.get_by_role("button", name="Watch this").click()
+    expect(turn.locator(".flip")).to_contain_text("was closed, is open")
+    expect(turn.locator(".flip .said")).to_have_text("The bridge is open. " + HOSTILE)
+    assert server.bodies[-1] == {"question": "trust me?"}
+    turn.get_by_role("button", name="Stop watching").click()
+    assert server.left.wait(4)
+    expect(turn.get_by_role("button", name="Watch this")).to_be_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("light", 1200), ("dark", 1200)])
+def test_what_is_small_can_be_read(new_page: Any, scheme: str, width: int) -> None:
+    """WCAG 2.2 AA, 1.4.3: 4.5 to 1 between a text and what lies behind it; no line runs off the page."""
+    page = new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    turn = ask(page, "trust me?")
+    for why in turn.get_by_role("button", name="why", exact=True).all():
+        why.click()
+    turn.get_by_text("What this rests on").click()
+    parts = ".why, .because .reason, .because b, .people, .tone, .rests :is(dt, dd), .result-line, .old, .quoted"
+    assert min(page.evaluate(CONTRASTS, parts)) >= 4.5
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+CONTRASTS = """parts => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (layers) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const colour of layers) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  return [...document.querySelectorAll(parts)].map((element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.unshift(getComputedStyle(e).backgroundColor);
+    const [a, b] = [light(paint(layers)), light(paint([...layers, getComputedStyle(element).color]))];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  });
+}"""

@@ -112,6 +112,11 @@ class Authorities:
         heard = {key for key, found in self.listings.items() if any(x.cls in ("authority", "press") for x in found)}
         return tuple(key for key in self.listings if key in heard and not key.startswith("*."))
 
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """Every id and handle that is listed as an authority."""
+        return tuple(key for key in self.accounts if any(row.cls == "authority" for row in self.listings[key]))
+
     def _listed(self, author: Author) -> Iterator[Listing]:
         for key in (*_keys(author), *_above(author)):
             yield from self.listings.get(key, ())

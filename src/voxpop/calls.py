@@ -14,8 +14,20 @@ from voxpop.authorities import Authorities
 from voxpop.evidence import Evidence
 from voxpop.messages import Claim, Passage, Result
 from voxpop.posts import Post
-from voxpop.questions import Question, result_words
-from voxpop.results import asked, calls, in_no_ones_name, kinds, may_call, retracts, settled, years
+from voxpop.questions import Concept, Question, is_place, result_words
+from voxpop.results import (
+    asked,
+    calls,
+    in_no_ones_name,
+    is_common,
+    kinds,
+    may_call,
+    partly,
+    races,
+    retracts,
+    settled,
+    years,
+)
 from voxpop.text import bare, keywords, names, numbers, words
 from voxpop.times import MICROS, iso
 
@@ -26,7 +38,7 @@ def licensed(
     question: Question, passages: Iterable[Passage], authorities: Authorities, now: int
 ) -> tuple[Passage, ...]:
     """The passages, each with the kinds of result that its author may call for what is asked at `now`."""
-    said = frozenset(words(question.text))
+    said = frozenset(words(question.text)).union(c.word for c in question.concepts)
     return tuple(replace(p, calls=_kinds(question, p.post, authorities, said, now)) for p in passages)
 
 
@@ -35,8 +47,9 @@ def _kinds(
 ) -> tuple[str, ...]:
     if not _in_time(question, post, now):
         return ()
-    place, year = said | frozenset(words(post.text)), _year(post.witnessed_at)
-    return tuple(k for k in kinds() if authorities.may_call(post.author, k, place, year))
+    # Who is bound to a place calls nothing where the question does not name it: a part is not the whole.
+    year = _year(post.witnessed_at)
+    return tuple(k for k in kinds() if authorities.may_call(post.author, k, said, year))
 
 
 def _in_time(question: Question, post: Post, now: int) -> bool:
@@ -99,14 +112,38 @@ def _calls_it(text: str, wanted: frozenset[str]) -> bool:
     return bool(settled(text) & wanted)
 
 
+def official(question: Question, passages: Sequence[Passage]) -> list[Passage]:
+    """What authorities say of the result that is asked, the newest first."""
+    wanted = asked(question)
+    spoken = [p for p in passages if p.author_class == "authority" and (calls(p) & wanted or retracts(p))]
+    return sorted((p for p in spoken if _same_race(question, p)), key=_when, reverse=True)
+
+
 def _same_race(question: Question, passage: Passage) -> bool:
-    """Whether a post speaks of the race that is asked: of half of its topics, and of half of its names."""
-    author = passage.post.author
-    terms = question.terms(f"{passage.post.text}\n{author.name} {author.handle}")
-    rest = [c for c in question.concepts if c.word not in result_words() and not c.word.isdigit()]
-    topics, named = ([c for c in rest if (c.word in question.names) == of] for of in (False, True))
-    shares = (replace(question, concepts=tuple(part)).coverage(terms) for part in (topics, named) if part)
-    return all(share >= 0.5 for share in shares)
+    """Whether a post speaks of the race that is asked: of its office, of its place, of half of what else it names.
+
+    Who stands need not be named in a declaration of that office: another may have won.
+    """
+    post, author = passage.post.text, passage.post.author
+    asks = " ".join([question.text, *(c.word for c in question.concepts)])
+    meant, told = races(asks), races(post)
+    if (meant and not meant & told) or partly("other", asks) != partly("other", post):
+        return False
+    rest = [c for c in question.concepts if not (c.word in result_words() or c.word.isdigit() or is_common(c.word))]
+    named = [c for c in rest if c.word in question.names]
+    if partly("region", post) and not partly("region", asks) and not (named and _covers(question, named, post)):
+        return False
+    if meant:
+        here = frozenset(words(question.text))
+        named = [c for c in named if c.word not in here or is_place(c.word, question.text)]
+    topics = [] if meant else [c for c in rest if c.word not in question.names]
+    whole = f"{post}\n{author.name} {author.handle}"
+    return _covers(question, named, whole) and _covers(question, topics, whole)
+
+
+def _covers(question: Question, concepts: Sequence[Concept], text: str) -> bool:
+    part = replace(question, concepts=tuple(concepts))
+    return not concepts or part.coverage(question.terms(text)) >= 0.5
 
 
 # -- what a sentence may say ------------------------------------------------------------------------------------

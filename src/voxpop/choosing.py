@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from voxpop.authorities import Authorities
+from voxpop.calls import official
 from voxpop.evidence import denies, worth
 from voxpop.floods import together
 from voxpop.inert import signed
@@ -32,11 +33,12 @@ def choose(question: Question, hits: Iterable[Hit], authorities: Authorities, li
     scores = worth(question, found)
     found.sort(key=lambda p: (-p.score - _WORTH * scores.get(p.number, -1.0), p.post.id))
     met = [p for p in found if p.number in scores]
-    asked = _besides(question, met)
+    declared = {p.number: "an authority on what is asked" for p in official(question, found)[:_AGAINST]}
+    asked = _besides(question, met) | declared
     kept = _shared_out([p for p in found if p.number not in asked], limit, alone=bool(question.handles))
     # Those who are heard besides take the last places, and lose none that they earned.
     best = _shared_out(found, limit, alone=bool(question.handles))
-    missing = [p for p in met if p.number in asked and p not in best]
+    missing = [p for p in found if p.number in asked and p not in best]
     chosen = [*[p for p in best if p.number in asked or p in kept][: limit - len(missing)], *missing][:limit]
     handles = {p.post.id: p.post.author.handle for p in chosen}
     return [
@@ -46,11 +48,11 @@ def choose(question: Question, hits: Iterable[Hit], authorities: Authorities, li
 
 
 def _collapsed(hits: Sequence[Hit], authorities: Authorities) -> list[Passage]:
-    """Hits as passages, near-copies as one: a listed account speaks for them, else the earliest."""
+    """Hits as passages, near-copies as one: an authority speaks for them, else listed press, else the earliest."""
     passages = []
     for number, group in enumerate(together([h.post for h in hits]), 1):
         some = [_passage(number, hits[i], authorities) for i in group]
-        speaker = min(some, key=lambda p: (p.jests, not p.listed, p.post.witnessed_at, p.post.id))
+        speaker = min(some, key=lambda p: (p.jests, *_rank(p), p.post.witnessed_at, p.post.id))
         passages.append(
             replace(
                 speaker,
@@ -60,6 +62,10 @@ def _collapsed(hits: Sequence[Hit], authorities: Authorities) -> list[Passage]:
             )
         )
     return passages
+
+
+def _rank(passage: Passage) -> tuple[bool, bool]:
+    return passage.author_class != "authority", not passage.listed
 
 
 def _passage(number: int, hit: Hit, authorities: Authorities) -> Passage:

@@ -187,9 +187,12 @@ async def search(
 @engine_option
 @data_option
 @json_option
+@click.option("--why", is_flag=True, help="Say of each sentence why it is there.")
 @click.pass_context
 @runs
-async def ask(context: click.Context, question: str, as_of: str | None, as_json: bool, **given: Any) -> None:
+async def ask(
+    context: click.Context, question: str, as_of: str | None, as_json: bool, why: bool, **given: Any
+) -> None:
     """Answer one question from the stored posts.
 
     Example: voxpop ask "Where did the shooting happen?" --as-of 2014-10-22T14:30:00Z
@@ -217,6 +220,8 @@ async def ask(context: click.Context, question: str, as_of: str | None, as_json:
             if isinstance(event, Text):
                 shown = True
                 _print_text(event)
+                if why and event.kind == "sentence":
+                    click.secho(render.because(event, answer.cited), dim=True)
     if as_json:
         click.echo(orjson.dumps(answer.json()).decode())
         return
@@ -233,7 +238,8 @@ def _print_text(text: "Text") -> None:
     elif text.kind == "sentence":
         click.echo(plain(marked(text)))
     else:
-        click.secho(plain(text.text), italic=True)
+        ours = "voxpop: " if text.kind == "notice" else ""
+        click.secho(ours + plain(text.text), italic=True)
 
 
 def _instant(name: str, value: str | None, now: int) -> int | None:

@@ -171,7 +171,7 @@ def _settled(question: Question) -> Question:
 
 def _continued(question: Question, before: Question) -> Question:
     """A follow-up: its names stand in the place of those of their kind, places for places, others for others."""
-    places = {word: _is_place(word, q.text) for q in (before, question) for word in q.names}
+    places = {word: is_place(word, q.text) for q in (before, question) for word in q.names}
     kinds = {places[w] for w in question.names}
     gone = {w for w in before.names - question.names if places[w] in kinds}
     named = (question.names | before.names) - gone
@@ -186,7 +186,8 @@ def _verb_of_asking(question: Question) -> bool:
     return bool(_WHETHER.search(flat) or re.match(r"what (?!about)|que |was ", flat))
 
 
-def _is_place(word: str, text: str) -> bool:
+def is_place(word: str, text: str) -> bool:
+    """Whether a text speaks of a word as of a place: `in Oss`, `à Paris`."""
     before = lexicon("signs")["where"][0]
     return bool(re.search(rf"\b{before}\s+(?:(?:the|le|la|les|der|dem|el|o|a)\s+)?{re.escape(word)}\b", fold(text)))
 

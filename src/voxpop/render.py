@@ -1,9 +1,10 @@
 """What the command line prints of posts and answers: text for people, or the documented JSON; no decisions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from voxpop.api.page import card, moment, receipt, rule_json
-from voxpop.inert import visible
+from voxpop.inert import line, visible
 from voxpop.messages import AnswerEvent, Citation, Done, Found, Gap, Passage, Receipt, Refused, Text, Withheld
 from voxpop.store import Hit
 from voxpop.text import counted
@@ -93,6 +94,21 @@ def plain(text: str) -> str:
 def marked(text: Text) -> str:
     """A sentence with its `[n]`."""
     return text.text + "".join(f"{'' if i else ' '}[{n}]" for i, n in enumerate(text.citations))
+
+
+def because(text: Text, cited: Mapping[int, Passage]) -> str:
+    """Why a sentence is there: its outcome and the reason, then each post that it cites and why it was chosen."""
+    support = f" (support {text.support:.2f})" if text.support is not None else ""
+    rows = [f"{text.outcome}{': ' if text.why else ''}{text.why}{support}"]
+    rows += [f"[{n}] {_chosen(cited[n])}" for n in text.citations if n in cited]
+    return plain("\n".join(f"    {row}" for row in rows))
+
+
+def _chosen(passage: Passage) -> str:
+    who = {"unknown": "unlisted account"}.get(passage.author_class, passage.author_class)
+    crowd = f"{passage.duplicates} posts by {counted(passage.independent_authors, 'author')}"
+    parts = [who, passage.tone, crowd if passage.duplicates > 1 else "", *passage.why]
+    return " · ".join(line(part) for part in parts if part)
 
 
 def progress(event: AnswerEvent, now: int) -> str:

@@ -210,6 +210,47 @@ def asked(question: Question) -> frozenset[str]:
     return _narrowed(found, flat)
 
 
+def wins(question: Question) -> bool:
+    """Whether a question asks who won or is elected."""
+    return bool(asked(question) & frozenset(_about()))
+
+
+def unpushed(text: str) -> str:
+    """A question without what only pushes for an answer; the text itself where nothing else is in it."""
+    flat = fold(text.replace("’", "'"))
+    if len(flat) != len(text):
+        return text
+    for push in reversed(list(_pushes().finditer(flat))):
+        text = f"{text[: push.start()]} {text[push.end() :]}"
+    plain = re.sub(r"\s+", " ", text).strip(" ,.:;!-")
+    return plain if words(plain) else text
+
+
+def races(text: str) -> frozenset[str]:
+    """The offices that a text names."""
+    flat = fold(text)
+    return frozenset(race for race, pattern in _races().items() if pattern.search(flat))
+
+
+def partly(kind: str, text: str) -> bool:
+    """Whether a text speaks of a part of the whole (`region`), or of another race of the same office (`other`)."""
+    return bool(_parts(kind).search(fold(text)))
+
+
+def is_common(word: str) -> bool:
+    """Whether a word is one of results, offices or kinds of race: it tells no race from another of its office."""
+    flat = fold(word)
+    if any(flat in about for about in (*_about().values(), _common())) or races(word):
+        return True
+    known = any(pattern.search(flat) for _, pattern in _tells()) or any(p.search(flat) for p in _asks().values())
+    return known or any(about in flat for about in ("選挙", "投票", "結果", "wahl"))
+
+
+def declaring() -> tuple[str, ...]:
+    """Words by which the posts of listed authorities are looked for where a result is asked."""
+    return tuple(dict.fromkeys(words(_data()["declaring"]["words"])))
+
+
 def not_declared(kind: str, lang: str, at: int) -> str:
     """The label of an answer to which no listed authority's declaration belongs; `at` in microseconds of UTC."""
     said = _said(lang)
@@ -277,6 +318,26 @@ def _unsettled(kind: str) -> re.Pattern[str]:
     if kind == "ja":
         return re.compile("|".join(listed))
     return _pattern(listed, r"\W*$" if kind == "supposes" else r"(?!\w)")
+
+
+@lru_cache(maxsize=1)
+def _pushes() -> re.Pattern[str]:
+    return _pattern(_data()["pushes"]["words"])
+
+
+@lru_cache(maxsize=2)
+def _parts(kind: str) -> re.Pattern[str]:
+    return _pattern(_data()["parts"][kind])
+
+
+@lru_cache(maxsize=1)
+def _common() -> frozenset[str]:
+    return frozenset(words(_data()["common"]["words"]))
+
+
+@lru_cache(maxsize=1)
+def _races() -> dict[str, re.Pattern[str]]:
+    return {race: _pattern(listed) for race, listed in _data()["races"].items()}
 
 
 @lru_cache(maxsize=1)

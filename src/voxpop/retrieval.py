@@ -12,6 +12,7 @@ from voxpop.expansion import against, expansion
 from voxpop.matters import marked
 from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
+from voxpop.results import asked, declaring, unpushed, wins
 from voxpop.store import Hit, Query, Store
 from voxpop.text import fold, is_cjk, names, numbers, words
 from voxpop.times import MICROS
@@ -42,14 +43,16 @@ class Plan:
 
 def plan(request: Request, now: int) -> Plan:
     """Decide between the posts, the conversation and the model's memory; write the query; `now` in microseconds."""
-    asked = [m.content for m in request.messages if m.role == "user"]
-    question = read(request.question, tuple(asked[:-1]))
+    said = [unpushed(m.content) for m in request.messages if m.role == "user"]
+    question = read(unpushed(request.question), tuple(said[:-1]))
     flat = fold(request.question).strip()
     kind: Kind = "posts"
     if means("conversation", flat):
         kind = "conversation"
     elif means("knowledge", flat) or (means("general", flat) and not names(request.question)):
         kind = "general"
+    if wins(question):  # who won is told from posts or not at all, however it is asked
+        kind = "posts"
     return Plan(kind, question, _query(question, flat, request, now))
 
 
@@ -134,6 +137,11 @@ async def _matching(search: _Search, planned: Plan, authorities: Authorities) ->
     if authorities.accounts and not wider.handles:
         listed = replace(wider, handles=authorities.accounts, limit=_LISTED)
         found.append(_scaled(await search("the same among the listed accounts", listed)))
+    if authorities.callers and not wider.handles and asked(question):
+        # Their words need not be those of the question: it may be asked in another language.
+        called = replace(wider, kin=(declaring(),), light=(), phrases=(), limit=_LISTED)
+        called = replace(called, handles=authorities.callers)
+        found.append(_scaled(await search("declarations of the listed authorities", called), _BESIDE))
     if wider.kin:
         marks = against([question.lang, *(h.post.lang for h in first)])
         denials = replace(wider, kin=(*wider.kin, marks), light=(), limit=_DENIALS)

@@ -65,20 +65,24 @@ async def written(prompt: Prompt, engine: Engine, answer: Answer, patience_s: fl
 
 
 def _judge(draft: Draft, evidence: Evidence, lang: str, unused: list[Claim], answer: Answer) -> list[AnswerEvent]:
-    with span("verify", answer.span, citations=len(draft.citations)):
-        verdict = verify(draft, answer.passages, evidence)
+    verdict = _verdict(draft, evidence, answer)
     if verdict.shown:
         _use(draft, unused)
         return [] if draft.text in answer.sentences else answer.show(_told(draft, verdict, answer))
     events: list[AnswerEvent] = [Withheld(draft.text, verdict.reason)]
     for part in (Draft(text, draft.citations) for text in shorter(draft.text)):
-        if (again := verify(part, answer.passages, evidence)).shown:
+        if (again := _verdict(part, evidence, answer)).shown:
             _use(part, unused)
             return [*events, *answer.show(_told(part, again, answer, verdict.reason))]
     if claim := next((c for c in unused if c.number in draft.citations), None):
         unused.remove(claim)
         events += answer.show(_quoted(claim, lang, answer, verdict.reason))
     return events
+
+
+def _verdict(draft: Draft, evidence: Evidence, answer: Answer) -> Verdict:
+    with span("verify", answer.span, citations=len(draft.citations)):
+        return verify(draft, answer.passages, evidence)
 
 
 def _leading(unused: list[Claim], evidence: Evidence, answer: Answer) -> list[Claim]:

@@ -17,13 +17,14 @@ from voxpop.errors import UsageError, VoxpopError
 
 _log = logging.getLogger(__name__)
 _POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
@@ -87,7 +88,9 @@ def _stranger(scope: Any) -> UsageError | None:
     if not _is_loopback(headers.get(b"host", "")):
         what = f"This server is not known as '{headers.get(b'host', '')[:60]}'."
         return UsageError(what, "Use 127.0.0.1 or localhost as the Host.", code="wrong_host")
-    if scope["path"] != "/" and headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
+    # Where only the page comes of it, a link may lead here from anywhere.
+    led = scope["path"] == "/" or (scope["path"].startswith("/answers/") and scope["method"] == "GET")
+    if not led and headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
         return UsageError("Another site's page sent this.", "Ask from this server's own page.", code="wrong_site")
     return None
 

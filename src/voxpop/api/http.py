@@ -8,13 +8,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import orjson
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -81,6 +82,10 @@ class Faces:
 
     async def home(self, request: HttpRequest) -> Response:
         return FileResponse(str(resources.files("voxpop").joinpath("web/index.html")))
+
+    async def kept(self, request: HttpRequest) -> Response:
+        """The address of a kept answer: the page opens it."""
+        return RedirectResponse(f"../?answer={quote(request.path_params['id'], safe='')}", 303)
 
     async def health(self, request: HttpRequest) -> Response:
         return JSONResponse({"status": "ok"})
@@ -156,6 +161,7 @@ def application(
     faces = Faces(running, stamp, Places(streams), Places(streams))
     routes = [
         Route("/", faces.home),
+        Route("/answers/{id}", faces.kept),
         Route("/healthz", faces.health),
         Route("/readyz", faces.ready),
         Route("/metrics", faces.metrics),

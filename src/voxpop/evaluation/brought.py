@@ -12,7 +12,7 @@ async def run(bench: Bench) -> list[Measure]:
     if bench.questions is None:
         raise Skipped("needs --questions, a file of your own (docs/evaluation.md)")
     told: list[tuple[Question, Told]] = []
-    for question in bench.steps(bench.some(read(bench.questions))):
+    for question in bench.steps(bench.some(read(bench.questions, bench.data))):
         store = await bench.recorded(question.posts)
         assistant = bench.assistant(store, authorities=question.authorities)
         told.append(

@@ -21,6 +21,7 @@ from voxpop.times import MICROS, micros
 DAY = 24 * 3600 * MICROS
 _LONGEST_LINE = 1 << 20
 Row = dict[str, Any]
+_SIGNED = re.compile(r"\s*[—–-]*\s*[^—–]{0,60}?\s*\(@\w+\)\s+\w+ \d{1,2}, \d{4}\s*$")
 
 
 class Asked(NamedTuple):
@@ -62,27 +63,31 @@ def lines(path: Path) -> Iterator[Row]:
                 yield row
 
 
-def tweetqa(path: Path) -> tuple[list[Asked], list[Row]]:
-    """Questions on one tweet each, and the tweets as rows of a recording."""
+def tweetqa(path: Path, *, bare: bool = False) -> tuple[list[Asked], list[Row]]:
+    """Questions on one tweet each, and the tweets as rows of a recording.
+
+    The file gives a tweet with its author's name, handle and date behind it; `bare` cuts them off.
+    """
     asked: list[Asked] = []
     tweets: dict[str, Row] = {}
     for row in lines(path):
         text, question, gold = row.get("tweet"), row.get("question"), row.get("answers")
         if not (text and question and isinstance(gold, list) and row.get("qid")):
             continue
-        tweet = tweets.setdefault(str(text), _tweet(row, len(tweets)))
+        tweet = tweets.setdefault(str(text), _tweet(row, len(tweets), bare))
         asked.append(Asked(str(row["qid"]), str(question), tuple(map(str, gold)), (f"x:{tweet['id']}",)))
     return asked, list(tweets.values())
 
 
-def _tweet(row: Row, number: int) -> Row:
-    day = row.get("date") or "2016-01-01"
+def _tweet(row: Row, number: int, bare: bool) -> Row:
+    day, text = row.get("date") or "2016-01-01", row["tweet"]
+    signed = _SIGNED.search(text) if bare else None
     return {
         "id": f"tweetqa-{number}",
         "platform": "x",
         "author": row.get("author") or None,
         "created_at": f"{day}T12:00:00Z",
-        "text": row["tweet"],
+        "text": text[: signed.start()] if signed and signed.start() else text,
         "lang": "en",
     }
 

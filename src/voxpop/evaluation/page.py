@@ -25,6 +25,8 @@ td.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 border-radius:8px;background:var(--card)}summary{cursor:pointer;font-weight:600}pre{white-space:pre-wrap;
 overflow-wrap:anywhere;margin:.2rem 0;font:13px/1.45 ui-monospace,monospace;color:var(--soft)}li{margin:.5rem 0;
 overflow-wrap:anywhere}ol{padding-left:1.4rem}
+@media(max-width:40rem){body{padding:.7rem}td.number{white-space:normal}td .soft{display:block}
+th,td{padding:.3rem .25rem;font-size:.85rem}}
 </style></head><body>
 """
 _MOST = 200

@@ -35,8 +35,11 @@ class Question:
     before: tuple[str, ...] = ()
 
 
-def read(path: Path) -> list[Question]:
-    """The questions of a file; `posts` is found from the file's own folder. Raises UsageError for what is wrong."""
+def read(path: Path, data: Path | None = None) -> list[Question]:
+    """The questions of a file. Raises UsageError for what is wrong.
+
+    `posts` is looked for in the file's own folder, and by its name alone among the recordings of `data`.
+    """
     try:
         if path.suffix == ".toml":
             rows = tomllib.loads(path.read_text("utf-8")).get("question", [])
@@ -48,7 +51,7 @@ def read(path: Path) -> list[Question]:
         raise UsageError(f"The questions {path} are neither TOML nor JSONL: {error}.", _CURE) from error
     if not isinstance(rows, list) or not rows:
         raise UsageError(f"No question is in {path}.", _CURE)
-    return [_question(row, number, path) for number, row in enumerate(rows, 1)]
+    return [_question(row, number, path, data) for number, row in enumerate(rows, 1)]
 
 
 def _fault(row: Any) -> str:
@@ -66,7 +69,7 @@ def _fault(row: Any) -> str:
     return f"'{bad[0]}' is no list of texts" if bad else ""
 
 
-def _question(row: Any, number: int, path: Path) -> Question:
+def _question(row: Any, number: int, path: Path, data: Path | None) -> Question:
     def wrong(what: str) -> UsageError:
         return UsageError(f"Question {number} of {path}: {what}.", _CURE)
 
@@ -78,6 +81,8 @@ def _question(row: Any, number: int, path: Path) -> Question:
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise wrong(f"'as_of' is no time: {row['as_of']!r}") from error
     posts = path.parent / row["posts"]
+    if data and not posts.is_file():
+        posts = data / "posts" / f"{row['posts']}.jsonl.zst"
     if not posts.is_file():
         raise wrong(f"no recording at {posts}")
     id_ = str(row.get("id") or f"{path.stem}:{number}")

@@ -1,7 +1,9 @@
 // Reads the event stream of one answer and draws it as it comes; it shows no sentence that the server has not sent whole.
 
+import { because } from "./because.js";
 import { card, chip, link, make, webAddress } from "./cards.js";
-import { WORDS, clock, count, isTime, say, secondsSince, span, timeElement } from "./words.js";
+import { watchThis } from "./standing.js";
+import { WORDS, clock, count, isTime, now, say, secondsSince, span, timeElement } from "./words.js";
 
 /** The events of a text/event-stream body, with their data parsed. */
 export async function* events(body) {
@@ -35,6 +37,19 @@ function parse(block) {
   return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
 }
 
+const OPENS = /[“«„「]/u;
+const CLOSES = /[”»“」](?!.*[”»“」])/su;
+const clockUtc = (time) => `${time.toISOString().slice(11, 16)} UTC`;
+
+/** The characters of a text from `begin` to `end`; those within its quotation marks, a stranger's words, set apart. */
+function quoting(text, begin, end) {
+  const from = OPENS.exec(text)?.index ?? text.length;
+  const to = (CLOSES.exec(text)?.index ?? -1) + 1;
+  if (to <= from + 1) return [text.slice(begin, end)];
+  const cut = (a, b) => text.slice(Math.max(a, begin), Math.max(Math.min(b, end), Math.max(a, begin)));
+  return [cut(0, from), make("span", "quoted", cut(from, to)), cut(to, text.length)].filter((part) => part.textContent ?? part);
+}
+
 /** One question and its answer. `onAgain` is called when the reader asks for it again. */
 export class Answer {
   constructor(question, onAgain) {
@@ -53,9 +68,10 @@ export class Answer {
     this.withheld = make("details", "withheld");
     this.sources = make("section", "sources");
     this.receipt = make("p", "receipt");
+    this.rests = make("details", "rests");
     this.actions = make("p", "actions");
-    this.element.append(title, this.steps, this.body, this.withheld, this.receipt, this.actions, this.sources);
-    this.withheld.hidden = this.sources.hidden = true;
+    this.element.append(title, this.steps, this.body, this.withheld, this.receipt, this.rests, this.actions, this.sources);
+    this.withheld.hidden = this.rests.hidden = this.sources.hidden = true;
     this.query = null;
     this.step(WORDS.searching(""));
   }
@@ -68,7 +84,10 @@ export class Answer {
 
   apply({ name, data }) {
     if (this.finished) return;
-    const drawn = { searching: this.searching, found: this.found, citation: this.citation, text: this.write, withheld: this.hold };
+    const drawn = {
+      searching: this.searching, found: this.found, citation: this.citation, text: this.write, withheld: this.hold,
+      refused: this.refuse,
+    };
     if (name === "done") this.done(data);
     else if (name === "error") this.fail(data.message, data.cure);
     else drawn[name]?.call(this, data);
@@ -114,7 +133,17 @@ export class Answer {
     this.citations.set(data.n, data);
   }
 
-  write({ text, citations = [], kind = "sentence" }) {
+  /** The rule of the policy under which the question is not answered, by its name. */
+  refuse({ rule, title }) {
+    this.settle();
+    const box = make("p", "refusal");
+    box.append(make("b", "", WORDS.refusedBy(title)), make("code", "", rule), make("span", "", WORDS.refusals));
+    this.body.append(box);
+    say(WORDS.refusedBy(title));
+  }
+
+  write(said) {
+    const { text, citations = [], kind = "sentence" } = said;
     this.settle();
     const last = this.pieces.at(-1);
     if (kind === "chat" && last?.kind === "chat") last.text += text;
@@ -122,21 +151,28 @@ export class Answer {
     if (kind === "chat") return this.chat(text);
     say(text);
     if (kind !== "sentence") return this.body.append(this.aside(text, kind));
-    this.paragraph("prose").append(this.sentence(text.trim(), citations), " ");
+    this.paragraph("prose").append(...this.sentence(said), " ");
   }
 
-  /** A sentence and its chips, which no line break parts from its last word. */
-  sentence(text, citations) {
+  /** A sentence with its chips and its "why", which no line break parts from its last word; what opens below it. */
+  sentence(said) {
+    const text = said.text.trim();
     const sentence = make("span", "sentence");
     sentence.dir = "auto";
+    sentence.dataset.outcome = said.outcome ?? "shown";
     const last = /\S{1,20}$/u.exec(text)?.index ?? text.length;
-    const end = make("span", "end", text.slice(last));
-    sentence.append(text.slice(0, last), end);
-    for (const cited of citations.map((n) => this.citations.get(n)).filter(Boolean)) {
-      end.append(chip(cited, text));
-      this.list(cited, sentence);
+    const end = make("span", "end");
+    sentence.append(...quoting(text, 0, last), end);
+    end.append(...quoting(text, last, text.length));
+    const cited = said.citations.map((n) => this.citations.get(n)).filter(Boolean);
+    for (const one of cited) {
+      end.append(chip(one, text));
+      this.list(one, sentence);
     }
-    return sentence;
+    if (!said.outcome) return [sentence];
+    const [button, box] = because(said, cited);
+    end.append(button);
+    return [sentence, box];
   }
 
   chat(text) {
@@ -154,7 +190,11 @@ export class Answer {
   aside(text, kind) {
     const line = make("p", kind);
     line.dir = "auto";
-    if (kind === "notice") line.append(make("span", "sign", "i"));
+    if (kind === "notice") {
+      line.append(make("span", "sign", "i"));
+      line.firstChild.setAttribute("aria-hidden", "true");
+      line.append(make("span", "unseen", WORDS.ours));
+    }
     line.append(make("span", "", text));
     return line;
   }
@@ -197,7 +237,7 @@ export class Answer {
     held.firstChild.textContent = WORDS.withheld(held.lastChild.childElementCount);
   }
 
-  done({ reason, answerable, engine, voice, freshness = {}, timings = {} }) {
+  done({ id, reason, answerable, engine, voice, freshness = {}, timings = {}, receipt = {} }) {
     const parts = [];
     if (reason === "cancelled") parts.push([WORDS.stopped, "bad"]);
     if (reason === "length") parts.push([WORDS.cut, "bad"]);
@@ -207,6 +247,7 @@ export class Answer {
     const lag = freshness.stream_lag_s;
     if (typeof lag === "number") parts.push([WORDS.streamLag(span(lag)), lag > 15 ? "old" : ""]);
     if (freshness.behind_s >= 60) parts.push([WORDS.catchingUp(span(freshness.behind_s)), "old"]);
+    for (const name of receipt.sources_down ?? []) parts.push([WORDS.isDown(name), "old"]);
     for (const { source, since, until, why } of freshness.gaps || []) {
       parts.push([WORDS.gap(source, clock(since), clock(until), why), "old"]);
     }
@@ -215,7 +256,36 @@ export class Answer {
     if (voice) parts.push([WORDS.voiceUsed(voice), ""]);
     if (freshness.simulated) parts.push([WORDS.simulatedShort, "old"]);
     if (!answerable && !this.pieces.length) this.body.append(this.aside(WORDS.unanswered, "notice"));
+    if (receipt.result) this.body.prepend(this.result(receipt.result));
+    this.rest(id, receipt, freshness);
     this.end("done", parts);
+  }
+
+  /** Whether a listed authority has declared what is asked for, at this moment. */
+  result(result) {
+    const line = make("p", "result-line", WORDS.result[result]?.(clockUtc(now())) ?? result);
+    line.dataset.result = result;
+    return line;
+  }
+
+  /** What the answer rests on, in full, where a reader asks for it. */
+  rest(id, { searched = [], posts, independent_authors: authors }, { newest, oldest }) {
+    const rows = [...searched.map((words) => [WORDS.lookedFor, words])];
+    if (posts) rows.push([WORDS.restsOn, WORDS.crowd(count(posts), count(authors))]);
+    if (isTime(newest)) rows.push([WORDS.newestEvidence, clock(newest)]);
+    if (isTime(oldest)) rows.push([WORDS.oldestEvidence, clock(oldest)]);
+    if (!rows.length && !id) return;
+    const list = make("dl");
+    for (const [name, value] of rows) list.append(make("dt", "", name), make("dd", "", value));
+    if (id) {
+      const own = make("a", "", id);
+      own.href = `./?answer=${encodeURIComponent(id)}`;
+      const held = make("dd");
+      held.append(own);
+      list.append(make("dt", "", WORDS.answerId), held);
+    }
+    this.rests.replaceChildren(make("summary", "", WORDS.rests), list);
+    this.rests.hidden = false;
   }
 
   /** The reader stopped the answer: what came stays. */
@@ -243,6 +313,7 @@ export class Answer {
     for (const [text, tone] of parts) this.receipt.append(make("span", tone, text));
     if (this.pieces.length) this.actions.append(this.action(WORDS.copy, (button) => this.copy(button)));
     this.actions.append(this.action(WORDS.again, () => this.onAgain(this)));
+    if (this.citations.size) this.actions.append(this.action(WORDS.watch, (button) => watchThis(this, button)));
   }
 
   /** The first piece of the answer, or its end, ends the steps; a search that never began leaves none. */

@@ -2,8 +2,9 @@
 
 import { Answer, events } from "./answer.js";
 import { closeCard } from "./cards.js";
+import { openKept } from "./kept.js";
 import { watch } from "./live.js";
-import { closeStreams } from "./streams.js";
+import { closeStreams, showPolicy } from "./streams.js";
 import { WORDS, say, translate } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -223,7 +224,9 @@ $("theme").addEventListener("click", () => {
 systemDark.addEventListener("change", showTheme);
 voice.addEventListener("change", () => remember("voice", voice.value));
 
-function offer({ voices = [], default_voice: usual = "", examples = [] }) {
+function offer(status) {
+  const { voices = [], default_voice: usual = "", examples = [] } = status;
+  showPolicy(status);
   voice.replaceChildren(...voices.map(({ name, title }) => new Option(title || name, name)));
   const favourite = [remembered("voice"), usual].find((wanted) => voices.some(({ name }) => name === wanted));
   if (favourite) voice.value = favourite;
@@ -242,10 +245,25 @@ function offer({ voices = [], default_voice: usual = "", examples = [] }) {
   begun();
 }
 
-/** `/?q=…` asks at once, in the remembered voice, as soon as the voices are known or the server stays silent. */
+/** Show a kept answer; to ask it again, or anything else, begins a conversation. */
+async function show(id) {
+  delete document.body.dataset.empty;
+  const turn = await openKept(id, thread, ({ question }) => {
+    begin();
+    if (question) ask(question);
+  });
+  turn?.element.scrollIntoView({ block: "start" });
+}
+
+/**
+ * `/?q=…` asks at once, in the remembered voice, as soon as the voices are known or the server stays silent;
+ * `/?answer=…` opens a kept answer.
+ */
 let begun = () => {
   begun = () => {};
-  const question = new URLSearchParams(location.search).get("q");
+  const asked = new URLSearchParams(location.search);
+  if (asked.get("answer")) return show(asked.get("answer"));
+  const question = asked.get("q");
   if (question) ask(question.slice(0, box.maxLength));
 };
 

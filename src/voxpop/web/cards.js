@@ -34,6 +34,15 @@ export function authorName({ author = {} }) {
   return author.name || (author.handle ? `@${author.handle}` : "");
 }
 
+/** Whose word it is, as the lists and the networks say; what an account says of itself counts for nothing. */
+export function peopleOf({ author_class: people }) {
+  return WORDS.people[people] ?? WORDS.people.unknown;
+}
+
+export function toneOf({ tone }) {
+  return WORDS.tones[tone] ?? tone;
+}
+
 export function networkName({ network = "" }) {
   return network.charAt(0).toUpperCase() + network.slice(1);
 }
@@ -46,6 +55,7 @@ export function card(citation, sentence = "") {
   const who = make("span", "who");
   who.append(make("bdi", "name", author.name || author.handle || "?"));
   if (author.handle) who.append(" ", make("bdi", "handle", `@${author.handle}`));
+  if (citation.tone) who.append(" ", make("span", "tone", toneOf(citation)));
   head.append(make("span", "number", String(n)), who);
   const text = markedText(citation.text || "", sentence);
   text.dir = "auto";
@@ -58,8 +68,8 @@ function foot(citation) {
   const line = make("footer");
   const { created_at: created, witnessed_at: witnessed, duplicates = 1, independent_authors: authors = 1 } = citation;
   const shown = isTime(witnessed) ? witnessed : created;
-  const listed = { authority: WORDS.authority, press: WORDS.press }[citation.author_class];
-  if (listed) line.append(make("span", "listed", listed));
+  const listed = ["authority", "press"].includes(citation.author_class);
+  line.append(make("span", listed ? "listed" : "people", peopleOf(citation)));
   if (citation.network) line.append(make("span", "", networkName(citation)));
   if (isTime(shown)) {
     const titles = [];

@@ -44,6 +44,19 @@ export function showStreams({ sources = [], last_hour: hour = [] }) {
   draw(hour);
 }
 
+/** Show the rules under which a question is refused; all of them, as the server has them. */
+export function showPolicy({ policy }) {
+  const rules = policy?.rules ?? [];
+  element("policy").hidden = !rules.length;
+  element("policy-changed").textContent = policy?.changed ? WORDS.policyChanged : "";
+  const items = rules.map(({ name, title, description }) => {
+    const item = make("li");
+    item.append(make("b", "", title), make("code", "", name), make("span", "state", description));
+    return item;
+  });
+  element("policy-list").replaceChildren(...items);
+}
+
 function dot(source) {
   const mark = make("i", "dot");
   mark.dataset.state = isWell(source) ? (isBehind(source) ? "late" : "live") : "down";
