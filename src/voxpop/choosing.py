@@ -34,12 +34,14 @@ def choose(question: Question, hits: Iterable[Hit], authorities: Authorities, li
     found.sort(key=lambda p: (-p.score - _WORTH * scores.get(p.number, -1.0), p.post.id))
     met = [p for p in found if p.number in scores]
     declared = {p.number: "an authority on what is asked" for p in official(question, found)[:_AGAINST]}
-    asked = _besides(question, met) | declared
-    kept = _shared_out([p for p in found if p.number not in asked], limit, alone=bool(question.handles))
-    # Those who are heard besides take the last places, and lose none that they earned.
-    best = _shared_out(found, limit, alone=bool(question.handles))
+    asked = declared | _besides(question, met) | declared
+    best = _shared_out(found, alone=bool(question.handles))[:limit]
+    # Those who are heard besides take the places of the last: at most a third, and of none that is one of them.
     missing = [p for p in found if p.number in asked and p not in best]
-    chosen = [*[p for p in best if p.number in asked or p in kept][: limit - len(missing)], *missing][:limit]
+    missing = sorted(missing, key=lambda p: list(asked).index(p.number))[: limit // 3]
+    others = [p.number for p in best if p.number not in asked]
+    gone = others[max(0, len(others) - len(missing)) :] if len(best) == limit else []
+    chosen = [*(p for p in best if p.number not in gone), *missing][:limit]
     handles = {p.post.id: p.post.author.handle for p in chosen}
     return [
         replace(p, number=i, why=_why(question, p, p.number in scores, asked.get(p.number, ""), handles))
@@ -100,8 +102,8 @@ def _disagree(question: Question, met: Sequence[Passage]) -> bool:
     return any(a and b and not a & b for a, b in combinations(said, 2))
 
 
-def _shared_out(passages: Sequence[Passage], limit: int, *, alone: bool) -> list[Passage]:
-    """The first `limit`, of which an account has at most its share unless there are no others."""
+def _shared_out(passages: Sequence[Passage], *, alone: bool) -> list[Passage]:
+    """In their order, what an account has above its share after all others; `alone`: one account was asked for."""
     seen: Counter[str] = Counter()
     kept: list[Passage] = []
     over: list[Passage] = []
@@ -109,7 +111,7 @@ def _shared_out(passages: Sequence[Passage], limit: int, *, alone: bool) -> list
         author = passage.post.author.id
         seen[author] += 1
         (kept if alone or not author or seen[author] <= _OF_ONE else over).append(passage)
-    return [*kept, *over][:limit]
+    return [*kept, *over]
 
 
 def _why(
