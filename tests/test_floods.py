@@ -95,9 +95,10 @@ def test_near_copies_are_together_and_news_of_other_words_is_not() -> None:
         "BREAKING: Harl bridge in Oss has collapsed, two dead",
     ]
     assert together([post(n, t) for n, t in enumerate([near[0], OWN_WORDS[1], near[1]])]) == [[0, 2], [1]]
-    for other in ("three dead", "no dead", "two saved"):
-        assert together([post(1, near[0]), post(2, near[0].replace("two dead", other))]) == [[0], [1]]
-    assert together([post(1, near[0]), post(2, near[0].replace("in Oss", "in Dern"))]) == [[0], [1]]
+    long = "The old stone bridge over the Harl in Oss fell this morning and two people died, says the clinic"
+    for told, other in (("two people", "nine people"), ("died", "never died"), ("in Oss", "in Dern")):
+        assert together([post(1, long), post(2, long.replace(told, other))]) == [[0], [1]]
+    assert together([post(1, long), post(2, long.replace("this morning", "at nightfall"))]) == [[0, 1]]
     assert together([post(1, "Oss now"), post(2, "Oss now")]) == [[0], [1]]
 
 

@@ -122,6 +122,13 @@ class TestSearch:
             then = await store.search(Query(words=("memorial",), until=NOW - HOUR), NOW)
             assert [(h.duplicates, h.independent_authors) for h in then] == [(2, 2)]
 
+    async def test_what_differs_in_a_number_or_a_denial_is_no_copy(self, tmp_path: Path, committed: bool) -> None:
+        said = "the council of the old town says that {} people were hurt when the dam broke at noon today"
+        texts = (said.format("three"), said.format("five"), said.format("no"), f"now: {said.format('three')}")
+        posts = [post(str(n), text, at=NOW - n * HOUR) for n, text in enumerate(texts)]
+        async with filled(tmp_path, *posts, committed=committed) as store:
+            assert set(await found(store, "dam")) == {"1", "2", "3"}
+
     async def test_copies_of_one_minute_or_of_young_accounts_are_one_voice(
         self, tmp_path: Path, committed: bool
     ) -> None:

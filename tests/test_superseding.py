@@ -109,7 +109,8 @@ STANDS = [
     # the same again, or what only supposes
     ("Three people died in the Lund fire.", "Three people died in the Lund fire, says the clinic.", "pP"),
     ("The Harl bridge in Oss is closed.", "The Harl bridge in Oss stays closed.", "aa"),
-    ("Three people died in the Lund fire.", "Five people may have died in the Lund fire.", "pP"),
+    ("Three people died in the Lund fire.", "Reportedly five people died in the Lund fire.", "pP"),
+    ("Trois morts dans l'incendie de Lund.", "Il y aurait 5 morts dans l'incendie de Lund.", "pP"),
     ("Flight VX204 to Lund boards at gate B14.", "Flight VX204 to Lund: last call at gate B14.", "aa"),
     ("Lind denies that she has resigned.", "Lind denies that she will resign.", "pP"),
     ("オッス市の火災で死者3人。", "オッス市の火災、消防が出動しました。", "pP"),
