@@ -34,7 +34,7 @@ def choose(question: Question, hits: Iterable[Hit], authorities: Authorities, li
     found.sort(key=lambda p: (-p.score - _WORTH * scores.get(p.number, -1.0), p.post.id))
     met = [p for p in found if p.number in scores]
     declared = {p.number: "an authority on what is asked" for p in official(question, found)[:_AGAINST]}
-    asked = declared | _besides(question, met) | declared
+    asked = declared | _besides(question, met) | declared  # the authorities first, by their own reason
     best = _shared_out(found, alone=bool(question.handles))[:limit]
     # Those who are heard besides take the places of the last: at most a third, and of none that is one of them.
     missing = [p for p in found if p.number in asked and p not in best]
