@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from voxpop.messages import Passage
 from voxpop.signs import sign
@@ -143,6 +144,7 @@ def _telling(post: str, figures: set[str]) -> Iterator[str]:
     yield from (" ".join(said[max(0, i - 1) : i + 1]) for i, s in enumerate(said) if numbers(s) & figures)
 
 
+@lru_cache(maxsize=4096)
 def is_grammar(text: str) -> bool:
     """Whether a text holds only function words, of one language or another."""
     return any(not keywords(text, lang) for lang in lexicon("function_words"))

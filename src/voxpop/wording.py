@@ -227,14 +227,19 @@ def keep_their_days(text: str, cited: Sequence[Passage]) -> str:
     """Yesterday and tomorrow are those of the post."""
     theirs = frozenset().union(*(_days(post_words(p)) for p in cited))
     if strange := _days(text) - theirs:
-        return f"the day '{min(strange)}' is in no cited post"
+        return f"the day '{min(strange).strip()}' is in no cited post"
     return ""
 
 
 def _days(text: str) -> frozenset[str]:
-    flat = f" {' '.join(words(text))} "
+    flat = f" {' '.join(held(text).terms)} "
+    return frozenset(line[0] for line in _relative() if any(day in flat for day in line))
+
+
+@lru_cache(maxsize=1)
+def _relative() -> list[list[str]]:
     lines = (line.split("|") for line in _lists()["relative"]["days"])
-    return frozenset(line[0] for line in lines if any(f" {' '.join(words(day))} " in flat for day in line))
+    return [[f" {' '.join(words(day))} " for day in line] for line in lines]
 
 
 def keep_apart(text: str, cited: Sequence[Passage]) -> str:

@@ -2,6 +2,7 @@
 
     python -m voxpop.evaluation.citations          precision and recall, and each kind of pair
     python -m voxpop.evaluation.citations --misses the pairs that it gets wrong
+    python -m voxpop.evaluation.citations --data   the same on recorded posts (VOXPOP_TEST_DATA, shared/data)
 
 Precision: of the sentences that `verify` shows, how many their post carries. Recall: of those that their post
 carries, how many it shows. `false_flagged`: of the wrong ones, how many it refuses.
@@ -187,9 +188,9 @@ def tally(judged: Iterable[tuple[Pair, bool]]) -> dict[str, tuple[int, int]]:
     return out
 
 
-def report() -> dict[str, Any]:
-    """Precision and recall of what `verify` shows, and each kind of pair."""
-    judged = [(pair, judge(pair).shown) for pair in pairs()]
+def report(given: Sequence[Pair] = ()) -> dict[str, Any]:
+    """Precision and recall of what `verify` shows, and each kind of pair; without pairs, of those of the night."""
+    judged = [(pair, judge(pair).shown) for pair in given or pairs()]
     shown = [pair.true for pair, was in judged if was]
     true = sum(pair.true for pair, _ in judged)
     return {
@@ -200,9 +201,20 @@ def report() -> dict[str, Any]:
     }
 
 
+def _asked(arguments: list[str]) -> list[Pair]:
+    if "--data" not in arguments:
+        return pairs()
+    from voxpop.evaluation import real_pairs  # it makes pairs of this module
+
+    folder = real_pairs.data()
+    recording = folder / "posts" / "ottawashooting_2014-10-22.jsonl.zst"
+    return [*real_pairs.of_questions(folder), *real_pairs.of_news(folder), *real_pairs.of_recording(recording)]
+
+
 if __name__ == "__main__":
-    print(json.dumps(report()))
+    asked = _asked(sys.argv)
+    print(json.dumps(report(asked)))
     if "--misses" in sys.argv:
-        for pair in pairs():
+        for pair in asked:
             if (verdict := judge(pair)).shown != pair.true:
                 print(f"{pair.kind}: {pair.text}\n    {pair.passage.post.text}\n    {verdict.reason or 'shown'}")
