@@ -1,4 +1,4 @@
-"""A sentence changes no event, denial, condition, aim, reason, side or day of its posts; what always holds of it."""
+"""A sentence changes no event, denial, condition, aim, reason, side or day of its posts."""
 
 import pytest
 from hypothesis import given, settings

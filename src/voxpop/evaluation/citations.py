@@ -2,7 +2,6 @@
 
     python -m voxpop.evaluation.citations          precision and recall, and each kind of pair
     python -m voxpop.evaluation.citations --misses the pairs that it gets wrong
-    python -m voxpop.evaluation.citations --data   the same on recorded posts (VOXPOP_TEST_DATA, shared/data)
 
 Precision: of the sentences that `verify` shows, how many their post carries. Recall: of those that their post
 carries, how many it shows. `false_flagged`: of the wrong ones, how many it refuses.
@@ -201,20 +200,14 @@ def report(given: Sequence[Pair] = ()) -> dict[str, Any]:
     }
 
 
-def _asked(arguments: list[str]) -> list[Pair]:
-    if "--data" not in arguments:
-        return pairs()
-    from voxpop.evaluation import real_pairs  # it makes pairs of this module
-
-    folder = real_pairs.data()
-    recording = folder / "posts" / "ottawashooting_2014-10-22.jsonl.zst"
-    return [*real_pairs.of_questions(folder), *real_pairs.of_news(folder), *real_pairs.of_recording(recording)]
+def main(given: Sequence[Pair]) -> None:
+    """Print the figures of some pairs, and with `--misses` those that are judged wrong."""
+    print(json.dumps(report(given)))
+    if "--misses" in sys.argv:
+        for pair in given:
+            if (verdict := judge(pair)).shown != pair.true:
+                print(f"{pair.kind}: {pair.text}\n    {pair.passage.post.text}\n    {verdict.reason or 'shown'}")
 
 
 if __name__ == "__main__":
-    asked = _asked(sys.argv)
-    print(json.dumps(report(asked)))
-    if "--misses" in sys.argv:
-        for pair in asked:
-            if (verdict := judge(pair)).shown != pair.true:
-                print(f"{pair.kind}: {pair.text}\n    {pair.passage.post.text}\n    {verdict.reason or 'shown'}")
+    main(pairs())

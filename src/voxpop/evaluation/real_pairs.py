@@ -3,6 +3,8 @@
 Right ones: a post's own sentence in its author's name, a person's answer to a question about the post. Wrong ones:
 the same with the likest other post, or with one edit. What is labelled is how a pair was made; see
 docs/verification.md for what that leaves out.
+
+    python -m voxpop.evaluation.real_pairs --misses
 """
 
 import gzip
@@ -19,6 +21,7 @@ from typing import Any
 
 import zstandard
 
+from voxpop.evaluation import citations
 from voxpop.evaluation.citations import Pair
 from voxpop.figures import is_grammar
 from voxpop.messages import Passage
@@ -241,3 +244,13 @@ def _evidence(row: dict[str, Any]) -> str:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
+
+
+def everything(folder: Path) -> list[Pair]:
+    """The pairs of both question sets and of one recorded window."""
+    recording = folder / "posts" / "ottawashooting_2014-10-22.jsonl.zst"
+    return [*of_questions(folder), *of_news(folder), *of_recording(recording)]
+
+
+if __name__ == "__main__":
+    citations.main(everything(data()))
