@@ -108,14 +108,6 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         program.stop()
 
 
-@pytest.fixture(scope="session")
-def night() -> Any:
-    """The whole simulated night, once over the wire."""
-    from voxpop.evaluation.night import listen
-
-    return asyncio.run(listen())
-
-
 class Script:
     """An assistant that says a list of events, and raises the errors among them."""
 

@@ -94,6 +94,8 @@ class Scripted:
 
 OSS = Shelf(post(1, BOARD, DECLARED), post(2, STREET, RUMOUR))
 QUESTION = "Who was elected Mayor of Oss?"
+# Not a result, so that a model may write of it
+TOLD = "What is told about Mara Lind, Mayor of Oss?"
 QUOTED = "@board.example: “DECLARED: Mara Lind is elected Mayor of Oss with 52.4 %.”"
 
 
@@ -153,12 +155,14 @@ async def test_the_receipt_counts_posts_and_authors_and_names_who_is_down() -> N
 
 async def test_a_true_paraphrase_is_shown_as_the_model_wrote_it() -> None:
     made = assistant(Scripted("Mara Lind is elected Mayor", " of Oss. [", "1", "]\n"))
-    events = await ask(made, QUESTION)
+    events = await ask(made, TOLD)
     assert sentences(events) == [("Mara Lind is elected Mayor of Oss.", (1,))]
     assert done(events).usage == Usage(7, 3)
     assert (made.tally["answers"], made.tally["sentences"], made.tally["withheld"]) == (1, 1, 0)
 
 
+ANN = "@ann.example says: “Mara Lind was seen leaving Oss as Mayor elected, in a red car.”, unconfirmed"
+QUOTES = {(QUOTED, (1,)), (ANN, (2,))}
 LIES = [
     "Tom Beek is elected Mayor of Oss. [1]",
     "Mara Lind is elected Mayor of Oss with 62.4 %. [1]",
@@ -181,8 +185,9 @@ LIES = [
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_is_withheld_and_the_quote_stands_in_its_place(lie: str) -> None:
     made = assistant(Scripted(lie + "\n"))
-    events = await ask(made, QUESTION)
-    assert sentences(events) == [(QUOTED, (1,))]
+    events = await ask(made, TOLD)
+    assert set(sentences(events)) <= QUOTES
+    assert sentences(events)
     assert made.tally["withheld"] == sum(isinstance(e, Withheld) for e in events) == 1
 
 
@@ -190,14 +195,15 @@ async def test_a_lie_is_withheld_and_the_quote_stands_in_its_place(lie: str) -> 
 async def test_lies_in_any_pieces(size: int) -> None:
     text = "\n".join(LIES)
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
-    events = await ask(assistant(Scripted(*pieces)), QUESTION)
-    assert sentences(events) == [(QUOTED, (1,))]
+    events = await ask(assistant(Scripted(*pieces)), TOLD)
+    assert set(sentences(events)) <= QUOTES
+    assert sentences(events)
     assert sum(isinstance(e, Withheld) for e in events) == len(LIES)
 
 
 async def test_every_number_names_a_post_that_was_cited_before() -> None:
     text = "Mara Lind is elected Mayor of Oss. [1]\nTom Beek 47.6 %. [1] It is [7] so. [3]\n"
-    events = await ask(assistant(Scripted(text)), QUESTION)
+    events = await ask(assistant(Scripted(text)), TOLD)
     known: set[int] = set()
     for event in events:
         if isinstance(event, Citation):
@@ -209,7 +215,7 @@ async def test_every_number_names_a_post_that_was_cited_before() -> None:
 
 
 async def test_the_same_sentence_is_shown_once() -> None:
-    events = await ask(assistant(Scripted("Mara Lind is elected Mayor of Oss. [1]\n" * 3)), QUESTION)
+    events = await ask(assistant(Scripted("Mara Lind is elected Mayor of Oss. [1]\n" * 3)), TOLD)
     assert len(sentences(events)) == 1
 
 
@@ -368,3 +374,10 @@ async def test_a_quip_never_adds_a_fact(voice: str) -> None:
     quips = [e for e in events if isinstance(e, Text) and e.kind == "quip"]
     assert len(quips) == 1
     assert not quips[0].citations
+
+
+async def test_a_result_waits_for_no_model_and_none_words_it() -> None:
+    engine = Scripted("Mara Lind is elected Mayor of Oss. [1]\n")
+    events = await ask(assistant(engine), QUESTION)
+    assert sentences(events) == [(QUOTED, (1,))]
+    assert done(events).engine == "quote"

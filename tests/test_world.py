@@ -11,6 +11,8 @@ from voxpop.engines.echo import EchoEngine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.evaluation import facts
 from voxpop.evaluation.bench import Bench
+from voxpop.questions import read
+from voxpop.results import kind_of
 from voxpop.simulator.world import DECLARED, END, FACTS
 from voxpop.text import fold
 
@@ -110,7 +112,9 @@ def test_no_lie_is_shown(lied: Any) -> None:
 
 def test_each_lie_is_counted_and_the_quotes_stand_in_their_place(lied: Any, quoted: Any) -> None:
     said = {(a.fact.at, a.question): a for a in quoted}
-    for answered in (a for a in lied if said[a.fact.at, a.question].sentences):
+    # No engine is asked for a result
+    written = (a for a in lied if not kind_of(read(a.question)))
+    for answered in (a for a in written if said[a.fact.at, a.question].sentences):
         assert len(answered.told.withheld) == len(LIES), answered.question
         assert answered.sentences
         # Among posts of the crowd, alike to the letter, another may be picked in another store.

@@ -32,6 +32,7 @@ from voxpop.messages import (
 )
 from voxpop.policy import Policy
 from voxpop.questions import Question
+from voxpop.results import kind_of
 from voxpop.retrieval import Plan, plan, retrieve
 from voxpop.store import Store
 from voxpop.text import language
@@ -156,7 +157,9 @@ class Assistant:
             return
         planned = plan(answer.request, answer.now)
         if planned.kind == "posts":
-            engine = engine if engine.describe().writes else QuoteEngine()
+            # A result is told at once and in the words of who declared it: no model is waited for, none words it.
+            writes = engine.describe().writes and not kind_of(planned.question)
+            engine = engine if writes else QuoteEngine()
             answer.engine = engine.describe()
             steps = self._from_posts(planned, engine, answer, look)
         else:
