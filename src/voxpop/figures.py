@@ -13,7 +13,7 @@ _GLUED = re.compile(r"(?<!\w)(\d+)(?=[^\W\d_])")
 _PERCENT = frozenset({"percent", "per cent", "pour cent", "prozent", "por ciento"})
 _COUNT = re.compile(r"(?P<number>(?<![\w.,])\d+(?:[.,]\d+)*)|(?P<name>[A-ZÀ-Þ][\w’-]+)|(?P<word>\w+)")
 _MATCH = re.compile(r"(?<=\w )(\d{1,3}) ?[-–] ?(\d{1,3}) ((?:[A-ZÀ-Þ][\w’-]+ ?)+)")
-_SCORED = re.compile(r"\d+ ?[-–] ?\d+")
+_SCORED = re.compile(r"(?<!\d)\d{1,12} ?[-–] ?\d+")
 _REACH = 3
 
 
@@ -110,11 +110,11 @@ def keep_their_company(text: str, cited: Sequence[Passage]) -> str:
 
 def _followed(text: str) -> Iterator[tuple[str, str]]:
     """Each number with the word of meaning that follows it at once, past a unit and words of grammar."""
-    tokens = _tokens(text)
+    tokens, named = _tokens(text), _names_in(text)
     for i, number in enumerate(tokens):
         after = [t for t in tokens[i + 1 : i + 1 + _REACH] if t not in _PERCENT]
         thing = next((t for t in after if not is_grammar(t)), "")
-        if number[0].isdigit() and thing and not thing[0].isdigit() and thing not in _names_in(text):
+        if number[0].isdigit() and thing and not thing[0].isdigit() and thing not in named:
             yield number, thing
 
 

@@ -12,7 +12,7 @@ Asks = Literal["how_many", "where", "when", "why", "who", "whether", "what"]
 
 SCORE = re.compile(
     r"(?<![\w.,-])\d{1,3} ?[-–] ?\d{1,3}(?![\w-])(?![.,]\d)|"
-    r"[A-ZÀ-Þ]\w+ \d{1,3}, (?:[A-ZÀ-Þ]\w+ ){1,3}\d{1,3}(?![\d%]| %|[.,]\d)"
+    r"(?<!\w)[A-ZÀ-Þ]\w{1,40} \d{1,3}, (?:[A-ZÀ-Þ]\w{1,40} ){1,3}\d{1,3}(?![\d%]| %|[.,]\d)"
 )
 _WHETHER = re.compile(
     r"^(?:so |and |et |y |und |e )?(?:is|are|was|were|did|does|do|has|have|had|can|could|will|would|est-ce|est|"

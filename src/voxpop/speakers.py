@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from voxpop.inert import line
 from voxpop.messages import Passage
 from voxpop.signs import sign
 from voxpop.text import fold
 
+_OWN = 8  # letters after a speaker by which it is the post's own
 _BEFORE, _AFTER = 3, 2  # words between who speaks and the word of saying, in either order
 
 
@@ -32,12 +34,18 @@ def named_by(text: str, cited: Sequence[Passage]) -> list[Passage]:
     if named := [p for p in cited if _speaks(flat, known_as(p))]:
         return named
     mentioned = any(known_as(p).search(flat) for p in cited if p.post.author.handle)
-    return list(cited) if not mentioned and _speaks(flat, sign("nameless")) else []
+    theirs = fold(line("\n".join(p.post.text for p in cited)))
+    return list(cited) if not mentioned and _speaks(flat, sign("nameless"), theirs) else []
 
 
-def _speaks(flat: str, speaker: re.Pattern[str]) -> bool:
-    """Whether a word of saying, a colon or a quotation stands beside the speaker."""
+def _speaks(flat: str, speaker: re.Pattern[str], theirs: str = "") -> bool:
+    """Whether a word of saying, a colon or a quotation stands beside the speaker, not in a post's own words.
+
+    A post that says "User: …" tells in nobody's name.
+    """
     for found in speaker.finditer(flat):
+        if flat[found.start() : found.end() + _OWN] in theirs:
+            continue
         rest = flat[found.end() :]
         if re.match(r"\s*(?:\([^)]*\)\s*)?(?:[:：「“«]|は|によると|が)", rest):
             return True

@@ -25,6 +25,7 @@ _SENTENCE_END = re.compile(
     r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’»)])|(?<=[.!?…][\"”’»)]{2}))\s+|"
     r"(?<=[。！？])(?![」』）])|(?<=[。！？][」』）])|(?<!\s)\s*\n\s*|(?<!\s)\s+(?=•)"
 )
+_ENDING = 24  # no abbreviation is longer: a whole text would be searched again at each of its stops
 ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:mr|mrs|ms|dr|st|sgt|cpl|gen|gov|sen|rep|lt|col|capt|prof|vs|jr|sr|inc|approx|ave|(?-i:[A-Z])|"
     r"(?:[a-z]\.)+[a-z]|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mme|av|env|sra?|dra?)\.$",
@@ -111,7 +112,7 @@ def sentences(text: str) -> list[str]:
     """Sentences and lines of a text, in order; abbreviations, decimals and initials do not end one."""
     out: list[str] = []
     for piece in _SENTENCE_END.split(text):
-        if out and ABBREVIATION.search(out[-1]) and not out[-1].endswith("\n"):
+        if out and ABBREVIATION.search(out[-1][-_ENDING:]) and not out[-1].endswith("\n"):
             out[-1] = f"{out[-1]} {piece}"
         elif piece and piece.strip():
             out.append(piece.strip())

@@ -42,6 +42,7 @@ from voxpop.tones import unlabelled
 from voxpop.wording import nearest
 
 _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
+_OURS = re.compile(r"\W*voxpop\W*[:：]", re.IGNORECASE)
 _SINGLE = re.compile(r"(?<!\w)[‘']([^‘’']{8,})[’'](?!\w)")
 _SHARE_ABROAD = 0.5
 _MORE = "says more than the cited posts do"
@@ -114,6 +115,8 @@ def _malformed(text: str) -> str:
         return "says nothing"
     if text.rstrip(' "”»').endswith(("?", "？", ":", "：")):
         return "only asks, or breaks off"
+    if _OURS.match(text):
+        return "speaks in our name"
     return "holds a marker that cannot be read" if _MARK_LIKE.search(text) else ""
 
 

@@ -93,7 +93,7 @@ def _labels(events: Sequence[AnswerEvent]) -> list[str]:
 def _others(events: Sequence[AnswerEvent]) -> list[object]:
     """What is said of the honest posts, and how they are cited."""
     honest = {e.passage.number: e.passage for e in events if isinstance(e, Citation) and _is_honest(e.passage)}
-    cited = [replace(p, number=0, score=0.0) for p in honest.values()]
+    cited = [replace(p, number=0, score=0.0, why=()) for p in honest.values()]
     return [cited, [e.text for e in events if isinstance(e, Text) and e.citations and {*e.citations} <= {*honest}]]
 
 
