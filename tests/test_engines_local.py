@@ -197,6 +197,36 @@ def test_a_guess_is_what_followed_before() -> None:
     assert guesser.guess() == []
 
 
+async def test_what_was_asked_before_changes_no_byte(engine: LocalEngine) -> None:
+    prompts = [
+        asked(f"Say of number {n}: " + "the tram is late at the bridge, " * n, max_tokens=12) for n in (1, 9, 30)
+    ]
+    first = [(await answer(engine, p))[0] for p in prompts]
+    for order in ((2, 1, 0), (0, 0, 2), (1, 2, 1)):
+        assert [(await answer(engine, prompts[n]))[0] for n in order] == [first[n] for n in order]
+
+
+def test_it_names_its_file(engine: LocalEngine) -> None:
+    assert engine.describe().digest == resolve("smollm2-135m-instruct").sha256
+
+
+async def test_a_kept_answer_is_made_again(engine: LocalEngine, tmp_path: Path) -> None:
+    from test_history import history
+    from test_reopening import COUNTED, HEARD, TURNOUT, World
+    from voxpop.posts import Upsert
+    from voxpop.store.local import LocalStore
+
+    async with LocalStore(tmp_path) as store, history(tmp_path) as kept:
+        place = World(store, tmp_path, kept)
+        place.engine = engine
+        await place.apply(Upsert(COUNTED, "1"), Upsert(HEARD, "2"))
+        ids = [await place.asked(question) for question in (TURNOUT, "Hello", "What do people say of the school?")]
+        for id_ in reversed(ids):
+            made = await place.answers.reproduce(id_)
+            assert (made.identical, made.why) == (True, ()), made
+        assert (await kept.get(ids[0])).recipe.engine.digest == engine.describe().digest
+
+
 def test_a_missing_model_names_the_cure(tmp_path: Path) -> None:
     with pytest.raises(VoxpopError) as error:
         LocalEngine.open(tmp_path / "x.gguf", name="x")
