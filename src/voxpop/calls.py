@@ -22,6 +22,7 @@ from voxpop.results import (
     is_common,
     kinds,
     may_call,
+    own_sentences,
     partly,
     races,
     retracts,
@@ -104,7 +105,7 @@ def _word(passage: Passage, wanted: frozenset[str], evidence: Evidence) -> Claim
     if judged:
         best = max(judged, key=lambda c: (c.score, c.text))
         return None if best.standing == "superseded" else best
-    said = [bare(s) for s in results.own_sentences(passage) if fits(s)]
+    said = [bare(s) for s in own_sentences(passage) if fits(s)]
     return Claim(passage.number, said[0], "stated", 1.0) if said else None
 
 
@@ -131,7 +132,9 @@ def _same_race(question: Question, passage: Passage) -> bool:
         return False
     rest = [c for c in question.concepts if not (c.word in result_words() or c.word.isdigit() or is_common(c.word))]
     named = [c for c in rest if c.word in question.names]
-    if partly("region", post) and not partly("region", asks) and not (named and _covers(question, named, post)):
+    calling = " ".join(s for s in own_sentences(passage) if settled(s))
+    part = partly("region", calling) and not partly("region", asks)
+    if part and (meant or not (named and _covers(question, named, post))):
         return False
     if meant:
         here = frozenset(words(question.text))

@@ -50,11 +50,11 @@ def choose(question: Question, hits: Iterable[Hit], authorities: Authorities, li
 
 
 def _collapsed(hits: Sequence[Hit], authorities: Authorities) -> list[Passage]:
-    """Hits as passages, near-copies as one: an authority speaks for them, else listed press, else the earliest."""
+    """Hits as passages, near-copies as one: an authority's last speaks for them, else listed press's first."""
     passages = []
     for number, group in enumerate(together([h.post for h in hits]), 1):
         some = [_passage(number, hits[i], authorities) for i in group]
-        speaker = min(some, key=lambda p: (p.jests, *_rank(p), p.post.witnessed_at, p.post.id))
+        speaker = min(some, key=lambda p: (p.jests, *_rank(p), p.post.id))
         passages.append(
             replace(
                 speaker,
@@ -66,8 +66,10 @@ def _collapsed(hits: Sequence[Hit], authorities: Authorities) -> list[Passage]:
     return passages
 
 
-def _rank(passage: Passage) -> tuple[bool, bool]:
-    return passage.author_class != "authority", not passage.listed
+def _rank(passage: Passage) -> tuple[bool, bool, int]:
+    # What an authority says again after it took it back holds anew.
+    other, at = passage.author_class != "authority", passage.post.witnessed_at
+    return other, not passage.listed, at if other else -at
 
 
 def _passage(number: int, hit: Hit, authorities: Authorities) -> Passage:
