@@ -84,10 +84,10 @@ async def place(
     folder: Path, authorities: Authorities = LISTED, *, most: int = 50, every_s: float = 0.1
 ) -> AsyncIterator[Place]:
     now = [NOW + 3600 * MICROS]
-    async with LocalStore(folder) as store, Watches(folder, most=most) as watches:
+    async with LocalStore(folder) as store, Watches(folder, most=most) as kept:
         look = Look(store, authorities, policy.load())
-        faces = standing(watches, look, lambda: now[0], streams=8, private=True)
-        yield Place(store, watches, faces, Watcher(watches, look, clock=lambda: now[0], every_s=every_s), now)
+        faces = standing(kept, look, lambda: now[0], streams=8, private=True)
+        yield Place(store, kept, faces, Watcher(kept, look, clock=lambda: now[0], every_s=every_s), now)
 
 
 @dataclass
@@ -214,6 +214,31 @@ async def test_a_flip_is_kept_only_where_the_watch_stands(tmp_path: Path) -> Non
         await at.watches.remove(id_)
         assert await at.watches.flip(replace(watch, seq=1), flip, flip.after, NOW) is None
         assert await at.watches.flips(id_) == []
+
+
+async def test_a_position_moves_only_with_its_flip(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        watch = await at.watches.one(await at.add())
+        flip = Flip("answered", watch.position, Position("yes"), ("at://1",))
+        assert await at.watches.flip(watch, flip, flip.after, NOW)
+        broken: Any = (object(),)  # the flip cannot be written when the position already is
+        with pytest.raises(TypeError):
+            await at.watches.flip(replace(watch, seq=1), replace(flip, posts=broken), Position("no"), NOW)
+        kept = await at.watches.one(watch.id)
+        assert (kept.seq, kept.position.stance) == (1, "yes")
+
+
+async def test_what_an_answer_rests_on_is_kept_however_it_ranks(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        id_ = await at.add("What is the turnout?")
+        await at.apply(said(1, "board", "Turnout: 71.3 %."))
+        crowd = [
+            said(n, f"u{n}", f"Turnout is {n} %, the turnout of my street, what a turnout!") for n in range(2, 60)
+        ]
+        await at.apply(*crowd)
+        await at.apply(*(said(n, "press", f"Turnout report {n}: turnout is near 70.{n} %.") for n in range(60, 75)))
+        assert await at.whys(id_) == ["answered"]
+        assert (await at.watches.one(id_)).position.posts[0] == "at://1"
 
 
 async def test_what_a_removed_post_said_leaves_the_file(tmp_path: Path) -> None:
