@@ -93,9 +93,7 @@ def test_without_a_server_the_data_folder_is_watched(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_said_in_a_line(tmp_path: Path) -> None:
     for arguments, code, words in (
         ((), 2, "One of a question, --list and --stop is needed"),
-        (("Who won?", "--list"), 2, "One of a question, --list and --stop is needed"),
         (("--list", "--port", NOBODY), 1, "No voxpop answers at"),
-        (("Who won?", "--webhook", "https://a.example/", "--port", NOBODY), 1, "No voxpop answers at"),
         (("Who won?", "--port", NOBODY, "--data", str(tmp_path)), 1, "there are no posts in"),
     ):
         done = voxpop("watch", *arguments)

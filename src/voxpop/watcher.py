@@ -129,16 +129,16 @@ class Interests:
             for word in frozenset().union(*(c.kin for c in question.concepts)):
                 self.by_word.setdefault(word, set()).add(id_)
 
-    def touched(self, post: Post, *, listed: bool) -> set[str]:
-        """The watches that a post may concern: it speaks of what is asked, or answers somebody who may have.
+    def touched(self, post: Post, before: Sequence[Post], *, listed: bool) -> set[str]:
+        """The watches that a post may concern: with what it answers or quotes (`before`) it speaks of what is asked.
 
         Of a listed account it is enough that it names whom the question names.
         """
-        text = "\n".join([post.text, *(m.alt for m in post.media), post.author.name, post.author.handle])
+        said = [post.text, *(m.alt for m in post.media), *(p.text for p in before)]
+        text = "\n".join([*said, post.author.name, post.author.handle])
         terms = frozenset(indexed(text).split())
         near = set().union(*(self.by_word.get(w, ()) for w in terms))
-        answers = bool(post.reply_to or post.quote_of)
-        return {i for i in near if answers or _concerns(self.questions[i], text, terms, listed=listed)}
+        return {i for i in near if _concerns(self.questions[i], text, terms, listed=listed)}
 
 
 def _concerns(question: Question, text: str, terms: frozenset[str], *, listed: bool) -> bool:
@@ -212,7 +212,7 @@ class Watcher:
         posts = None if before is None else await self._store.newer(before[0], _NEWEST)
         if before is None or posts is None:
             return list(watches)
-        at_once, soon = self._concerned(posts)
+        at_once, soon = await self._concerned(posts)
         held = await self._watches.held_posts()
         changed = {p.id for p in posts if p.id in held}
         if held and (seen[1] != before[1] or seen[2] != before[2] + len(posts)):  # some went
@@ -220,12 +220,16 @@ class Watcher:
         moved = set().union(*(held[id_] for id_ in changed))
         return [id_ for id_ in dict.fromkeys([*sorted(at_once), *sorted(moved), *sorted(soon)]) if id_ in watches]
 
-    def _concerned(self, posts: Sequence[Post]) -> tuple[set[str], set[str]]:
+    async def _concerned(self, posts: Sequence[Post]) -> tuple[set[str], set[str]]:
+        """The watches that posts may concern: those that a listed account's does, and those of the others."""
+        refs = {ref for p in posts for ref in (p.reply_to, p.quote_of) if ref}
+        before = {p.id: p for p in await self._store.posts(list(refs))}
         at_once: set[str] = set()
         soon: set[str] = set()
         for post in posts:
             listed = self._look.authorities.classify(post.author) in ("authority", "press")
-            (at_once if listed else soon).update(self._interests.touched(post, listed=listed))
+            meant = [before[ref] for ref in (post.reply_to, post.quote_of) if ref in before]
+            (at_once if listed else soon).update(self._interests.touched(post, meant, listed=listed))
         return at_once, soon
 
     async def _evaluate(self, watch: Watch, found: dict[str, Asked]) -> None:
