@@ -130,7 +130,7 @@ class Interests:
                 self.by_word.setdefault(word, set()).add(id_)
 
     def touched(self, post: Post, before: Sequence[Post], *, listed: bool) -> set[str]:
-        """The watches that a post may concern: with what it answers or quotes (`before`) it speaks of what is asked.
+        """The watches that a post may concern: with what it answers or quotes (`before`) it speaks of that.
 
         Of a listed account it is enough that it names whom the question names.
         """
