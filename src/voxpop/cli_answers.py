@@ -31,6 +31,7 @@ async def answers(context: click.Context, limit: int, as_json: bool, data: Path 
         return
     from voxpop import app
     from voxpop.api.answers import listed
+    from voxpop.history import NAME
     from voxpop.render import plain
     from voxpop.times import iso
 
@@ -44,7 +45,9 @@ async def answers(context: click.Context, limit: int, as_json: bool, data: Path 
         question = " ".join(row.question.split())
         click.echo(plain(f"{row.id}  {iso(row.at)[:16].replace('T', ' ')}  {row.engine:<6}  {question[:200]}"))
     if not rows:
-        click.echo(f"No answers are kept in {config.data}.", err=True)
+        night = config.data / "simulated"
+        told = f" Those of the simulated night: --data {night}" if (night / NAME).exists() else ""
+        click.echo(f"No answers are kept in {config.data}.{told}", err=True)
 
 
 @answers.command()

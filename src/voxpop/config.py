@@ -103,7 +103,9 @@ class Answers:
     voice: str = _setting("regular", "The voice where a request names none.")
     policy: str = _setting("", "File (TOML) that changes what is refused; see `voxpop policy`. Empty: as shipped.")
     voices: str = _setting("", "Folder of your own voices (`*.md`). Empty: `voices` in the data folder.")
-    keep_days: float = _setting(30.0, "Days for which answers are kept, to be opened and made again; 0 keeps none.")
+    keep_days: float = _setting(
+        30.0, "Days for which answers are kept, to be opened and made again; 0 keeps none.", 0, 36_500
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ T = TypeVar("T")
 NAME = "answers.db"
 _log = logging.getLogger(__name__)
 _DAY = 24 * 3600 * MICROS
+_FOREVER = 1 << 62
 _WAITING = 256
 _BUSY_S = 10.0
 _DROP_S = 60.0
@@ -180,8 +181,7 @@ class History:
         return con
 
     def _oldest(self) -> int:
-        now = self._clock()
-        return now - int(self._keep_days * _DAY) if self._keep_days else now + 1
+        return self._clock() - int(self._keep_days * _DAY) if self._keep_days else _FOREVER
 
     async def _on(self, work: Callable[[], T]) -> T:
         def job() -> T:
