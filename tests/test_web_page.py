@@ -22,6 +22,12 @@ from starlette.staticfiles import StaticFiles
 
 import voxpop
 from voxpop.api import guard
+from voxpop.api import page as page_dialect
+from voxpop.engines.quote import quotation
+from voxpop.evaluation.injected import posts
+from voxpop.inert import signed
+from voxpop.messages import Citation, Claim, Passage, Text, Withheld
+from voxpop.simulator.injections import corpus
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
 expect = sync_api.expect
@@ -31,6 +37,7 @@ pytestmark = pytest.mark.skipif(
     not Path(CHROMIUM).exists(), reason="no Chromium: install it or set VOXPOP_CHROMIUM to its executable"
 )
 
+NOW = 1_800_000_000_000_000
 WEB = Path(voxpop.__file__).parent / "web"
 ARGUMENTS = [
     "--headless",
@@ -191,6 +198,7 @@ def long() -> list[Frame]:
 SCRIPTS = {
     "bridge": bridge,
     "trust": trust,
+    "injections": lambda: hostile_posts(),  # noqa: PLW0108 - defined below
     "forbidden": lambda: [
         ("refused", {"rule": "violence", "title": "Help with violence"}),
         text("This is not answered: Help with violence (rule violence).", kind="notice"),
@@ -850,3 +858,57 @@ CONTRASTS = """parts => {
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   });
 }"""
+
+
+# Hostile posts in the real page: what the real line said of them, all in one answer.
+
+
+def hostile_posts() -> list[Frame]:
+    """The page's events of many answers on hostile posts, under numbers of their own, and each post's card."""
+    frames: list[Frame] = start()
+    number = 0
+    for one in corpus()[::5]:
+        for post in posts(one, NOW):
+            number += 1
+            passage = Passage(number, signed(post), tone="parody", why=(one.payload,))
+            quoted = quotation(Claim(number, one.text, "attributed"), passage, one.lang)
+            frames.append(page_dialect.render(Citation(passage)))
+            said = Text(quoted, (number,), outcome="attributed", why=one.payload, support=0.5)
+            frames.append(page_dialect.render(said))
+        frames.append(page_dialect.render(Withheld(one.payload, one.payload)))
+    receipt = {"searched": [one.payload for one in corpus()[::40]], "sources_down": [HOSTILE], "result": HOSTILE}
+    return [*frames, done(id=HOSTILE, receipt=receipt)]
+
+
+ALLOWED = (
+    "a article b bdi button dd details div dl dt footer h2 h3 header li mark ol p q section span summary time ul"
+)
+OUTSIDE = """([allowed, host]) => {
+  const turn = document.querySelector(".turn");
+  const bad = [...turn.querySelectorAll("*")].filter((e) => !allowed.split(" ").includes(e.localName));
+  const armed = (e) => [...e.attributes].some(({ name }) => /^on|^style$|^src/.test(name));
+  const handlers = [...turn.querySelectorAll("*")].filter(armed);
+  const away = [...turn.querySelectorAll("a")].filter((a) => !/^https?:$/.test(a.protocol)
+    || (!/(^|\\.)example$/.test(a.hostname) && a.hostname !== host));
+  return [...bad, ...handlers, ...away].map((e) => e.outerHTML.slice(0, 200));
+}"""
+
+
+def test_hostile_posts_are_shown_and_do_nothing(page: Any, address: tuple[str, Server]) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(f"dialog {dialog.message}"))
+    turn = ask(page, "injections please")
+    expect(turn).to_have_attribute("data-state", "done", timeout=20000)
+    title, shown = page.title(), turn.locator(".sentence").count()
+    assert shown >= 180
+    page.evaluate("for (const b of document.querySelectorAll('.why, .turn summary')) b.click()")
+    turn.locator(".chip").nth(40).click()
+    expect(page.locator("#card .said")).to_be_visible()
+    assert page.evaluate(OUTSIDE, [ALLOWED, "127.0.0.1"]) == []
+    assert [url for url in asked if not url.startswith(address[0])] == []
+    assert page.title() == title == "injections please · voxpop"
+    assert page.evaluate("window.owned") is None
+    sideways = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(sideways) == 0
+    expect(page.locator("#banners")).to_be_empty()

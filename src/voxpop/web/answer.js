@@ -37,6 +37,7 @@ function parse(block) {
   return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
 }
 
+const LAST = /[!-\u024f‘-”…]{1,20}$/u; // other letters can be as wide as the page
 const OPENS = /[“«„「]/u;
 const CLOSES = /[”»“」](?!.*[”»“」])/su;
 const clockUtc = (time) => `${time.toISOString().slice(11, 16)} UTC`;
@@ -160,7 +161,7 @@ export class Answer {
     const sentence = make("span", "sentence");
     sentence.dir = "auto";
     sentence.dataset.outcome = said.outcome ?? "shown";
-    const last = /\S{1,20}$/u.exec(text)?.index ?? text.length;
+    const last = LAST.exec(text)?.index ?? text.length;
     const end = make("span", "end");
     sentence.append(...quoting(text, 0, last), end);
     end.append(...quoting(text, last, text.length));
