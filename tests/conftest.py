@@ -188,11 +188,3 @@ def served() -> Callable[..., AbstractAsyncContextManager[str]]:
             door.close()
 
     return serve
-
-
-@pytest.fixture(scope="session")
-def night() -> Any:
-    """The whole invented night, once over the wire."""
-    from voxpop.evaluation import night as nights
-
-    return asyncio.run(nights.listen())

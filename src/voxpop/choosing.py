@@ -96,8 +96,8 @@ def _against(question: Question, passage: Passage) -> bool:
 
 
 def _disagree(question: Question, met: Sequence[Passage]) -> bool:
-    if len({_against(question, p) for p in met}) > 1:
-        return True
+    if question.asks == "whether":
+        return len({_against(question, p) for p in met}) > 1
     if question.asks != "how_many":
         return False
     said = [numbers(p.post.text) - numbers(question.text) for p in met]
