@@ -188,3 +188,11 @@ def served() -> Callable[..., AbstractAsyncContextManager[str]]:
             door.close()
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def night() -> Any:
+    """The whole invented night, once over the wire."""
+    from voxpop.evaluation.night import listen
+
+    return asyncio.run(listen())
