@@ -202,16 +202,9 @@ def test_ask_prints_its_contract(data: str) -> None:
     fresh = answer["freshness"]
     assert (fresh["newest"], fresh["oldest"], fresh["gaps"]) == (at, at, [])
     assert (fresh["stream_lag_s"], fresh["behind_s"], fresh["simulated"]) == (None, None, False)
-    assert answer["receipt"] == {
-        "searched": [
-            "the question's words and their kin: lantern bridge closed",
-            "the same among the listed accounts: lantern bridge closed",
-        ],
-        "posts": 1,
-        "independent_authors": 1,
-        "sources_down": [],
-        "result": "",
-    }
+    rests = answer["receipt"]
+    assert rests.pop("searched")[0] == "the question's words and their kin: lantern bridge closed"
+    assert rests == {"posts": 1, "independent_authors": 1, "sources_down": [], "result": ""}
     assert (answer["engine"], answer["voice"]) == ("quote", "fun")
     assert set(answer["usage"]) == {"prompt_tokens", "completion_tokens"}
     assert set(answer["timings"]) == {"search_ms", "first_sentence_ms", "total_ms"}
@@ -434,6 +427,7 @@ def test_help_imports_no_index_and_no_server() -> None:
 
 COMMANDS = ["up", "ingest", "search", "ask", "sources", "voices", "doctor", "demo", "models"]
 COMMANDS += ["forget", "audit", "backup", "restore", "rebuild", "verify", "x", "policy"]
+COMMANDS += ["answers", "reproduce", "eval", "watch"]
 
 
 def test_every_help_holds_an_example() -> None:
