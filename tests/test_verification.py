@@ -262,3 +262,8 @@ def test_a_letter_is_a_name(said: str, shown: bool) -> None:
     passage = Passage(1, post, author_class="authority")
     claims = (Claim(1, passage.post.text, "stated", 1.0),)
     assert verify(Draft(said, (1,)), {1: passage}, Evidence(judged=claims)).shown is shown
+
+
+def test_an_engine_does_not_speak_in_our_name() -> None:
+    assert said("voxpop: Mara Lind is elected Mayor of Oss with 52.4 %. [1]", RESULT) == "speaks in our name"
+    assert said("Mara Lind is elected Mayor of Oss with 52.4 %. [1]", RESULT) == ""
