@@ -112,6 +112,7 @@ STANDS = [
     ("Three people died in the Lund fire.", "Reportedly five people died in the Lund fire.", "pP"),
     ("Trois morts dans l'incendie de Lund.", "Il y aurait 5 morts dans l'incendie de Lund.", "pP"),
     ("Flight VX204 to Lund boards at gate B14.", "Flight VX204 to Lund: last call at gate B14.", "aa"),
+    ("There was no bomb at the Oss shopping centre.", "Two places in Oss, but not the shopping centre.", "xp"),
     ("Lind denies that she has resigned.", "Lind denies that she will resign.", "pP"),
     ("オッス市の火災で死者3人。", "オッス市の火災、消防が出動しました。", "pP"),
 ]  # fmt: skip

@@ -153,7 +153,8 @@ def _contradicts(later: _Said, earlier: _Said) -> bool:
     """Whether the later denies what the earlier says, or tells the state that ends the earlier's."""
     if later.marked("denial") and not earlier.marked("denial"):
         return True
-    news = later.denied - earlier.denied - later.subjects
+    # Two that deny a thing agree, whatever else stands near the one's negation.
+    news = frozenset[str]() if earlier.denied else later.denied - later.subjects
     if any(family(w) & (earlier.content - earlier.denied) for w in news):
         return True
     return any(
