@@ -11,6 +11,7 @@ from voxpop.messages import AuthorClass, Claim, Passage
 from voxpop.posts import Author, Post
 from voxpop.questions import read
 from voxpop.signs import is_statement, opposed, settles, unsure
+from voxpop.stances import denies
 from voxpop.times import MICROS
 
 MINUTE = 60 * MICROS
@@ -236,3 +237,10 @@ def test_a_newer_denial_leads() -> None:
     assert {c.standing for c in found.chosen} == {"attributed"}
     older = weigh(read("Was there a shooting at the Larkspur mall?"), passages[:1], 10 * 60_000_000)
     assert not older.disagree
+
+
+def test_a_denial_of_somebody_else_is_no_disagreement() -> None:
+    question = read("Was the gunman killed?")
+    assert not denies(question, "Gunman shot dead in Nord, no report soldier dead.")
+    assert denies(question, "No evidence that the gunman is dead.")
+    assert denies(question, "The gunman was not killed.")

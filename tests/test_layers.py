@@ -18,13 +18,12 @@ authorities
 policy results sealing
 sources store engines models
 matters
-superseding bearing
+superseding bearing figures
+stances
 evidence drafts
 calls
-figures
 wording speakers
 support
-stances
 positions
 choosing expansion
 ingest recheck retrieval prompt verification

@@ -26,7 +26,8 @@ def evidence(*passages: Passage, disagree: bool = False) -> Evidence:
         for s in sentences(p.post.text)
         if is_statement(s)
     )
-    return Evidence(chosen=claims, judged=claims, disagree=disagree)
+    stands = {bare(p.post.text): stand for p, stand in STANDS if p in passages} if disagree else {}
+    return Evidence(chosen=claims, judged=claims, disagree=disagree, stands=stands)
 
 
 async def answered(written: str, *passages: Passage, lang: str = "en", disagree: bool = False) -> list[AnswerEvent]:
@@ -85,6 +86,9 @@ async def test_a_rumour_is_quoted_as_its_authors_where_the_engine_told_it_as_fac
 
 MANY = passage(1, "march", "We are 40,000 people in Nord!")
 FEW = passage(2, "police", "We counted 12,000 people at the march in Nord.", "authority")
+OPEN = passage(1, "ann", "The bridge in Oss is open.")
+SHUT = passage(2, "board", "The bridge in Oss is not open.", "authority")
+STANDS = [(MANY, "40000"), (FEW, "12000"), (OPEN, "yes"), (SHUT, "no")]
 
 
 @pytest.mark.parametrize(
@@ -106,10 +110,8 @@ async def test_where_posts_differ_the_answer_says_who_says_what(lang: str, said:
 
 
 def test_yes_and_no_are_told_apart() -> None:
-    yes = passage(1, "ann", "The bridge in Oss is open.")
-    no = passage(2, "board", "The bridge in Oss is not open.", "authority")
-    found = evidence(yes, no, disagree=True)
-    assert differing(found, {1: yes, 2: no}, "en") == (
+    found = evidence(OPEN, SHUT, disagree=True)
+    assert differing(found, {1: OPEN, 2: SHUT}, "en") == (
         "The posts do not agree: @ann.example says yes; @board.example says no."
     )
 

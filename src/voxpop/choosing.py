@@ -11,12 +11,13 @@ from itertools import combinations
 
 from voxpop.authorities import Authorities
 from voxpop.calls import official
-from voxpop.evidence import denies, worth
+from voxpop.evidence import worth
 from voxpop.floods import together
 from voxpop.inert import signed
 from voxpop.matters import marked
 from voxpop.messages import Passage
 from voxpop.questions import Question
+from voxpop.stances import denies
 from voxpop.store import Hit
 from voxpop.text import numbers
 from voxpop.tones import tone

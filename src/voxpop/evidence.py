@@ -7,7 +7,7 @@ won, and a lone unlisted voice that calls it is not heard at all.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
 from math import log2, log10
@@ -17,6 +17,7 @@ from voxpop.messages import Claim, Passage, Standing
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question, declares
 from voxpop.signs import declared, is_statement, sign, unsure
+from voxpop.stances import denies, figures
 from voxpop.superseding import RANK, supersede
 from voxpop.text import bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
 from voxpop.times import MICROS
@@ -38,13 +39,14 @@ class Evidence:
     """`chosen` answers the question, best first; `superseded` was chosen until a later post replaced it.
 
     `judged` holds every sentence that was weighed, by score. `disagree`: chosen voices differ on a number, or on
-    yes and no.
+    yes and no; `stands` says what each does, by its text.
     """
 
     chosen: tuple[Claim, ...] = ()
     superseded: tuple[Claim, ...] = ()
     judged: tuple[Claim, ...] = ()
     disagree: bool = False
+    stands: Mapping[str, str] = field(default_factory=dict)
 
 
 def numbered(passages: Sequence[Passage], evidence: Evidence) -> tuple[tuple[Passage, ...], Evidence]:
@@ -57,7 +59,7 @@ def numbered(passages: Sequence[Passage], evidence: Evidence) -> tuple[tuple[Pas
         return tuple(replace(c, number=new[c.number], by=c.by and new[c.by]) for c in claims)
 
     chosen, superseded, judged = map(move, (evidence.chosen, evidence.superseded, evidence.judged))
-    return tuple(moved), Evidence(chosen, superseded, judged, evidence.disagree)
+    return tuple(moved), Evidence(chosen, superseded, judged, evidence.disagree, evidence.stands)
 
 
 def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int = 3) -> Evidence:
@@ -76,10 +78,11 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
         chosen = (against, *(c for c in chosen if c != against))[:limit]
     replaced = tuple(c for c in fit if c.standing == "superseded")
     by_number = {p.number: p for p in passages}
-    disagree = _disagree(question, [c for c in chosen if not by_number[c.number].jests])
+    stands = _stands(question, [c for c in chosen if not by_number[c.number].jests])
+    disagree = _disagree(stands.values())
     if disagree:
         chosen, judged = tuple(_contested(chosen, by_number)), _contested(judged, by_number)
-    return Evidence(chosen, replaced, tuple(judged), disagree)
+    return Evidence(chosen, replaced, tuple(judged), disagree, stands)
 
 
 def _contested(claims: Iterable[Claim], passages: Mapping[int, Passage]) -> list[Claim]:
@@ -102,14 +105,6 @@ def _denial(
     listed = [c for c in claims if passages[c.number].listed and _when(c, passages) > said]
     against = [c for c in listed if denies(question, c.text)]
     return max(against, key=lambda c: _when(c, passages), default=None)
-
-
-def denies(question: Question, sentence: str) -> bool:
-    """Whether a sentence negates what the question is about, not something beside it."""
-    terms = words(sentence)
-    meant = frozenset().union(*(c.kin for c in question.concepts))
-    marks = [i for i, w in enumerate(terms) if sign("negation").fullmatch(w)]
-    return any(meant & set(terms[i + 1 : i + 4]) for i in marks)
 
 
 def worth(question: Question, passages: Sequence[Passage]) -> dict[int, float]:
@@ -281,10 +276,14 @@ def _varied(claims: list[Claim], passages: Sequence[Passage], limit: int) -> tup
     return tuple(chosen)
 
 
-def _disagree(question: Question, chosen: Sequence[Claim]) -> bool:
-    """Whether chosen sentences tell different numbers where one is asked, or yes and no."""
+def _stands(question: Question, claims: Sequence[Claim]) -> dict[str, str]:
+    """By its text what each claim says where a yes or no, or a number, is asked; those left out say neither."""
     if question.asks == "whether":
-        return len({denies(question, c.text) for c in chosen}) > 1
-    asked = numbers(question.text)
-    said = [numbers(c.text) - asked for c in chosen] if question.asks == "how_many" else []
-    return any(a and b and not a & b for a, b in combinations(said, 2))
+        return {c.text: "no" if denies(question, c.text) else "yes" for c in claims}
+    told = {c.text: figures(question, c.text)[:2] for c in claims} if question.asks == "how_many" else {}
+    return {text: ", ".join(found) for text, found in told.items() if found}
+
+
+def _disagree(stands: Iterable[str]) -> bool:
+    """Whether any two say nothing in common."""
+    return any(not set(a.split(", ")) & set(b.split(", ")) for a, b in combinations(stands, 2))

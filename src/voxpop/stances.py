@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
-from voxpop.evidence import denies
 from voxpop.figures import is_grammar
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question
@@ -20,6 +19,7 @@ _PAIR = re.compile(r"([A-ZÀ-Þ][\w’-]+)\W{1,3}(\d+(?:[.,]\d+)?)")
 _PERCENT = re.compile(r"\s*(?:%|％|per ?cent|pour cent|prozent|por ciento|por cento)", re.IGNORECASE)
 _MARKS = dict.fromkeys(range(0x300, 0x370))
 _NEAR = 4
+_DENIED = 3
 _MOST = 3
 _WORDS = 12
 _ALIKE = 0.5
@@ -45,6 +45,23 @@ def speaks_of(question: Question, sentence: str, post: Post) -> bool:
     if _pattern("conditional").search(fold(sentence)):
         return False
     return not topics or replace(question, concepts=topics).coverage(said) > _SPEAKS
+
+
+def denies(question: Question, sentence: str) -> bool:
+    """Whether a sentence negates what the question is about, not something or somebody beside it."""
+    terms = words(sentence)
+    meant = frozenset().union(*(c.kin for c in question.concepts))
+    for i, _ in ((i, w) for i, w in enumerate(terms) if sign("negation").fullmatch(w)):
+        after = terms[i + 1 : i + 1 + _DENIED]
+        at = next((j for j, w in enumerate(after) if w in meant), None)
+        if at is not None and all(_links(w) for w in after[:at]):
+            return True
+    return False
+
+
+def _links(word: str) -> bool:
+    """Whether a word between a negation and what it denies names nothing of its own: `no reports of`."""
+    return is_grammar(word) or bool(sign("proof").fullmatch(word))
 
 
 def denied(question: Question, sentence: str) -> bool:

@@ -1,13 +1,11 @@
 """Say in a few words why a sentence is shown, and who says what where posts differ; it adds no fact."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from voxpop.engines.quote import speaker
 from voxpop.evidence import Evidence
 from voxpop.messages import Passage
-from voxpop.signs import sign
-from voxpop.text import fold, numbers
 from voxpop.verification import Verdict
 
 _CLASS = {
@@ -69,22 +67,14 @@ def differing(evidence: Evidence, passages: Mapping[int, Passage], lang: str) ->
     if not evidence.disagree or len(claims) < 2:
         return ""
     label, says, between, no, yes = _DIFFER.get(lang, _DIFFER["en"])
-    told = {n: _own_figures(n, claims) for n in claims}
-    if not any(told.values()):
-        denied = {n: bool(sign("negation").search(fold(text))) for n, text in claims.items()}
-        told = {n: no if denied[n] else yes for n in claims} if len(set(denied.values())) > 1 else {}
-    voices = [
-        says.format(speaker(passages[n], lang), told[n]) if told.get(n) else speaker(passages[n], lang)
-        for n in claims
-    ]
+    spelled = {"no": no, "yes": yes}
+    stands = {n: evidence.stands.get(text, "") for n, text in claims.items()}
+    told = {n: spelled.get(stand) or _as_written(stand, claims[n]) for n, stand in stands.items()}
+    voices = [says.format(speaker(passages[n], lang), told[n]) for n in claims if told[n]]
     return label.format(between.join(voices))
 
 
-def _own_figures(number: int, claims: Mapping[int, str]) -> str:
-    """The figures of one claim that no other holds, as it spells them."""
-    others = frozenset().union(*(numbers(text) for n, text in claims.items() if n != number))
-    return ", ".join(_first(f for f in _FIGURE.findall(claims[number]) if not numbers(f) & others))
-
-
-def _first(found: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(found))[:2]
+def _as_written(stand: str, text: str) -> str:
+    """The figures of a stand as their claim spells them."""
+    raw = {number: figure for figure in _FIGURE.findall(text) for number in numbers(figure)}
+    return ", ".join(raw.get(number, number) for number in stand.split(", ")) if stand else ""
