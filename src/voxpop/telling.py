@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from voxpop.engines.quote import speaker
 from voxpop.evidence import Evidence
 from voxpop.messages import Passage
+from voxpop.text import numbers
 from voxpop.verification import Verdict
 
 _CLASS = {
