@@ -183,9 +183,9 @@ async def test_a_winner_made_up_is_counted_on_the_night(night: Night, blind: Non
 
 async def test_quotes_make_no_early_call(night: Night) -> None:
     async with Bench(heard=night) as bench:
-        some = [a for a in calls.asks(calls.read()) if a.lang in ("en", "ja")][::60]
+        some = [a for a in calls.asks(calls.read()) if a.lang in ("en", "ja")][::90]
         asked = await calls.asked(bench, some)
-    assert len(asked) > 8
+    assert len(asked) > 5
     assert not [a.id for a, _, why in asked if why]
 
 
@@ -197,7 +197,7 @@ async def test_the_true_call_that_never_comes_is_a_miss(night: Night) -> None:
 
 
 async def test_every_kind_of_lie_is_counted_where_nothing_is_checked(night: Night, blind: None) -> None:
-    async with Bench(heard=night, sample=9) as bench:
+    async with Bench(heard=night, sample=6) as bench:
         measured = named(await support.run(bench))
     lied = measured["support.liars"]
     assert lied.held is False
@@ -206,14 +206,13 @@ async def test_every_kind_of_lie_is_counted_where_nothing_is_checked(night: Nigh
 
 async def test_an_engine_that_swaps_citations_is_seen_by_the_judge(night: Night, blind: None) -> None:
     async with Bench(lambda: Liar("citation swapped"), heard=night, sample=6) as bench:
-        measured = named(await support.run(bench))
+        measured = named(await support.run(bench, liars=()))
     assert measured["support.unsupported"].held is False
     assert measured["support.precision"].value < 0.9
 
 
 async def test_swaps_that_pass_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Bench() as bench:
-        assert named(await swapped.run(bench))["citations.caught"].held
         monkeypatch.setattr(citations, "judge", lambda pair: Verdict(True))
         measured = named(await swapped.run(bench))
         assert measured["citations.caught"].value == 0.0
