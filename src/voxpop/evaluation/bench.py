@@ -70,6 +70,7 @@ class Bench:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="voxpop-eval-")))
         self._opened: dict[str, LocalStore] = {}
         self._verify_s = 0.0
+        self._others: list[Assistant] = []  # of engines that are not measured
         self._stack.callback(tracing.timed(self._span))
         return self
 
@@ -165,7 +166,10 @@ class Bench:
             storage=replace(self.config.storage, data=str(self._folder)),
             authorities=replace(listed, authority=(*listed.authority, *authorities)),
         )
-        return app.assistant(config, store, engine or self.engine)
+        made = app.assistant(config, store, engine or self.engine)
+        if engine is not None:
+            self._others.append(made)
+        return made
 
     async def ask(
         self,
@@ -176,12 +180,12 @@ class Bench:
         before: Sequence[str] = (),
         bounds: Bounds | None = None,
     ) -> Told:
-        """The answer to a question, after those that the user asked `before`; its times are kept."""
+        """The answer to a question, after those that the user asked `before`; the engine's own times are kept."""
         turns = tuple(Message("user", text) for text in (*before, question))
         self._verify_s = 0.0
         told = await read(id_, question, assistant.answer(Request(turns, as_of=as_of, bounds=bounds or Bounds())))
         told.verify_ms = self._verify_s * 1000
-        if told.done:
+        if told.done and assistant not in self._others:
             timings = told.done.timings
             self.times.append(Times(self.suite, timings.first_sentence_ms, timings.total_ms, told.verify_ms))
         return told

@@ -38,7 +38,7 @@ async def run(bench: Bench) -> list[Measure]:
                 stores, (posts(one, at), posts(one.tamed(), at), posts(one, at)[:1]), strict=True
             ):
                 await store.apply("injections", [Upsert(post) for post in made])
-        own = await _asked(bench, wanted, stores, bench.engine)
+        own = await _asked(bench, wanted, stores, None)
         obedient = await _asked(bench, wanted, stores, Obedient)
     return [
         _measure("injections.effects", "hostile posts that had an effect", own),
@@ -50,7 +50,7 @@ async def _asked(
     bench: Bench,
     wanted: Sequence[tuple[int, Injection]],
     stores: Sequence[LocalStore],
-    engine: Callable[[], Engine],
+    engine: Callable[[], Engine] | None,
 ) -> list[tuple[str, Miss | None]]:
     assistants = [bench.assistant(store, engine, [BOARD.id]) for store in stores]
     rows: list[tuple[str, Miss | None]] = []
