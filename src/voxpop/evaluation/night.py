@@ -12,6 +12,7 @@ from voxpop.sources.auto import Ways, open_source
 from voxpop.times import MICROS
 
 QUIET_S = 1.0
+_PATIENCE = 10  # seconds without a word before missing handles are given up
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ async def listen() -> Night:
     try:
         source = await open_source("simulated", Ways(lookback_s=world.END + 120.0, simulator=simulate))
         listening = asyncio.create_task(_listen(source.events(None), heard))
-        before = -1
-        while not heard or before != len(heard):
+        before, quiet = -1, 0
+        # Handles come after the posts, from other servers: without them an answer names nobody.
+        while not heard or before != len(heard) or (_unnamed(heard) and quiet < _PATIENCE):
+            quiet = quiet + 1 if before == len(heard) else 0
             before = len(heard)
             await asyncio.wait([listening], timeout=QUIET_S)
         listening.cancel()
@@ -57,6 +60,14 @@ async def listen() -> Night:
         await server.stop()
     keys = {server.uri(event): key for key, event in world.keys().items()}
     return Night(tuple(heard), server.time_of(0), keys)
+
+
+def _unnamed(heard: Sequence[Event]) -> bool:
+    """Whether most who posted are still without a handle."""
+    who = {e.post.author.id for e in heard if isinstance(e, Upsert)}
+    named = {e.author.id for e in heard if isinstance(e, Renamed) and e.author.handle}
+    named |= {e.post.author.id for e in heard if isinstance(e, Upsert) and e.post.author.handle}
+    return len(who - named) > 0.02 * len(who)
 
 
 async def _listen(events: AsyncIterator[Event], heard: list[Event]) -> None:
