@@ -46,7 +46,18 @@ from voxpop.evaluation.page import page
 from voxpop.evaluation.results import early
 from voxpop.evaluation.suites import SUITES, measure
 from voxpop.evaluation.told import Told
-from voxpop.messages import Delta, Passage, Prompt, Text, Usage
+from voxpop.messages import (
+    AnswerEvent,
+    Delta,
+    Done,
+    Freshness,
+    Passage,
+    Prompt,
+    Request,
+    Text,
+    Timings,
+    Usage,
+)
 from voxpop.posts import Author, Post
 from voxpop.simulator.world import FACTS
 from voxpop.verification import Verdict
@@ -166,19 +177,26 @@ def test_a_result_in_no_ones_name_is_early() -> None:
 # -- suites that must show a failure ----------------------------------------------------------------------------
 
 
-async def test_a_winner_made_up_is_counted_on_the_night(night: Night, blind: None) -> None:
-    def lie(prompt: Prompt) -> list[str]:
-        return [f"Dreyl won the election. [{c.number}]" for c in prompt.claims]
+class Caller:
+    """An assistant without any check: it calls the race at once."""
 
+    async def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
+        yield Text("Dreyl won the election.")
+        yield Done("stop", True, "caller", "regular", Usage(), Freshness(), Timings(total_ms=1.0))
+
+
+async def test_a_called_race_is_counted_on_the_night(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     undeclared = [f for f in FACTS if f.kind == "undeclared"]
-    before = [a for a in calls.asks(calls.read()) if a.race == "president" and not a.due]
-    async with Bench(lambda: Says(lie), heard=night) as bench:
-        bench.kept["night"] = await facts.ask_all(bench, undeclared)
-        answered = named(await support.run(bench, liars=()))
-        asked = await calls.asked(bench, before[::60])
-    assert answered["support.unsupported"].held is False
-    assert [a.verdict for a in bench.kept["night"]].count("wrong") >= 2
-    assert sum(bool(why) for _, _, why in asked) >= 1
+    before = [a for a in calls.asks(calls.read()) if a.race == "president" and not a.due][::20]
+    monkeypatch.setattr(Bench, "assistant", lambda *_: Caller())
+    async with Bench(heard=night) as bench:
+        answered = await facts.ask_all(bench, undeclared)
+        bench.kept["night"] = answered
+        supported = named(await support.run(bench, liars=()))["support.unsupported"]
+        asked = await calls.asked(bench, before)
+    assert [a.verdict for a in answered].count("wrong") >= len(undeclared) - 1
+    assert supported.value == 1.0
+    assert [bool(why) for _, _, why in asked] == [True] * len(before)
 
 
 async def test_quotes_make_no_early_call(night: Night) -> None:
