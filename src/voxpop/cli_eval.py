@@ -11,10 +11,7 @@ import orjson
 
 from voxpop.cli_options import config_of, engine_option, json_option, runs
 from voxpop.errors import UsageError
-from voxpop.evaluation import reports
-from voxpop.evaluation.bench import Bench
-from voxpop.evaluation.charts import goal_text, shown
-from voxpop.evaluation.measures import Report
+from voxpop.evaluation.measures import SAMPLE, Report
 
 _TOLD_S = 5.0
 
@@ -33,7 +30,7 @@ _TOLD_S = 5.0
 @click.option(
     "--sample",
     type=click.IntRange(1),
-    help=f"At most so many questions a suite. Left out: all, or {reports.SAMPLE} where a model answers.",
+    help=f"At most so many questions a suite. Left out: all, or {SAMPLE} where a model answers.",
 )
 @click.option("--seed", default=0, show_default=True, help="Which questions a sample takes.")
 @click.option("--out", default="voxpop-eval", show_default=True, type=click.Path(path_type=Path), help="Folder.")
@@ -56,6 +53,8 @@ async def evaluate(
 
     Example: voxpop eval --suite citations --out report
     """
+    from voxpop.evaluation import reports
+
     if compared != bool(report):
         raise UsageError("--compare and reports go together.", "Write: voxpop eval --compare a.json b.json")
     if compared:
@@ -83,6 +82,8 @@ async def _measured(
     seed: int,
 ) -> Report:
     from voxpop.engine_choice import Engines
+    from voxpop.evaluation import reports
+    from voxpop.evaluation.bench import Bench
     from voxpop.service import clock
 
     config = config_of(context, engine=engine or "quote")
@@ -116,6 +117,8 @@ def _progress(drawn: bool) -> Callable[[str, int, int], None]:
 
 
 def _print(report: Report) -> None:
+    from voxpop.evaluation.charts import goal_text, shown
+
     for m in report.measures:
         told = m.json(said=False)
         mark = {True: "held  ", False: "MISSED", None: "      "}[m.held]

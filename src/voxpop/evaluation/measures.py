@@ -6,6 +6,7 @@ from math import sqrt
 from typing import Any, Literal, NamedTuple
 
 Unit = Literal["share", "count", "s", "ms"]
+SAMPLE = 25  # questions a suite where a model answers and no number is given
 _Z = 1.959964  # of a 95 % interval
 
 

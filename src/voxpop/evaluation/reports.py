@@ -11,12 +11,10 @@ from voxpop import __version__
 from voxpop.engines import Engine
 from voxpop.errors import UsageError
 from voxpop.evaluation.bench import Bench
-from voxpop.evaluation.measures import Report
+from voxpop.evaluation.measures import SAMPLE, Report
 from voxpop.evaluation.page import page
 from voxpop.evaluation.suites import measure
 from voxpop.times import iso
-
-SAMPLE = 25  # questions a suite where a model answers and no number is given
 
 
 async def run(bench: Bench, suites: Sequence[str], made_at: int) -> Report:
