@@ -1,5 +1,6 @@
 """How likely a sentence answers a question: what it must and must not take for an answer."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,3 +57,27 @@ def test_a_question_that_names_nothing_is_not_met_by_the_newest_post() -> None:
     post = Post("at://a", "simulated", Author("a", "a.example"), "The board supports the new plan.", 1, 1)
     assert not weigh(read("Can you give me some more?"), [Passage(1, post)], 2).chosen
     assert weigh(read("What is going on?"), [Passage(1, post)], 2).chosen
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        ("What do people say about the film?", "Put new film in the old camera and took it for a walk with a dog."),
+        ("What happened at the concert?", "My ticket for a concert in May is still on the fridge, next to a list."),
+        ("What happened to the tram?", "Every tram driver I know drinks tea, and so does my uncle, who is one."),
+    ],
+)
+def test_what_only_shares_words_with_a_question_is_no_answer(ask: str, said: str) -> None:
+    post = Post("at://a", "test", Author("a", "a.example"), said, 1, 1)
+    assert not weigh(read(ask), [Passage(1, post)], 2).chosen
+
+
+def test_a_sentence_answers_by_its_own_words_and_not_by_its_posts() -> None:
+    asked = Post("at://a", "test", Author("a", "a.example"), "Is the bridge in Kestrin open?", 1, 1)
+    beside, told = (
+        Post(f"at://{n}", "test", Author(n, f"{n}.example"), text, 1, 1, reply_to=asked.id)
+        for n, text in (("b", "My cat says hello."), ("c", "They opened it again an hour ago."))
+    )
+    passages = [Passage(1, asked), Passage(2, beside, author_class="press"), Passage(3, told)]
+    assert [c.number for c in weigh(read(asked.text), passages, 2).chosen] == [3]
+    assert not weigh(read(asked.text), passages[:2], 2).chosen

@@ -43,6 +43,22 @@ def test_the_table_of_metrics_is_current() -> None:
     assert page == docs.metrics_page(page), "run: python -m voxpop.docs"
 
 
+def test_the_table_of_invariants_names_every_test_and_each_mutant_a_row() -> None:
+    rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", (ROOT / "docs/invariants.md").read_text("utf-8"), re.MULTILINE)
+    named = {number: set(re.findall(r"tests/\w+\.py", cell)) for number, cell in rows}
+    assert [name for names in named.values() for name in names if not (ROOT / name).is_file()] == []
+    broken = set()
+    for patch in sorted((ROOT / "tests/mutants").glob("*.patch")):
+        said = dict(line.split(": ", 1) for line in patch.read_text("utf-8").splitlines()[:3])
+        broken.add(said["Invariant"])
+        for test in said["Tests"].split():
+            file, *path = test.split("::")
+            assert file in named[said["Invariant"]], f"{patch.name}: row {said['Invariant']} lacks {file}"
+            held = (ROOT / file).read_text("utf-8")
+            assert all(name.partition("[")[0] in held for name in path), f"{patch.name}: {test} is gone"
+    assert set(named) - broken == {"10"}, "an invariant without a mutant: what shows that its tests can fail?"
+
+
 def test_the_dashboard_is_whole_and_asks_only_for_what_is_exported() -> None:
     board = json.loads((ROOT / "docs/grafana-dashboard.json").read_text("utf-8"))
     assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= board.keys()

@@ -140,6 +140,23 @@ def test_disagreement_on_a_number_is_told() -> None:
     assert found.disagree
 
 
+def test_voices_with_a_figure_in_common_agree() -> None:
+    found = weighed(
+        "How many people were hurt in Oss?",
+        passage(1, "ann", "The clinic says 7 people were hurt in Oss, 2 of them badly."),
+        passage(2, "bob", "Report from the mill: 7 people hurt in the Oss fire."),
+    )
+    assert len(found.chosen) == 2
+    assert not found.disagree
+
+
+def test_a_jest_disagrees_with_nobody() -> None:
+    word = passage(1, "ann", "The bridge in Oss is open again, I drove over it.")
+    jest = passage(2, "hens", "The bridge in Oss is not open, hens hold both ends of it.")
+    assert weighed("Is the bridge in Oss open?", word, jest).disagree
+    assert not weighed("Is the bridge in Oss open?", word, replace(jest, tone="satire")).disagree
+
+
 @pytest.mark.parametrize(
     ("question", "sentence", "holds"),
     [
@@ -234,6 +251,7 @@ def test_a_newer_denial_leads() -> None:
     found = weigh(read("Was there a shooting at the Larkspur mall?"), passages, 10 * 60_000_000)
     assert [c.number for c in found.chosen] == [2, 1]
     assert found.disagree
+    assert [found.stands[c.text] for c in found.chosen] == ["no", "yes"]
     assert {c.standing for c in found.chosen} == {"attributed"}
     older = weigh(read("Was there a shooting at the Larkspur mall?"), passages[:1], 10 * 60_000_000)
     assert not older.disagree

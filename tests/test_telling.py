@@ -109,6 +109,11 @@ async def test_where_posts_differ_the_answer_says_who_says_what(lang: str, said:
     assert len(shown(events)) == 2
 
 
+async def test_a_model_leaves_no_voice_out_where_they_differ() -> None:
+    one = "@march.example says: “We are 40,000 people in Nord!” [1]"
+    assert [t.citations for t in shown(await answered(one, MANY, FEW, disagree=True))] == [(1,), (2,)]
+
+
 def test_yes_and_no_are_told_apart() -> None:
     found = evidence(OPEN, SHUT, disagree=True)
     assert differing(found, {1: OPEN, 2: SHUT}, "en") == (

@@ -294,7 +294,10 @@ def test_a_passage_made_by_hand_is_not_stated_either() -> None:
 
 def test_jests_do_not_second_a_call() -> None:
     call = "Dreyl has won the election in Tesmar."
-    jests = [post(call, JESTER), post(call, JESTER._replace(id="did:plc:two"))]
+    jests = [
+        post("Breaking from the hen house: Dreyl has won the Tesmar election by a beak.", JESTER),
+        post("My cat can reveal that Dreyl has won, a landslide in Tesmar.", JESTER._replace(id="did:plc:two")),
+    ]
     words = (call, "Sirens and songs: Dreyl has just won the Tesmar election!")
     earnest = [post(text, Author(f"did:plc:{n}", f"{n}.bsky.social")) for n, text in zip("ab", words, strict=True)]
     assert asked("Who won the election in Tesmar?", *jests, earnest[0])[1].chosen == ()
