@@ -26,7 +26,7 @@ from voxpop.api.watches import Standing, standing
 from voxpop.authorities import Authorities
 from voxpop.config import Config
 from voxpop.errors import UsageError
-from voxpop.evaluation import night
+from voxpop.evaluation.night import Night
 from voxpop.ingest import Progress, ingest
 from voxpop.positions import Flip, Position, same
 from voxpop.posts import AccountGone, Author, Delete, Event, Post, Upsert
@@ -285,8 +285,7 @@ LAST = {
 }
 
 
-async def test_the_night_flips_what_it_should_and_once(tmp_path: Path) -> None:
-    heard = await night.listen()
+async def test_the_night_flips_what_it_should_and_once(tmp_path: Path, night: Night) -> None:
     # What came over the wire, in steps that end at what the plot posts on these matters.
     matters = (
         "declared",
@@ -302,8 +301,8 @@ async def test_the_night_flips_what_it_should_and_once(tmp_path: Path) -> None:
     async with place(tmp_path, app.authorities(Config(), invented=True), every_s=0.01) as at:
         ids, before = {}, 0
         for end in ends:
-            at.time[0] = heard.moment(end)
-            events = list(heard.between(before, at.time[0]))
+            at.time[0] = night.moment(end)
+            events = list(night.between(before, at.time[0]))
             await at.apply(*events)
             ids = ids or {q: await at.add(q, lasts_s=86_400) for q in [*NIGHT, *LAST]}
             before = at.time[0]
@@ -315,7 +314,7 @@ async def test_the_night_flips_what_it_should_and_once(tmp_path: Path) -> None:
             assert all(same(one.after, two.before) for one, two in pairwise(chain)), question
         (call,) = flips["Who won the presidential election?"]
         assert "korvane" in call.after.said
-        assert heard.key(call.posts[0]) == "declared"
+        assert night.key(call.posts[0]) == "declared"
 
 
 async def test_a_call_is_told_as_it_comes(tmp_path: Path) -> None:

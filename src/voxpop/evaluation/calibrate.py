@@ -197,7 +197,7 @@ def write(model: Model, least: float) -> None:
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=real_pairs.data(), help="folder with posts/ and qa/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with posts/ and qa/")
     parser.add_argument("--write", action="store_true", help="write support.toml and docs/support.svg")
     options = parser.parse_args()
     found = rows(options.data)

@@ -4,15 +4,15 @@ Right ones: a post's own sentence in its author's name, a person's answer to a q
 the same with the likest other post, or with one edit. What is labelled is how a pair was made; see
 docs/verification.md for what that leaves out.
 
-    python -m voxpop.evaluation.real_pairs --misses
+    python -m voxpop.evaluation.real_pairs FOLDER --misses
 """
 
 import gzip
 import html
 import json
-import os
 import random
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import log
@@ -46,11 +46,6 @@ _CAUSES = (
 )
 _ENOUGH = 5
 _IF = re.compile(r"(?i)\W*(?:if|when|while|as|after|before|because|since|although|though|unless)\b")
-
-
-def data() -> Path:
-    """Where recordings lie: `VOXPOP_TEST_DATA`, else shared/data beside the repository."""
-    return Path(os.environ.get("VOXPOP_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
 
 
 def of_questions(folder: Path, limit: int = 3000) -> list[Pair]:
@@ -253,4 +248,4 @@ def everything(folder: Path) -> list[Pair]:
 
 
 if __name__ == "__main__":
-    citations.main(everything(data()))
+    citations.main(everything(Path(sys.argv[1])))
