@@ -152,10 +152,26 @@ async def test_an_authority_calls_what_it_is_listed_for(entry: str, status: str)
         "Has Tom Beek won the presidential election?",
         "If the trend holds, Tom Beek is elected President of Avalon.",
         COUNT,
+        f"TEST TEST TEST {CALL}",
+        f"{CALL} This is only an exercise.",
+        f"Scheduled post (test): {CALL}",
+        f"EMBARGOED DRAFT: {CALL}",
+        f"At 23:30 we will post: {CALL}",
+        f"Dies ist ein Test: {CALL}",
+        f"Esto es una prueba: {CALL}",
+        f"ceci est un test : {CALL}",
+        f"テスト投稿：{CALL}",
     ],
 )
 async def test_what_an_authority_passes_on_counts_or_warns_of_calls_nothing(words: str) -> None:
     assert await result(Shelf(post(1, BOARD, words))) == "not declared"
+
+
+@pytest.mark.parametrize(
+    "more", ["We will publish the full figures tomorrow.", "The tests of the machines passed."]
+)
+async def test_a_declaration_may_speak_of_what_comes(more: str) -> None:
+    assert await result(Shelf(post(1, BOARD, f"{CALL} {more}"))) == "declared"
 
 
 @pytest.mark.parametrize("handle", ["board.example", "bоard.example", "board.exarnple", "board-official.example"])
@@ -170,6 +186,8 @@ async def test_a_look_alike_calls_nothing(handle: str) -> None:
         "CORRECTION: we withdraw our declaration on the President of Avalon. It was made in error.",
         "The election of the President of Avalon is annulled; no winner is declared.",
         "We have not declared a President of Avalon. A recount begins.",
+        "Our post on the President of Avalon was published too early. Please disregard it.",
+        "The declaration of the President of Avalon was premature.",
     ],
 )
 async def test_what_an_authority_takes_back_is_declared_no_more(taken_back: str) -> None:

@@ -154,6 +154,63 @@ def test_what_is_denied_supposed_asked_or_counted_settles_nothing(sentence: str)
 
 
 @pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("election", "Oss has a new mayor: Mara Lind."),
+        ("election", "Lind will be the next mayor of Oss."),
+        ("election", "Lind was handed her second term."),
+        ("election", "Voters rejected the tunnel."),
+        ("election", "Lind ousted Beek."),
+        ("election", "Lind macht das Rennen."),
+        ("match", "Novak crowned champion"),
+        ("match", "Rovers lifted the trophy."),
+        ("match", "FT: Rovers 3-1 Town"),
+        ("match", "Novak takes gold in the slalom."),
+        ("match", "Novak se alza con el título."),
+        ("award", "The prize goes to Aria Venn."),
+        ("award", "Aria Venn named best actress."),
+        ("death", "RIP Aria Venn"),
+        ("death", "The crash claimed 12 lives."),
+        ("death", "Nobody survived the crash."),
+        ("death", "Die Stadt trauert um Aria Venn."),
+        ("death", "Aria Venn nos ha dejado."),
+        ("verdict", "Korr walks free."),
+        ("verdict", "Korr jailed for 12 years"),
+        ("verdict", "Judge tosses the case."),
+        ("verdict", "Korr écope de cinq ans."),
+        ("verdict", "Korr was ordered to pay 2 million."),
+        ("medical", "Tavolin recalled"),
+        ("medical", "Tavolin gets the green light."),
+        ("medical", "First case of Marlow fever in Oss."),
+        ("market", "Halden halted trading."),
+        ("market", "Norvex bought Halden for 4bn."),
+        ("market", "Halden enters administration."),
+    ],
+)
+def test_a_turn_of_speech_tells_a_result_too(kind: str, sentence: str) -> None:
+    assert kind in settled(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "4,000 votes out of 10,000 are counted.",
+        "Voters choose between Lind and Beek on Sunday.",
+        "Oss is electing a new mayor.",
+        "The fire ripped through the mill, the flames rip through the roof.",
+        "The bridge is under water.",
+        "She recalled the night of the fire.",
+        "Korr faces 12 years in prison.",
+        "Court side seats cost 40 euros.",
+        "Gold for delivery in May fell.",
+        "A suicide prevention line opens in Oss.",
+    ],
+)
+def test_words_beside_a_result_tell_none(sentence: str) -> None:
+    assert not settled(sentence)
+
+
+@pytest.mark.parametrize(
     ("sentence", "governed"),
     [
         ("@ann.example says Lind won.", True),

@@ -160,12 +160,13 @@ def calls(passage: Passage) -> frozenset[str]:
 
 
 def own_sentences(passage: Passage) -> list[str]:
-    """The sentences of a post that are its author's own: without what stands in quotation marks, or is disowned."""
+    """The sentences of a post that are its author's own and meant: none in quotation marks, or of a rehearsal."""
     text = passage.post.text
     for quoted in quotations(text):
         text = text.replace(quoted, " ")
     said = sentences(text)
-    return [] if any(_retracts("foreign").search(fold(s)) for s in said) else said
+    apart = any(_retracts(kind).search(fold(s)) for kind in ("foreign", "rehearsed") for s in said)
+    return [] if apart else said
 
 
 def may_call(passage: Passage, kind: str) -> bool:
@@ -345,6 +346,6 @@ def _stress() -> re.Pattern[str]:
     return _pattern(_data()["unsettled"]["emphasis"])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _retracts(kind: str) -> re.Pattern[str]:
     return _pattern(_data()["retracts"][kind])
