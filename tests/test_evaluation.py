@@ -230,6 +230,8 @@ async def test_an_engine_that_swaps_citations_is_seen_by_the_judge(night: Night,
 
 
 async def test_swaps_that_pass_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [*citations.pairs()]
+    monkeypatch.setattr(citations, "pairs", lambda: made)
     async with Bench() as bench:
         monkeypatch.setattr(citations, "judge", lambda pair: Verdict(True))
         measured = named(await swapped.run(bench))
