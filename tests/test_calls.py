@@ -97,6 +97,19 @@ async def test_the_call_is_told_once_the_authority_made_it(asks: str, push: str)
         assert not any("22:41" in said for said in notices(events))
 
 
+async def test_the_margin_is_not_answered_by_who_won() -> None:
+    asks = "By how many votes did Lind win the presidential election?"
+    told = await ask(made(AFTER), asks)
+    assert not sentences(told)
+    shelf = Shelf(
+        *AFTER.kept, post(6, PRESS, "Lind wins the presidential election by 1,204 votes, the margin of Avalon.")
+    )
+    told = await ask(made(shelf), asks)
+    assert done(told).receipt.result == "declared"
+    assert all("1,204" in said for said, _ in sentences(told))
+    assert sentences(told)
+
+
 async def test_twenty_asks_twenty_times_the_same_status() -> None:
     for shelf, status in ((BEFORE, "not declared"), (AFTER, "declared")):
         assert {await result(shelf) for _ in range(20)} == {status}

@@ -219,3 +219,10 @@ def test_words_of_denial_are_those_of_the_languages_at_hand() -> None:
     assert against(["en"]) == against([]) == against(["xx"])
     assert {"hoax", "démenti"} < set(against(["fr"]))
     assert "démenti" not in against(["de"])
+
+
+def test_what_an_account_with_many_posts_said_last_is_heard() -> None:
+    said = "Harl bridge in Oss closed, the works are at step {} of forty"
+    counts = [post(n, said.format(41 - n), "board", ago=n) for n in range(40, 0, -1)]
+    found = chosen(ASKED, *counts, *(post(100 + n, text, ago=5) for n, text in enumerate(CROWD)), limit=6)
+    assert "at://1" in {p.post.id for p in found}

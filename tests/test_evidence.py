@@ -262,3 +262,39 @@ def test_a_denial_of_somebody_else_is_no_disagreement() -> None:
     assert not denies(question, "Gunman shot dead in Nord, no report soldier dead.")
     assert denies(question, "No evidence that the gunman is dead.")
     assert denies(question, "The gunman was not killed.")
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Who leads the count?", "Partial count, 40 % of stations: Lind 51.2 %, Beek 44.1 %, Orr 4.7 %."),
+        ("When does the library close?", "The library is open until 21:00 today."),
+        ("Until when can people vote?", "Polling stations in Oss are open until 19:00."),
+        ("What is the margin of the vote?", "The vote is counted, with a margin of 1,204."),
+    ],
+)
+def test_what_a_text_shows_without_the_word_answers(question: str, text: str) -> None:
+    assert texts(weighed(question, passage(1, "board", text))) == [text]
+
+
+def test_one_share_or_a_list_of_times_is_no_standing() -> None:
+    asked = "Who leads the count?"
+    assert not weighed(asked, passage(1, "board", "The count: Lind has 51 % in Oss.")).chosen
+    assert not weighed(asked, passage(1, "board", "The count 100 % live: Oss 19:30, Harl 20:15.")).chosen
+
+
+def test_an_account_that_tells_of_itself_tells_nothing_of_another() -> None:
+    of_himself = passage(1, "beek", "I accept, it is over. I have called Mara Lind to wish her luck.", 595)
+    assert not weighed("Has Lind conceded?", of_himself).chosen
+    assert texts(weighed("Has Beek conceded?", of_himself))
+
+
+def test_what_stands_beside_an_answer_must_speak_of_what_is_asked() -> None:
+    text = "The Harl bridge in Oss is closed. Bring warm socks and some patience with you."
+    found = texts(weighed("Is the Harl bridge in Oss closed?", passage(1, "board", text, 595)))
+    assert found == ["The Harl bridge in Oss is closed."]
+
+
+def test_who_accepts_a_result_is_not_who_won() -> None:
+    assert not read("Did Beek accept the result?").about_result
+    assert read("What is the result of the election?").about_result

@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import exp, log
 from typing import Any
 
-from voxpop.questions import Concept, Question
+from voxpop.questions import Concept, Question, shown
 from voxpop.text import indexed, words
 
 _STEM = 5
@@ -32,7 +32,7 @@ class _Words:
 
     @classmethod
     def of(cls, text: str) -> "_Words":
-        terms = frozenset(indexed(text).split())
+        terms = frozenset(indexed(text).split()) | shown(text)
         return cls(terms, frozenset(t[:_STEM] for t in terms))
 
     def spells(self, concept: Concept) -> bool:

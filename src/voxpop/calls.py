@@ -11,7 +11,7 @@ from functools import partial
 
 from voxpop import results
 from voxpop.authorities import Authorities
-from voxpop.evidence import Evidence
+from voxpop.evidence import Evidence, answers
 from voxpop.messages import Claim, Passage, Result
 from voxpop.posts import Post
 from voxpop.questions import Concept, Question, is_place, result_words
@@ -79,10 +79,11 @@ def ruled(question: Question, passages: Sequence[Passage], evidence: Evidence) -
     speak = [p for p in passages if any(may_call(p, kind) for kind in wanted) and _same_race(question, p)]
     last = max((p for p in speak if calls(p) & wanted or retracts(p)), key=_when, default=None)
     lead = _word(last, wanted, evidence) if last else None
-    if lead:
+    called = bool(last and lead and calls(last) & wanted)
+    # Who asks for the margin is not answered by who won.
+    if lead and (question.asks != "how_many" or answers(question, lead.text)):
         chosen = (lead, *(c for c in chosen if (c.number, c.text) != (lead.number, lead.text)))
         chosen = chosen[: max(len(evidence.chosen), 1)]
-    called = bool(last and lead and calls(last) & wanted)
     return replace(evidence, chosen=chosen), "declared" if called else "not declared"
 
 

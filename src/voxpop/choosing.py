@@ -85,10 +85,24 @@ def _besides(question: Question, met: Sequence[Passage]) -> dict[int, str]:
     against = [p for p in met if _against(question, p)]
     against.sort(key=lambda p: (not p.listed, -p.post.witnessed_at, p.post.id))
     heard = {p.number: "denies or corrects it" for p in against[:_AGAINST]}
+    heard |= {number: "newest of the account" for number in _last_words(met)}
     if _disagree(question, met):
         by_age = sorted(met, key=lambda p: (p.post.witnessed_at, p.post.id))
         heard = {by_age[0].number: "oldest", by_age[-1].number: "newest"} | heard
     return heard
+
+
+def _last_words(met: Sequence[Passage]) -> list[int]:
+    """Of each listed account that has said more than its share: what it said last."""
+    by_account: dict[str, list[Passage]] = {}
+    for passage in met:
+        if passage.listed:
+            by_account.setdefault(passage.post.author.id, []).append(passage)
+    return [
+        max(said, key=lambda p: (p.post.witnessed_at, p.post.id)).number
+        for said in by_account.values()
+        if len(said) > _OF_ONE
+    ]
 
 
 def _against(question: Question, passage: Passage) -> bool:

@@ -72,7 +72,7 @@ def weigh(question: Question, passages: Sequence[Passage], now: int, limit: int 
     standing = [c for c in fit if c.standing != "superseded"]
     if question.about_result:
         standing = _without_lone_calls(standing, {p.number: p for p in passages})
-    chosen = _varied(standing, passages, limit)
+    chosen = _varied(question, standing, passages, limit)
     against = _denial(question, standing, chosen, {p.number: p for p in passages})
     if against:
         chosen = (against, *(c for c in chosen if c != against))[:limit]
@@ -193,6 +193,8 @@ def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now
     said = list(spoken(question, post.text))
     abroad = bool(post.lang) and post.lang != question.lang
     for i, text in enumerate(said):
+        if _of_itself(question, text, owner):
+            continue
         here = question.coverage(question.terms(text) | owner)
         score = context + 0.7 * here + _manner(question, text)
         if question.concepts and not question.about_result:
@@ -200,6 +202,13 @@ def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now
             bears = bearing(question, text, taken, abroad=abroad) - _DOUBT
             score += _BEARS * (bears if here else min(0.0, bears))  # its post alone does not make it an answer
         yield Claim(passage.number, text, _standing(question, passage), round(score, 4))
+
+
+def _of_itself(question: Question, sentence: str, owner: frozenset[str]) -> bool:
+    """Whether an account tells of itself where somebody else is asked about: `I called X` is not what X did."""
+    if not question.names or owner or not sign("myself").search(fold(sentence)):
+        return False
+    return not question.met_by(question.terms(sentence))
 
 
 def _context(post: Post, posts: Mapping[str, Post]) -> str:
@@ -261,7 +270,7 @@ def _when(claim: Claim, passages: Mapping[int, Passage]) -> int:
     return passages[claim.number].post.witnessed_at
 
 
-def _varied(claims: list[Claim], passages: Sequence[Passage], limit: int) -> tuple[Claim, ...]:
+def _varied(question: Question, claims: list[Claim], passages: Sequence[Passage], limit: int) -> tuple[Claim, ...]:
     authors = {p.number: p.post.author.id for p in passages}
     chosen: list[Claim] = []
     for claim in claims:
@@ -269,7 +278,8 @@ def _varied(claims: list[Claim], passages: Sequence[Passage], limit: int) -> tup
         alike = any(len(mine & s) > 0.5 * min(len(mine), len(s)) for s in (shingles(c.text) for c in chosen))
         crowded = authors[claim.number] and sum(authors[c.number] == authors[claim.number] for c in chosen) >= 2
         weak = bool(chosen) and claim.score < chosen[0].score - _WEAKER
-        if not (alike or crowded or weak):
+        beside = bool(chosen and question.concepts) and not question.coverage(question.terms(claim.text))
+        if not (alike or crowded or weak or beside):
             chosen.append(claim)
         if len(chosen) == limit:
             break

@@ -14,6 +14,10 @@ SCORE = re.compile(
     r"(?<![\w.,-])\d{1,3} ?[-–] ?\d{1,3}(?![\w-])(?![.,]\d)|"
     r"(?<!\w)[A-ZÀ-Þ]\w{1,40} \d{1,3}, (?:[A-ZÀ-Þ]\w{1,40} ){1,3}\d{1,3}(?![\d%]| %|[.,]\d)"
 )
+STANDING = re.compile(r"(?<![\w’-])([A-ZÀ-Þ][\w’-]{1,40})\W{1,3}(\d{1,3}(?:[.,]\d{1,2})?)(?![\d:]|[.,]\d)")
+_OPEN_UNTIL = re.compile(
+    r"\b(?:open|ouvert\w*|abiert\w+|geoffnet|offen|abert\w+) (?:\w+ )?(?:until|till|jusqu|hasta|bis|ate)\b"
+)
 _WHETHER = re.compile(
     r"^(?:so |and |et |y |und |e )?(?:is|are|was|were|did|does|do|has|have|had|can|could|will|would|est-ce|est|"
     r"a-t|ont-|sont|es|esta|ha|han|ist|hat|haben|sind|gibt)\b"
@@ -67,9 +71,8 @@ class Question:
         return any(c.word in family("score") for c in self.concepts)
 
     def terms(self, text: str) -> frozenset[str]:
-        """The folded words of a text, and `score` where it holds one, such as `2-1`."""
-        found = frozenset(indexed(_FULL_HOUR.sub(r"\1 ", text)).split())
-        return found | {"score"} if SCORE.search(text) else found
+        """The folded words of a text, and what it shows without a word (`shown`)."""
+        return frozenset(indexed(_FULL_HOUR.sub(r"\1 ", text)).split()) | shown(text)
 
     def coverage(self, terms: frozenset[str]) -> float:
         """How much of the question's concepts these folded words speak of, 0 to 1."""
@@ -94,6 +97,13 @@ class Question:
         if not self.concepts:
             return True
         return (not topics or _share(topics, terms) > 0.5) and (not named or _share(named, terms) >= 0.5)
+
+
+def shown(text: str) -> frozenset[str]:
+    """`score` where a text holds one (`2-1`), `leads` where names have a share each, `close` where open until."""
+    shares = STANDING.findall(text) if "%" in text else []
+    found = {"score": SCORE.search(text), "leads": len(shares) > 1, "close": _OPEN_UNTIL.search(fold(text))}
+    return frozenset(word for word, there in found.items() if there)
 
 
 def result_words() -> frozenset[str]:
@@ -158,6 +168,7 @@ def _settled(question: Question) -> Question:
     said = {c.word for c in question.concepts}
     offices, declared = family("president") | family("mayor"), family("declared") - _RESULTS
     told = bool(said & (family("won") | _RESULTS)) or any("当選" in word for word in said)
+    told = told and not said & family("conceded")  # who accepts a result is not who won
     office = bool(said & offices) and (
         bool(said & declared) or (question.asks == "who" and not said & family("leads"))
     )
