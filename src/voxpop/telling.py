@@ -13,7 +13,7 @@ _CLASS = {
     "authority": "a listed authority",
     "press": "listed press",
     "organisation": "an organisation",
-    "person": "a person",
+    "person": "an account of proven identity",
     "unknown": "an unlisted account",
 }
 _FIGURE = re.compile(r"\d+(?:[.,:\u00a0\u202f ’']\d+)*")

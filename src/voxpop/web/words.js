@@ -51,7 +51,7 @@ const ENGLISH = {
   openOn: (network) => (network ? `Open on ${network}` : "Open the post"),
   crowd: (n, authors) => `${n} posts, ${authors} independent ${authors === "1" ? "author" : "authors"}`,
   people: {
-    authority: "listed authority", press: "listed press", organisation: "verified organisation", person: "verified person",
+    authority: "listed authority", press: "listed press", organisation: "verified organisation", person: "proven identity",
     unknown: "unlisted account",
   },
   tones: { satire: "satire", parody: "parody", question: "only asks" },
@@ -169,7 +169,7 @@ const FRENCH = {
   crowd: (n, authors) => `${n} messages, ${authors} ${authors === "1" ? "auteur indépendant" : "auteurs indépendants"}`,
   people: {
     authority: "autorité répertoriée", press: "presse répertoriée", organisation: "organisation vérifiée",
-    person: "personne vérifiée", unknown: "compte non répertorié",
+    person: "identité prouvée", unknown: "compte non répertorié",
   },
   tones: { satire: "satire", parody: "parodie", question: "pose une question" },
   why: "pourquoi",
