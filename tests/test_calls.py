@@ -139,6 +139,58 @@ async def test_another_race_place_or_a_part_calls_nothing(other: str) -> None:
     assert await result(Shelf(post(1, BOARD, other))) == "not declared"
 
 
+DISTRICT = "DECLARED: Pell Islands, all stations counted. Lind 58.2 %, Beek 35.9 %."
+
+
+@pytest.mark.parametrize(
+    ("asks", "status"),
+    [
+        ("Who won the Pell Islands?", "declared"),
+        ("Who won?", "not declared"),
+        ("Who won the election?", "not declared"),
+        (QUESTION, "not declared"),
+        ("Did the board declare Lind?", "not declared"),
+    ],
+)
+async def test_a_heading_declares_the_place_that_it_names_and_nothing_wider(asks: str, status: str) -> None:
+    assert await result(Shelf(*BEFORE.kept, post(5, BOARD, DISTRICT)), asks) == status
+
+
+@pytest.mark.parametrize("asks", ["Did the commission declare Beek?", "Hat die Kommission Beek erklärt?"])
+async def test_whoever_was_declared_the_declaration_answers_if_another_was(asks: str) -> None:
+    call = "Declared: Mara Lind is elected President of Avalon with 52.4 %."
+    events = await ask(made(Shelf(*BEFORE.kept, post(5, BOARD, call, "2026-11-21T22:30:00Z"))), asks)
+    assert done(events).receipt.result == "declared"
+    assert any("Mara Lind" in said for said, _ in sentences(events))
+
+
+@pytest.mark.parametrize(
+    ("asks", "status"),
+    [
+        ("アヴァロンで誰が勝ちましたか？", "declared"),
+        ("アバロンの大統領は誰ですか？", "declared"),
+        ("リンドは大統領選挙で勝ちましたか？", "declared"),
+        ("ルリタニアの大統領は誰ですか？", "not declared"),
+    ],
+)
+async def test_a_place_in_katakana_is_found_in_latin_letters_by_its_sound(asks: str, status: str) -> None:
+    assert await result(AFTER, asks) == status
+
+
+async def test_an_earlier_race_answers_nothing_of_this_one() -> None:
+    told = "Beek's people got Lind elected President of Avalon last time."
+    shelf = Shelf(post(1, STREET, told), post(2, BOARD, "Last time, Lind was elected President of Avalon."))
+    events = await ask(made(shelf), QUESTION)
+    assert done(events).receipt.result == "not declared"
+    assert not sentences(events)
+    assert await result(AFTER, "Who won the presidential election in Avalon last year?") == "not declared"
+
+
+async def test_a_post_that_only_asks_who_won_tells_nothing() -> None:
+    shelf = Shelf(post(1, PRESS, "Para saber quién ganó las elecciones presidenciales, hay que esperar."))
+    assert not sentences(await ask(made(shelf), "¿Quién ganó las elecciones presidenciales?"))
+
+
 @pytest.mark.parametrize(
     ("entry", "status"),
     [

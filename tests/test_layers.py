@@ -15,7 +15,8 @@ signs
 floods
 tones
 authorities
-policy results sealing
+policy settling sealing kana
+results
 sources store engines models
 matters
 superseding bearing figures
@@ -132,6 +133,8 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "signs",
         "policy",
         "results",
+        "settling",
+        "kana",
         "calls",
         "floods",
         "choosing",

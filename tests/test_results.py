@@ -10,7 +10,8 @@ from voxpop.calls import undeclared
 from voxpop.messages import Passage
 from voxpop.posts import Author, Post
 from voxpop.questions import read
-from voxpop.results import in_no_ones_name, kind_of, not_declared, settled, unconfirmed, unpushed
+from voxpop.results import in_no_ones_name, kind_of, not_declared, unconfirmed, unpushed
+from voxpop.settling import past, settled
 
 NAMES = ("Lind", "Mara Lind", "Okafor", "de la Cruz", "Müller", "Ōkawa", "Theresa May", "Will Smith")
 TELLS = {
@@ -208,6 +209,142 @@ def test_a_turn_of_speech_tells_a_result_too(kind: str, sentence: str) -> None:
 )
 def test_words_beside_a_result_tell_none(sentence: str) -> None:
     assert not settled(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Lind bestreitet, pleite zu sein.",
+        "Acme denies reports that it is bankrupt.",
+        "Acme is bankrupt, unconfirmed reports say.",
+        "Lind wins, according to exit polls.",
+        "Lind est battu, selon des rumeurs.",
+        "Come by the square if you want to know who won.",
+        "Para saber quién ganó hay que esperar.",
+        "Il faut attendre pour savoir qui a gagné.",
+        "Alle wollen erfahren, wer die Wahl gewonnen hat.",
+        "Ninguém sabe quem ganhou.",
+        "Who won the election",
+        "The Marrow Bridge is closed after a landslide.",
+        "Police called for calm.",
+        "Fire swept through the hall.",
+        "The bridge collapsed.",
+        "They declared a state of emergency.",
+        "Die Brücke ist gesperrt, dies ist sicher.",
+        "Il est trop tôt pour partir.",
+    ],
+)
+def test_what_only_sounds_like_a_result_settles_nothing(sentence: str) -> None:
+    assert not settled(sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Lind, who won the election, spoke.",
+        "It is Lind who won.",
+        "Lind won in a landslide.",
+        "Lula venceu no Rio.",
+        "No Brasil Lula venceu.",
+        "Lind won fast.",
+        "In a fast count Lind won.",
+        "Lind gewann die Wahl, wer hätte das gedacht.",
+        "DECLARED: Pell Islands, all stations counted.",
+        "The race was called for Lind.",
+    ],
+)
+def test_a_result_is_heard_through_words_of_another_language(sentence: str) -> None:
+    assert settled(sentence)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "earlier"),
+    [
+        ("They got Lind elected last time.", True),
+        ("L'an dernier Lind a gagné.", True),
+        ("Vor vier Jahren gewann Lind die Wahl.", True),
+        ("Last time, Lind was elected.", True),
+        ("前回はリンドが当選した。", True),
+        ("DECLARED: Lind is elected with 52 %, against 48 % last time.", False),
+        ("Lind is elected at last.", False),
+    ],
+)
+def test_what_is_told_of_an_earlier_time(sentence: str, earlier: bool) -> None:
+    assert past(sentence) is earlier
+
+
+EVERYDAY = """
+Is the bridge in Oldwick closed after a landslide?
+When does the tram run again?
+What time does the market open on Sunday?
+How hot will it get tomorrow?
+Why is the power out in the north?
+Where can I watch the match live?
+Is the deadline for tax returns over?
+What does the mayor say about the flood?
+Which roads are closed because of the storm?
+Are schools closed today?
+Who wrote that song?
+What did the police call for?
+Did the bridge collapse?
+What do people think of the new phone?
+How many people were at the concert?
+Has the strike been called off?
+Did fire sweep through the old town?
+Ist die Marrow-Brücke in Oldwick gesperrt?
+Wann fährt die Tram wieder?
+Was sagen die Leute über das Wetter?
+Wo kann ich die Übertragung sehen?
+Wie heiß wird es morgen?
+Warum ist dies so teuer?
+Sind die Schulen heute zu?
+Wer spielt heute Abend?
+Welche Straßen sind wegen des Sturms gesperrt?
+Wie teuer war die Brücke?
+Hat die Bahn den Streik abgesagt?
+Was kostet die Fahrkarte?
+Le pont est-il fermé ?
+Est-il trop tôt pour partir ?
+Où voir le match en direct ?
+Pourquoi y a-t-il une panne de courant ?
+Quel temps fait-il à Lyon ?
+Quand rouvre la piscine ?
+Que disent les gens de la grève ?
+Vive la fête du village : à quelle heure commence-t-elle ?
+Combien de personnes étaient au concert ?
+Le train bat-il un record de retard ?
+Les écoles sont-elles ouvertes ?
+¿Dónde puedo ver el partido en vivo?
+¿Dónde vive la gente más mayor?
+¿Está cerrado el puente?
+¿Qué dice la gente del tiempo?
+¿Por qué se fue la luz?
+¿A qué hora abre el mercado?
+¿Cuándo vuelve a circular el tranvía?
+¿Hay clases hoy?
+A ponte está fechada?
+Onde posso ver o jogo ao vivo?
+Onde vive a maioria das pessoas?
+Que horas abre o mercado?
+Por que faltou luz no bairro?
+O que dizem sobre o tempo?
+O metrô está parado?
+橋は閉鎖されていますか？
+明日の天気はどうですか？
+電車はいつ動きますか？
+停電の原因は何ですか？
+学校は今日休みですか？
+コンサートには何人来ましたか？
+選手の人は今どこにいますか？
+Is de brug dicht die gisteren brak?
+Il ponte è chiuso?
+"""
+
+
+def test_everyday_questions_ask_for_no_result() -> None:
+    asked = [q for q in EVERYDAY.split("\n") if q]
+    assert len(asked) >= 60
+    assert [(q, kind_of(read(q))) for q in asked if kind_of(read(q))] == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from functools import partial
 from voxpop import results
 from voxpop.authorities import Authorities
 from voxpop.evidence import Evidence, answers
+from voxpop.kana import katakana, sounds_in
 from voxpop.messages import Claim, Passage, Result
 from voxpop.posts import Post
 from voxpop.questions import Concept, Question, is_place, result_words
@@ -26,9 +27,9 @@ from voxpop.results import (
     partly,
     races,
     retracts,
-    settled,
     years,
 )
+from voxpop.settling import headed, is_earlier, only_asks, past, settled, year_before
 from voxpop.text import bare, keywords, names, numbers, words
 from voxpop.times import MICROS, iso
 
@@ -56,6 +57,10 @@ def _kinds(
 def _in_time(question: Question, post: Post, now: int) -> bool:
     """Whether a post can tell of the year that is asked, which is this one where the question names none."""
     wanted, named = years(question.text), years(post.text)
+    if not wanted and is_earlier(question.text):
+        if not year_before(question.text):
+            return False
+        wanted = frozenset({_year(now) - 1})
     if wanted:
         return bool(named & wanted) or (not named and _year(post.witnessed_at) in wanted)
     same = _year(post.witnessed_at) == _year(now) or now - post.witnessed_at < _RECENT
@@ -76,6 +81,7 @@ def ruled(question: Question, passages: Sequence[Passage], evidence: Evidence) -
     wanted = asked(question)
     if not wanted:
         return replace(evidence, chosen=chosen), ""
+    chosen = tuple(c for c in chosen if _of_now(question, c, by_number[c.number]))
     speak = [p for p in passages if any(may_call(p, kind) for kind in wanted) and _same_race(question, p)]
     last = max((p for p in speak if calls(p) & wanted or retracts(p)), key=_when, default=None)
     lead = _word(last, wanted, evidence) if last else None
@@ -85,6 +91,17 @@ def ruled(question: Question, passages: Sequence[Passage], evidence: Evidence) -
         chosen = (lead, *(c for c in chosen if (c.number, c.text) != (lead.number, lead.text)))
         chosen = chosen[: max(len(evidence.chosen), 1)]
     return replace(evidence, chosen=chosen), "declared" if called else "not declared"
+
+
+def _of_now(question: Question, claim: Claim, passage: Passage) -> bool:
+    """Whether a sentence can tell of what is asked: not where it is of an earlier race, or only asks as well."""
+    if only_asks(claim.text):
+        return False
+    if is_earlier(question.text):
+        return True
+    named = years(claim.text)
+    wanted = years(question.text) or frozenset({_year(passage.post.witnessed_at)})
+    return not past(claim.text) and (not named or bool(named & wanted))
 
 
 def _when(passage: Passage) -> tuple[int, int]:
@@ -133,16 +150,31 @@ def _same_race(question: Question, passage: Passage) -> bool:
         return False
     rest = [c for c in question.concepts if not (c.word in result_words() or c.word.isdigit() or is_common(c.word))]
     named = [c for c in rest if c.word in question.names]
-    calling = " ".join(s for s in own_sentences(passage) if settled(s))
-    part = partly("region", calling) and not partly("region", asks)
-    if part and (meant or not (named and _covers(question, named, post))):
+    calls_it = [s for s in own_sentences(passage) if settled(s)]
+    calling, opened = " ".join(calls_it), bool(calls_it) and all(headed(s) for s in calls_it)
+    part = opened or (partly("region", calling if races(calling) else post) and not partly("region", asks))
+    if part and (meant or not (named and _covers(question, named, calling if opened else post))):
         return False
-    if meant:
+    if meant or results.asks_call(question.text):
         here = frozenset(words(question.text))
         named = [c for c in named if c.word not in here or is_place(c.word, question.text)]
     topics = [] if meant else [c for c in rest if c.word not in question.names]
     whole = f"{post}\n{author.name} {author.handle}"
+    if any(_foreign(c.word) for c in rest):
+        return _sounds(question, [c.word for c in rest if _foreign(c.word)], whole, bool(meant))
     return _covers(question, named, whole) and _covers(question, topics, whole)
+
+
+def _foreign(word: str) -> bool:
+    return katakana(word) == [word]
+
+
+def _sounds(question: Question, heard: Sequence[str], whole: str, meant: bool) -> bool:
+    """Whether a post in another script names whom and where a question in Japanese does, by their sound."""
+    if meant:  # who stands need not have won; where it was must be named
+        heard = [w for w in heard if re.search(re.escape(w) + "(?:の|で|における|大統領|市長|知事)", question.text)]
+    said = words(whole)
+    return all(word in whole or sounds_in(word, said) for word in heard)
 
 
 def _covers(question: Question, concepts: Sequence[Concept], text: str) -> bool:

@@ -1,34 +1,34 @@
-"""What settles a result: of which kind, in which words, in whose name; pure, and it judges no truth.
-
-The words are data (`results.toml`). Where a sentence could be read either way it counts as settled: what is then
-refused costs a quotation, what is let through would be a result that nobody declared.
-"""
+"""What settles a result: in whose name it is told, who calls it, what asks for it; pure, and it judges no truth."""
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from voxpop.messages import Passage
 from voxpop.questions import Question
+from voxpop.settling import (
+    about_kinds,
+    form,
+    lists,
+    mentions,
+    narrowed,
+    past,
+    pattern_of,
+    plain,
+    settled,
+    tells,
+    unmixed,
+    unsettled,
+)
 from voxpop.signs import sign
-from voxpop.text import HANDLE, fold, quotations, sentences, words
+from voxpop.text import fold, quotations, sentences, words
 from voxpop.times import iso
 
-_CLAUSE = re.compile(
-    r"[,;:—–()\n。、；：（）]| - |(?<!\w)(?:and|but|while|whereas|et|mais|tandis que|und|aber|wahrend|y|pero|"
-    r"mientras|mas|enquanto|ma|maar)(?!\w)"
-)
 _BREAK = re.compile(
     r"[;—–\n。；]| - |,\s*(?=(?:and|but|while|whereas|as|et|mais|tandis|und|aber|y|pero|mientras|e|mas)\b)|"
     r"(?<!\w)(?:while|whereas|tandis que|mientras|enquanto)(?!\w)"
 )
-_BARE = frozenset({"to", "would", "could", "might", "may", "can", "will", "shall", "should", "must", "'ll", "'d"})
-_PLAIN = frozenset({"win", "beat", "defeat", "prevail", "triumph", "clinch", "default"})
-_FAR = 5
-_AFTER_JA = 8
 _YEAR = re.compile(
     r"(?<![\d.,#])(?<!since )(?<!than )(?<!depuis )(?<!desde )(?<!seit )((?:19|20)\d\d)(?![\d%])(?![.,]\d)"
     r"(?!\s?(?:votes?|voix|votos|stimmen|voti|stemmen|people|票|人))"
@@ -37,62 +37,7 @@ _YEAR = re.compile(
 
 def kinds() -> tuple[str, ...]:
     """The kinds of result that the guard knows."""
-    return tuple(_data()["kinds"])
-
-
-def settled(sentence: str) -> frozenset[str]:
-    """The kinds of which a sentence tells a result as settled; what is denied, supposed or asked settles nothing.
-
-    A winner of whom no word tells the kind may be of any.
-    """
-    flat = _masked(sentence)
-    if re.search(r"[?？]\W*$", flat):
-        return frozenset()
-    found: set[str] = set()
-    for mentioned, pattern in _tells():
-        if mentioned <= found:
-            continue
-        if any(not _doubted(flat, match) for match in pattern.finditer(flat)):
-            found |= mentioned
-    return _narrowed(frozenset(found), flat)
-
-
-def mentions(text: str) -> frozenset[str]:
-    """The kinds of which a text holds any word, however it is meant."""
-    flat = _masked(text)
-    return frozenset().union(*(mentioned for mentioned, pattern in _tells() if pattern.search(flat)))
-
-
-def _masked(text: str) -> str:
-    """Folded, handles made blank of their words, turns of speech that only stress left out."""
-    flat = fold(HANDLE.sub(lambda m: "@" + "_" * (len(m[0]) - 1), text).replace("’", "'"))
-    return _stress().sub("", flat)
-
-
-def _narrowed(found: frozenset[str], flat: str) -> frozenset[str]:
-    if not {"election", "match", "award"} <= found:
-        return found
-    near = frozenset(kind for kind, about in _about().items() if about & frozenset(words(flat)))
-    return (found - frozenset(_about())) | near if near else found
-
-
-def _doubted(flat: str, match: re.Match[str]) -> bool:
-    """Whether what stands before a word of result takes its certainty."""
-    if not match[0].isascii():
-        return bool(_unsettled("ja").search(flat[match.end() : match.end() + _AFTER_JA]))
-    earlier = list(_CLAUSE.split(flat[: match.start()]))
-    before, given = earlier[-1].strip(), earlier[:-1]
-    if any(_unsettled("given").match(clause.strip()) for clause in given):
-        return True
-    if _unsettled("doubts").search(before) or _unsettled("given").match(f"{before} {match[0]}"):
-        return True
-    near = " ".join(before.split()[-_FAR:])
-    denied = _unsettled("denies").search(near) and not match[0].startswith("not guilty")
-    after = words(flat[match.end() :])[:3]
-    if denied or after[:1] == ["no"] or "nicht" in after or "niet" in after:
-        return True
-    supposed = _unsettled("supposes").search(before)
-    return bool(supposed) and not (supposed[0].strip() in _BARE and match[0] not in _PLAIN)  # type: ignore[index]
+    return tuple(lists()["kinds"])
 
 
 # -- in whose name ----------------------------------------------------------------------------------------------
@@ -141,8 +86,8 @@ def _by(flat: str, named: re.Match[str]) -> bool:
 
 
 def _first(segment: str) -> int:
-    flat = fold(HANDLE.sub(lambda m: "@" + "_" * (len(m[0]) - 1), segment).replace("’", "'"))
-    return min((m.start() for _, p in _tells() for m in [p.search(flat)] if m), default=len(flat))
+    flat = unmixed(segment)
+    return min((m.start() for _, p in tells() for m in [p.search(flat)] if m), default=len(flat))
 
 
 # -- by whom ----------------------------------------------------------------------------------------------------
@@ -155,7 +100,7 @@ def calls(passage: Passage) -> frozenset[str]:
     """
     if passage.author_class != "authority" or passage.post.text.lstrip().startswith(("RT @", "MT @")):
         return frozenset()
-    told = frozenset().union(*(settled(s) for s in own_sentences(passage)))
+    told = frozenset().union(*(settled(s) for s in own_sentences(passage) if not past(s)))
     return frozenset(kind for kind in told if may_call(passage, kind))
 
 
@@ -181,10 +126,10 @@ def retracts(passage: Passage) -> bool:
 
 def denied(sentence: str) -> bool:
     """Whether a sentence takes back a result, or says that there is none."""
-    flat = _masked(sentence)
+    flat = plain(sentence)
     if _retracts("words").search(flat):
         return True
-    return bool(mentions(sentence) and _unsettled("denies").search(flat)) and not settled(sentence)
+    return bool(mentions(sentence) and unsettled("denies").search(flat)) and not settled(sentence)
 
 
 def years(text: str) -> frozenset[int]:
@@ -203,17 +148,20 @@ def kind_of(question: Question) -> str:
 
 def asked(question: Question) -> frozenset[str]:
     """The kinds of result that a question may ask for: who won may be an election, a match or an award."""
-    flat = _masked(" ".join([question.text, *(c.word for c in question.concepts)]))
-    found = frozenset().union(*(mentioned for mentioned, pattern in _tells() if pattern.search(flat)))
+    said = frozenset(words(question.text))
+    flat = " ".join([plain(question.text), *(c.word for c in question.concepts if c.word not in said)])
+    found = frozenset().union(*(mentioned for mentioned, pattern in tells() if pattern.search(flat)))
     found |= {kind for kind, pattern in _asks().items() if pattern.search(flat)}
+    if asks_call(question.text):
+        found |= {"election"}
     if question.about_result and not found:
-        found = frozenset(_about())
-    return _narrowed(found, flat)
+        found = frozenset(about_kinds())
+    return narrowed(found, flat)
 
 
 def wins(question: Question) -> bool:
     """Whether a question asks who won or is elected."""
-    return bool(asked(question) & frozenset(_about()))
+    return bool(asked(question) & frozenset(about_kinds()))
 
 
 def unpushed(text: str) -> str:
@@ -241,21 +189,21 @@ def partly(kind: str, text: str) -> bool:
 def is_common(word: str) -> bool:
     """Whether a word is one of results, offices or kinds of race: it tells no race from another of its office."""
     flat = fold(word)
-    if any(flat in about for about in (*_about().values(), _common())) or races(word):
+    if any(flat in about for about in (*about_kinds().values(), _common())) or races(word):
         return True
-    known = any(pattern.search(flat) for _, pattern in _tells()) or any(p.search(flat) for p in _asks().values())
+    known = any(pattern.search(flat) for _, pattern in tells()) or any(p.search(flat) for p in _asks().values())
     return known or any(about in flat for about in ("選挙", "投票", "結果", "wahl"))
 
 
 def declaring() -> tuple[str, ...]:
     """Words by which the posts of listed authorities are looked for where a result is asked."""
-    return tuple(dict.fromkeys(words(_data()["declaring"]["words"])))
+    return tuple(dict.fromkeys(words(lists()["declaring"]["words"])))
 
 
 def not_declared(kind: str, lang: str, at: int) -> str:
     """The label of an answer to which no listed authority's declaration belongs; `at` in microseconds of UTC."""
     said = _said(lang)
-    return str(said[_data()["kinds"][kind]["notice"]]).format(time=iso(at)[11:16])
+    return str(said[lists()["kinds"][kind]["notice"]]).format(time=iso(at)[11:16])
 
 
 def unconfirmed(text: str, cited: Sequence[Passage], lang: str) -> str:
@@ -263,7 +211,7 @@ def unconfirmed(text: str, cited: Sequence[Passage], lang: str) -> str:
     told = settled(text)
     if not told or any(calls(p) & told for p in cited):
         return ""
-    if any(p.listed for p in cited) and all(_data()["kinds"][kind]["press"] for kind in told):
+    if any(p.listed for p in cited) and all(lists()["kinds"][kind]["press"] for kind in told):
         return ""
     return str(_said(lang)["unconfirmed"])
 
@@ -271,81 +219,50 @@ def unconfirmed(text: str, cited: Sequence[Passage], lang: str) -> str:
 @lru_cache(maxsize=1)
 def labels() -> re.Pattern[str]:
     """What `unconfirmed` may have put behind a sentence, to be found in folded text."""
-    said = sorted({fold(row["unconfirmed"]) for row in _data()["said"].values()}, key=len, reverse=True)
+    said = sorted({fold(row["unconfirmed"]) for row in lists()["said"].values()}, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, said)))
 
 
 def _said(lang: str) -> dict[str, Any]:
-    said = _data()["said"]
+    said = lists()["said"]
     return dict(said.get(lang) or said["en"])
+
+
+def asks_call(text: str) -> bool:
+    """Whether a question asks if an authority has declared somebody."""
+    return bool(form("called").search(fold(text)))
 
 
 # -- the words --------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
-def _data() -> dict[str, Any]:
-    return tomllib.loads(resources.files("voxpop").joinpath("results.toml").read_text("utf-8"))
-
-
-def _pattern(listed: Sequence[str], tail: str = r"(?!\w)") -> re.Pattern[str]:
-    spaced, cjk = [p for p in listed if p.isascii()], [p for p in listed if not p.isascii()]
-    return re.compile("|".join([*([rf"(?<!\w)(?:{'|'.join(spaced)}){tail}"] if spaced else []), *cjk]))
-
-
-@lru_cache(maxsize=1)
-def _tells() -> list[tuple[frozenset[str], re.Pattern[str]]]:
-    return [
-        (frozenset(row["kinds"]), _pattern([p for lang, listed in row.items() if lang != "kinds" for p in listed]))
-        for row in _data()["tells"]
-    ]
-
-
-@lru_cache(maxsize=1)
 def _asks() -> dict[str, re.Pattern[str]]:
-    asks = {kind: list(listed) for kind, listed in _data()["asks"].items()}
+    asks = {kind: list(listed) for kind, listed in lists()["asks"].items()}
     asks["election"] += asks.pop("ja")
-    return {kind: _pattern(listed) for kind, listed in asks.items()}
-
-
-@lru_cache(maxsize=1)
-def _about() -> dict[str, frozenset[str]]:
-    return {kind: frozenset(words(listed)) for kind, listed in _data()["about"].items()}
-
-
-@lru_cache(maxsize=8)
-def _unsettled(kind: str) -> re.Pattern[str]:
-    listed = _data()["unsettled"][kind]
-    if kind == "ja":
-        return re.compile("|".join(listed))
-    return _pattern(listed, r"\W*$" if kind == "supposes" else r"(?!\w)")
+    return {kind: pattern_of(listed) for kind, listed in asks.items()}
 
 
 @lru_cache(maxsize=1)
 def _pushes() -> re.Pattern[str]:
-    return _pattern(_data()["pushes"]["words"])
+    return pattern_of(lists()["pushes"]["words"])
 
 
 @lru_cache(maxsize=2)
 def _parts(kind: str) -> re.Pattern[str]:
-    return _pattern(_data()["parts"][kind])
+    return pattern_of(lists()["parts"][kind])
 
 
 @lru_cache(maxsize=1)
 def _common() -> frozenset[str]:
-    return frozenset(words(_data()["common"]["words"]))
+    return frozenset(words(lists()["common"]["words"]))
 
 
 @lru_cache(maxsize=1)
 def _races() -> dict[str, re.Pattern[str]]:
-    return {race: _pattern(listed) for race, listed in _data()["races"].items()}
-
-
-@lru_cache(maxsize=1)
-def _stress() -> re.Pattern[str]:
-    return _pattern(_data()["unsettled"]["emphasis"])
+    return {race: pattern_of(listed) for race, listed in lists()["races"].items()}
 
 
 @lru_cache(maxsize=3)
 def _retracts(kind: str) -> re.Pattern[str]:
-    return _pattern(_data()["retracts"][kind])
+    return pattern_of(lists()["retracts"][kind])
