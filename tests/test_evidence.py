@@ -140,6 +140,18 @@ def test_disagreement_on_a_number_is_told() -> None:
     assert found.disagree
 
 
+def test_where_voices_differ_an_authoritys_word_stands_and_what_it_replaced_does_not() -> None:
+    found = weighed(
+        "How many people were hurt in Oss?",
+        passage(1, "press", "Three people were hurt in Oss.", 500),
+        passage(2, "board", "Correction: the fire at the mill has hurt five people in Oss.", 520),
+        passage(3, "ann", "The clinic counts nine people hurt in Oss.", 525),
+    )
+    assert found.disagree
+    assert [(c.number, c.standing) for c in found.chosen] == [(2, "stated"), (3, "attributed")]
+    assert [(c.number, c.standing) for c in found.judged if c.number == 1] == [(1, "superseded")]
+
+
 def test_voices_with_a_figure_in_common_agree() -> None:
     found = weighed(
         "How many people were hurt in Oss?",
