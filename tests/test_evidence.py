@@ -310,3 +310,43 @@ def test_what_stands_beside_an_answer_must_speak_of_what_is_asked() -> None:
 def test_who_accepts_a_result_is_not_who_won() -> None:
     assert not read("Did Beek accept the result?").about_result
     assert read("What is the result of the election?").about_result
+
+
+def test_the_state_that_ends_what_is_asked_is_heard_too() -> None:
+    closed = passage(1, "press", "The Quay bridge is closed.", 500)
+    again = passage(2, "press", "The Quay bridge is open again.", 520)
+    for question in ("Is the Quay bridge closed?", "Is the Quay bridge open?"):
+        assert texts(weighed(question, closed, again)) == ["The Quay bridge is open again."]
+        assert texts(weighed(question, closed)) == ["The Quay bridge is closed."]
+    assert not texts(
+        weighed("When does the Quay bridge reopen?", passage(1, "press", "The Quay bridge is closed: fire."))
+    )
+
+
+def test_what_its_author_calls_off_is_told_no_more() -> None:
+    for off in ("The strike at Halden is called off.", "The strike at Halden is postponed."):
+        found = weighed(
+            "When is the strike at Halden?",
+            passage(1, "press", "The strike at Halden is on Thursday.", 500),
+            passage(2, "press", off, 520),
+        )
+        assert texts(found) == [off]
+
+
+def test_the_same_words_with_another_number_are_another_voice() -> None:
+    found = weighed(
+        "How many people were hurt in the Velp crash?",
+        passage(1, "press", "Three people were hurt in the Velp crash.", 500),
+        passage(2, "ann", "Five people were hurt in the Velp crash.", 502),
+    )
+    assert len(found.chosen) == 2
+    assert found.disagree
+
+
+def test_parts_that_add_up_to_the_whole_do_not_disagree() -> None:
+    found = weighed(
+        "How many people were hurt in the Velp crash?",
+        passage(1, "press", "Three adults and two children were hurt in the Velp crash.", 500),
+        passage(2, "ann", "Five people were hurt in the Velp crash.", 502),
+    )
+    assert not found.disagree

@@ -13,6 +13,8 @@ from itertools import combinations
 from math import log2, log10
 
 from voxpop.bearing import around, bearing
+from voxpop.floods import same_news
+from voxpop.matters import states
 from voxpop.messages import Claim, Passage, Standing
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question, declares
@@ -183,7 +185,7 @@ def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now
     post = passage.post
     name = "" if passage.jests else post.author.name  # who plays somebody does not speak of what he does
     owner = frozenset(words(f"{name} {post.author.handle}")) & question.names
-    whole = question.terms(_context(post, posts)) | owner
+    whole = _terms(question, _context(post, posts)) | owner
     if not question.met_by(whole) or not (question.concepts or question.asks == "what"):
         return
     # A question without a topic ("what is going on?") is met by anything: who says it and how many decide.
@@ -195,7 +197,8 @@ def _claims(question: Question, passage: Passage, posts: Mapping[str, Post], now
     for i, text in enumerate(said):
         if _of_itself(question, text, owner):
             continue
-        here = question.coverage(question.terms(text) | owner)
+        heard = _terms if question.asks in ("whether", "what") or answers(question, text) else Question.terms
+        here = question.coverage(heard(question, text) | owner)
         score = context + 0.7 * here + _manner(question, text)
         if question.concepts and not question.about_result:
             taken = f"{around(said, i)}\n{' '.join(owner)}{_before(post, posts)}"
@@ -209,6 +212,14 @@ def _of_itself(question: Question, sentence: str, owner: frozenset[str]) -> bool
     if not question.names or owner or not sign("myself").search(fold(sentence)):
         return False
     return not question.met_by(question.terms(sentence))
+
+
+def _terms(question: Question, text: str) -> frozenset[str]:
+    """The words of a text, and those of the question whose opposite it tells: `open` speaks of `closed`."""
+    terms = question.terms(text)
+    pairs = [(one, other) for pair in states() for one, other in (pair, pair[::-1])]
+    met = (c.word for c in question.concepts if any(c.word in one and other & terms for one, other in pairs))
+    return terms.union(met)
 
 
 def _context(post: Post, posts: Mapping[str, Post]) -> str:
@@ -274,8 +285,7 @@ def _varied(question: Question, claims: list[Claim], passages: Sequence[Passage]
     authors = {p.number: p.post.author.id for p in passages}
     chosen: list[Claim] = []
     for claim in claims:
-        mine = shingles(claim.text)
-        alike = any(len(mine & s) > 0.5 * min(len(mine), len(s)) for s in (shingles(c.text) for c in chosen))
+        alike = any(_alike(claim.text, c.text) for c in chosen)
         crowded = authors[claim.number] and sum(authors[c.number] == authors[claim.number] for c in chosen) >= 2
         weak = bool(chosen) and claim.score < chosen[0].score - _WEAKER
         beside = bool(chosen and question.concepts) and not question.coverage(question.terms(claim.text))
@@ -286,12 +296,25 @@ def _varied(question: Question, claims: list[Claim], passages: Sequence[Passage]
     return tuple(chosen)
 
 
+def _alike(one: str, other: str) -> bool:
+    """Whether two texts say one thing in nearly one wording; another number or state is another thing."""
+    mine, theirs = shingles(one), shingles(other)
+    return len(mine & theirs) > 0.5 * min(len(mine), len(theirs)) and same_news(one, other)
+
+
 def _stands(question: Question, claims: Sequence[Claim]) -> dict[str, str]:
     """By its text what each claim says where a yes or no, or a number, is asked; those left out say neither."""
     if question.asks == "whether":
         return {c.text: "no" if denies(question, c.text) else "yes" for c in claims}
     told = {c.text: figures(question, c.text)[:2] for c in claims} if question.asks == "how_many" else {}
-    return {text: ", ".join(found) for text, found in told.items() if found}
+    whole = {text: _total(text) for text in told}  # three adults and two children are the five of another
+    found = {text: n for text, n in told.items() if not any(whole[text] in o for t, o in told.items() if t != text)}
+    return {text: ", ".join(n) for text, n in found.items() if n}
+
+
+def _total(text: str) -> str:
+    counts = [int(n) for n in numbers(text) if n.isdigit()]
+    return str(sum(counts)) if len(counts) > 1 else ""
 
 
 def _disagree(stands: Iterable[str]) -> bool:

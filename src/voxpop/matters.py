@@ -61,7 +61,7 @@ def denied(text: str) -> frozenset[str]:
 
 
 def marked(kind: str, text: str) -> bool:
-    """Whether a text holds a word of a `denial`, a `correction` or an `update`."""
+    """Whether a text holds a word of a `denial`, a `correction` or an `update`, or that a thing is `off`."""
     return bool(_pattern(kind).search(fold(text)))
 
 
@@ -125,7 +125,7 @@ def _speaking() -> re.Pattern[str]:
     return re.compile(rf"{name}\s*{says}|{says}\s+(?:(?:the|la|le|el|der|die|o|a)\s+)?{name}")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=5)
 def _pattern(kind: str) -> re.Pattern[str]:
     listed = [p for patterns in lexicon("superseding")[kind].values() for p in patterns]
     spaced, cjk = [p for p in listed if p.isascii()], [p for p in listed if not p.isascii()]

@@ -150,8 +150,8 @@ def _alike(later: _Said, earlier: _Said, same: bool) -> bool:
 
 
 def _contradicts(later: _Said, earlier: _Said) -> bool:
-    """Whether the later denies what the earlier says, or tells the state that ends the earlier's."""
-    if later.marked("denial") and not earlier.marked("denial"):
+    """Whether the later denies or calls off what the earlier says, or tells the state that ends the earlier's."""
+    if any(later.marked(kind) and not earlier.marked(kind) for kind in ("denial", "off")):
         return True
     # Two that deny a thing agree, whatever else stands near the one's negation.
     news = frozenset[str]() if earlier.denied else later.denied - later.subjects
