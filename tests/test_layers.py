@@ -1,6 +1,7 @@
 """Imports point one way: each module may import only what stands above it in this list."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,14 @@ RANK = {name: rank for rank, line in enumerate(ORDER) for name in line.split()}
 MAY_SIMULATE = {"app", "demo", "evaluation", "simulator", "source_choice"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module by its dotted name under voxpop."""
     paths = (p for p in SOURCE.rglob("*.py") if p.name != "__init__.py" or p.parent != SOURCE)
     return {".".join(p.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """The voxpop modules that a file imports anywhere, also within its functions."""
     found: set[str] = set()
