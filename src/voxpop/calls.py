@@ -47,7 +47,7 @@ def licensed(
 def _kinds(
     question: Question, post: Post, authorities: Authorities, said: frozenset[str], now: int
 ) -> tuple[str, ...]:
-    if not _in_time(question, post, now):
+    if authorities.classify(post.author) != "authority" or not _in_time(question, post, now):
         return ()
     # Who is bound to a place calls nothing where the question does not name it: a part is not the whole.
     year = _year(post.witnessed_at)

@@ -22,6 +22,7 @@ _ADDED = re.compile(r"[#@]\w+")
 _YOUNG = 30 * 24 * 60 * _MINUTE
 _ALIKE, _LOOSELY = 0.8, 0.6  # of the shorter text's pairs of words
 _LONGER = 2
+_TEXTS = 4096  # what is found of a text is kept: many questions find the same posts
 _FEWEST = 3  # pairs: what two shorter texts share is chance
 
 
@@ -90,12 +91,14 @@ def same_news(one: str, other: str) -> bool:
     return not (_called(one) - frozenset(words(other)) and _called(other) - frozenset(words(one)))
 
 
+@lru_cache(maxsize=_TEXTS)
 def _told(text: str) -> tuple[frozenset[str], ...]:
     flat = fold(text)
     marks = frozenset(sign("negation").findall(flat)), frozenset(sign("correction").findall(flat))
     return frozenset(numbers(text)), *marks, frozenset(words(text)) & _telling()
 
 
+@lru_cache(maxsize=_TEXTS)
 def _called(text: str) -> frozenset[str]:
     """The names of a text, less handles and hashtags: a flood changes those from copy to copy."""
     return frozenset(w for name in names(_ADDED.sub(" ", text)) for w in words(name))

@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from voxpop.posts import Post
+from voxpop.posts import Author, Post
 
 _MARKS = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
@@ -53,8 +53,13 @@ def signed(post: Post) -> Post:
     No handle comes to look like another: what may not stand in it is `_`, and a part that is not ASCII is written
     as domain names are (RFC 3492).
     """
-    handle, name = _handle(post.author.handle), line(post.author.name)[:_LONGEST_NAME]
-    return replace(post, author=post.author._replace(handle=handle, name=name))
+    return replace(post, author=_named(post.author))
+
+
+@lru_cache(maxsize=8192)
+def _named(author: Author) -> Author:
+    handle, name = _handle(author.handle), line(author.name)[:_LONGEST_NAME]
+    return author._replace(handle=handle, name=name)
 
 
 def address(url: str) -> str:

@@ -72,7 +72,7 @@ class Question:
 
     def terms(self, text: str) -> frozenset[str]:
         """The folded words of a text, and what it shows without a word (`shown`)."""
-        return frozenset(indexed(_FULL_HOUR.sub(r"\1 ", text)).split()) | shown(text)
+        return _terms(text)
 
     def coverage(self, terms: frozenset[str]) -> float:
         """How much of the question's concepts these folded words speak of, 0 to 1."""
@@ -97,6 +97,11 @@ class Question:
         if not self.concepts:
             return True
         return (not topics or _share(topics, terms) > 0.5) and (not named or _share(named, terms) >= 0.5)
+
+
+@lru_cache(maxsize=4096)
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(indexed(_FULL_HOUR.sub(r"\1 ", text)).split()) | shown(text)
 
 
 def shown(text: str) -> frozenset[str]:

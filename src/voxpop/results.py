@@ -124,6 +124,7 @@ def retracts(passage: Passage) -> bool:
     return any(denied(s) for s in own_sentences(passage))
 
 
+@lru_cache(maxsize=4096)
 def denied(sentence: str) -> bool:
     """Whether a sentence takes back a result, or says that there is none."""
     flat = plain(sentence)

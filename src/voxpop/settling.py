@@ -25,6 +25,7 @@ _FAR = 5
 _AFTER_JA = 8
 
 
+@lru_cache(maxsize=4096)
 def settled(sentence: str) -> frozenset[str]:
     """The kinds of which a sentence tells a result as settled; what is denied, supposed or asked settles nothing.
 

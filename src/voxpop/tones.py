@@ -27,6 +27,7 @@ _LABELS: dict[str, dict[str, str]] = {
     "pt": {"satire": "sátira", "parody": "paródia"},
     "ja": {"satire": "風刺", "parody": "パロディ"},
 }
+_TEXTS = 4096  # what is found of a text is kept: many questions find the same posts
 _LONGEST = 2000
 _MOST_NAMED = 6
 _PARTS = re.compile(
@@ -46,7 +47,8 @@ _JOINED = ("of", "on", "for", "the", "and", "about", "in", "vs", "de", "la", "le
 
 def tone(post: Post) -> Tone:
     """How a post is meant, by its account's word, else its own; empty where neither says so."""
-    return of_account(post.author) or _of_text(post) or ("question" if only_asks(post.text) else "")
+    about = bool(post.reply_to or post.quote_of or post.links or post.media)  # "this is satire" speaks of that
+    return of_account(post.author) or _of_text(post.text, about) or ("question" if only_asks(post.text) else "")
 
 
 def label(how: Tone, lang: str) -> str:
@@ -90,6 +92,7 @@ def unofficial(author: Author) -> bool:
     return found or bool(re.search(_lists()["unofficial"]["ja"], text))
 
 
+@lru_cache(maxsize=_TEXTS)
 def only_asks(text: str) -> bool:
     """Whether a text asks and states nothing."""
     said = [bare(s) for s in sentences(text)]
@@ -97,11 +100,12 @@ def only_asks(text: str) -> bool:
     return asks and not any(is_statement(s) for s in said)
 
 
-def _of_text(post: Post) -> Jest | Literal[""]:
-    text = URL.sub(" ", post.text[:_LONGEST]).strip()
+@lru_cache(maxsize=_TEXTS)
+def _of_text(whole: str, about: bool) -> Jest | Literal[""]:
+    text = URL.sub(" ", whole[:_LONGEST]).strip()
     body = _LAST_TAGS.sub("", text).strip()
     marks = [m[1] for m in (_OPENS.match(text), _CLOSES.search(body), _HEADING.match(text)) if m]
-    if not (post.reply_to or post.quote_of or post.links or post.media):  # there "this is satire" speaks of that
+    if not about:
         own = reduce(lambda said, quoted: said.replace(quoted, " "), quotations(body), body)
         marks += [s for s in sentences(own) if len(s) <= 60 and not _words("others") & set(words(s))]
     marks = [m for m in marks if not _FAKE(fold(m))]  # who warns of a fake speaks of somebody else

@@ -27,6 +27,7 @@ from voxpop.watches import Told, Watch, Watches
 
 _log = logging.getLogger(__name__)
 _NEWEST = 20_000
+_ABREAST = 4  # looks that search at once: while one waits for the store another is weighed
 _SHARE = 0.1
 _SCRUB_S = 60.0
 LONGEST_QUESTION = 4_000
@@ -192,8 +193,10 @@ class Watcher:
         self._stale = {id_: None for id_ in self._stale if id_ in watches}
         first = await self._touched(watches)
         found: dict[str, Asked] = {}  # what many ask is searched for once
-        for id_ in first:
-            await self._evaluate(watches[id_], found)
+        for begin in range(0, len(first), _ABREAST):
+            await self._ask([watches[id_].question for id_ in first[begin : begin + _ABREAST]], found)
+            for id_ in first[begin : begin + _ABREAST]:
+                await self._evaluate(watches[id_], found)
         end = time.monotonic() + _SHARE * self._every_s
         while self._stale and time.monotonic() < end:
             await self._evaluate(watches[next(iter(self._stale))], found)
@@ -232,12 +235,19 @@ class Watcher:
             (at_once if listed else soon).update(self._interests.touched(post, meant, listed=listed))
         return at_once, soon
 
+    async def _ask(self, questions: Iterable[str], found: dict[str, Asked]) -> None:
+        """Search for these questions at once, less those that are found."""
+        asked = [question for question in dict.fromkeys(questions) if question not in found]
+        asks = [self._look.ask(question, self._clock()) for question in asked]
+        began = time.perf_counter()
+        found |= zip(asked, await asyncio.gather(*asks), strict=True)
+        self.took_s += time.perf_counter() - began
+
     async def _evaluate(self, watch: Watch, found: dict[str, Asked]) -> None:
         """Evaluate one watch and keep what came of it."""
-        began = time.perf_counter()
         self._stale.pop(watch.id, None)
-        if watch.question not in found:
-            found[watch.question] = await self._look.ask(watch.question, self._clock())
+        await self._ask([watch.question], found)
+        began = time.perf_counter()
         after = await self._look.stand(found[watch.question], watch.position)
         if flip := flipped(watch.position, after):
             await self._watches.flip(watch, flip, after, self._clock())
