@@ -25,8 +25,10 @@ KEPT = "sexual-minors"  # the one rule that an operator cannot switch off
 _COMBINED = ("refuses", "unless", "firm", "posts")
 _FIELDS = ("name", "title", "description", "within", *_COMBINED)
 _UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_SPELLED = re.compile(r"(?<!\w)(?!a )(?:\w[ .*_-]){3,}\w(?!\w)")
+_SPELLED = re.compile(r"(?<!\w)(?!a )(?:\w[ .*_/|+~-]{1,2}){3,}\w(?!\w)")
 _LEET = str.maketrans("013457@$", "oieastas")
+_CYRILLIC = str.maketrans("аеорсухіѕјкмт", "aeopcyxisjkmt")
+_TWO_SCRIPTS = re.compile(r"(?<!\w)(?=\w*[a-z])(?=\w*[а-яіѕј])\w+")
 _MIXED = re.compile(r"(?<!\w)[a-z]+[0-9@$][a-z0-9@$]*[a-z](?!\w)")
 _LEANS = re.compile(r"(?<!\w)(?:it|one|that|this|them|those|ca|cela|lo|la|eso|es|das|isso|それ)(?!\w)")
 
@@ -114,7 +116,8 @@ def _near(spans: Sequence[tuple[int, int]], plain: str, within: int) -> bool:
 def _plain(text: str) -> str:
     """Folded, without what only hides a word: marks that nobody sees, letters set apart, figures for letters."""
     flat = fold(_UNSEEN.sub("", text)).replace("’", "'")
-    flat = _SPELLED.sub(lambda m: re.sub(r"[ .*_-]", "", m[0]), flat)
+    flat = _SPELLED.sub(lambda m: re.sub(r"[ .*_/|+~-]", "", m[0]), flat)
+    flat = _TWO_SCRIPTS.sub(lambda m: m[0].translate(_CYRILLIC), flat)
     return _MIXED.sub(lambda m: m[0].translate(_LEET), flat)
 
 
