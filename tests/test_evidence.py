@@ -323,6 +323,13 @@ def test_the_state_that_ends_what_is_asked_is_heard_too() -> None:
     )
 
 
+def test_a_state_that_is_only_planned_ends_none() -> None:
+    closed = passage(1, "press", "The Quay bridge is closed.", 500)
+    for plan in ("The Quay bridge is to be open again on Monday.", "The Quay bridge will open again soon."):
+        found = weighed("Is the Quay bridge closed?", closed, passage(2, "press", plan, 520))
+        assert texts(found)[:1] == ["The Quay bridge is closed."]
+
+
 def test_what_its_author_calls_off_is_told_no_more() -> None:
     for off in ("The strike at Halden is called off.", "The strike at Halden is postponed."):
         found = weighed(

@@ -603,3 +603,14 @@ async def test_killed_between_flip_and_delivery_each_flip_is_told_once(tmp_path:
         assert len(receiver.ids) == len(flips) + 2
     with sqlite3.connect(tmp_path / NAME) as db:
         assert db.execute("SELECT count(*) FROM flips WHERE due IS NOT NULL").fetchone() == (0,)
+
+
+async def test_the_state_that_ends_what_is_asked_flips_and_a_plan_does_not(tmp_path: Path) -> None:
+    async with place(tmp_path) as at:
+        watch = await at.add("Is the Quay bridge closed?")
+        await at.apply(said(1, "press", "The Quay bridge is closed."))
+        await at.apply(said(2, "press", "The Quay bridge is to be open again on Monday."))
+        await at.apply(said(3, "press", "The Mill bridge is open again."))
+        assert await at.whys(watch) == ["answered"]
+        await at.apply(said(4, "press", "The Quay bridge is open again."))
+        assert await at.whys(watch) == ["answered", "denied"]

@@ -217,6 +217,8 @@ def _of_itself(question: Question, sentence: str, owner: frozenset[str]) -> bool
 def _terms(question: Question, text: str) -> frozenset[str]:
     """The words of a text, and those of the question whose opposite it tells: `open` speaks of `closed`."""
     terms = question.terms(text)
+    if sign("planned").search(fold(text)):
+        return terms
     pairs = [(one, other) for pair in states() for one, other in (pair, pair[::-1])]
     met = (c.word for c in question.concepts if any(c.word in one and other & terms for one, other in pairs))
     return terms.union(met)

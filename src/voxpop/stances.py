@@ -40,10 +40,12 @@ def speaks_of(question: Question, sentence: str, post: Post) -> bool:
     if named and replace(question, concepts=named).coverage(whole) < (1.0 if counts else 0.5):
         return False
     state = [c for c in topics if c.word in _states()]
-    if state and not (all(c.kin & said for c in state) or opposed(question.text, sentence)):
+    ended = bool(opposed(question.text, sentence)) and not sign("planned").search(fold(sentence))
+    if state and not (ended or all(c.kin & said for c in state)):
         return False
     if _pattern("conditional").search(fold(sentence)):
         return False
+    said |= {c.word for c in state if ended and opposed(c.word, sentence)}
     return not topics or replace(question, concepts=topics).coverage(said) > _SPEAKS
 
 

@@ -11,8 +11,8 @@ from itertools import combinations
 from voxpop.matters import Value, content, denied, marked, states, subjects, values
 from voxpop.messages import Claim, Passage
 from voxpop.questions import Question
-from voxpop.signs import unsure
-from voxpop.text import family, words
+from voxpop.signs import sign, unsure
+from voxpop.text import family, fold, words
 from voxpop.times import MICROS
 
 RANK = {"authority": 3, "press": 2, "organisation": 1, "person": 0, "unknown": 0}
@@ -157,7 +157,7 @@ def _contradicts(later: _Said, earlier: _Said) -> bool:
     news = frozenset[str]() if earlier.denied else later.denied - later.subjects
     if any(family(w) & (earlier.content - earlier.denied) for w in news):
         return True
-    return any(
+    return not sign("planned").search(fold(later.text)) and any(
         mine & later.own and theirs & earlier.own and not theirs & later.own and not mine & earlier.own
         for pair in states()
         for mine, theirs in (pair, pair[::-1])
