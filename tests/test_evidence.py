@@ -323,6 +323,13 @@ def test_the_state_that_ends_what_is_asked_is_heard_too() -> None:
     )
 
 
+def test_voices_that_tell_opposite_states_disagree() -> None:
+    closed, opened = passage(1, "bob", "The Quay bridge is closed.", 500), "The Quay bridge is {}open."
+    question = "Is the Quay bridge closed?"
+    assert weighed(question, closed, passage(2, "ann", opened.format(""), 502)).disagree
+    assert not weighed(question, closed, passage(2, "ann", opened.format("not "), 502)).disagree
+
+
 def test_a_state_that_is_only_planned_ends_none() -> None:
     closed = passage(1, "press", "The Quay bridge is closed.", 500)
     for plan in ("The Quay bridge is to be open again on Monday.", "The Quay bridge will open again soon."):

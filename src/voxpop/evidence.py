@@ -18,7 +18,7 @@ from voxpop.matters import states
 from voxpop.messages import Claim, Passage, Standing
 from voxpop.posts import Post
 from voxpop.questions import SCORE, Question, declares
-from voxpop.signs import declared, is_statement, sign, unsure
+from voxpop.signs import declared, is_statement, opposed, sign, unsure
 from voxpop.stances import denies, figures
 from voxpop.superseding import RANK, supersede
 from voxpop.text import bare, dates, family, fold, lexicon, names, numbers, sentences, shingles, words
@@ -307,11 +307,18 @@ def _alike(one: str, other: str) -> bool:
 def _stands(question: Question, claims: Sequence[Claim]) -> dict[str, str]:
     """By its text what each claim says where a yes or no, or a number, is asked; those left out say neither."""
     if question.asks == "whether":
-        return {c.text: "no" if denies(question, c.text) else "yes" for c in claims}
+        return {c.text: "no" if _against(question, c.text) else "yes" for c in claims}
     told = {c.text: figures(question, c.text)[:2] for c in claims} if question.asks == "how_many" else {}
     whole = {text: _total(text) for text in told}  # three adults and two children are the five of another
     found = {text: n for text, n in told.items() if not any(whole[text] in o for t, o in told.items() if t != text)}
     return {text: ", ".join(n) for text, n in found.items() if n}
+
+
+def _against(question: Question, text: str) -> bool:
+    """Whether a text says no to what is asked, by denial or by the opposite; `not open` is none of `closed`."""
+    flat = fold(text)
+    plain = not (sign("negation").search(flat) or sign("planned").search(flat))
+    return denies(question, text) or bool(plain and opposed(question.text, text))
 
 
 def _total(text: str) -> str:

@@ -95,7 +95,8 @@ def same_news(one: str, other: str) -> bool:
 def _told(text: str) -> tuple[frozenset[str], ...]:
     flat = fold(text)
     marks = frozenset(sign("negation").findall(flat)), frozenset(sign("correction").findall(flat))
-    return frozenset(numbers(text)), *marks, frozenset(words(text)) & _telling()
+    planned = frozenset(["planned"] if sign("planned").search(flat) else [])
+    return frozenset(numbers(text)), planned, *marks, frozenset(words(text)) & _telling()
 
 
 @lru_cache(maxsize=_TEXTS)
