@@ -122,6 +122,9 @@ async def test_a_post_of_another_year_calls_nothing() -> None:
     assert await result(AFTER, "Who won the presidential election in Avalon in 2022?") == "not declared"
     memory = Shelf(post(1, BOARD, "On this day in 2022, Mara Lind was elected President of Avalon."))
     assert await result(memory) == "not declared"
+    assert await result(memory, "Who won the 2026 presidential election in Avalon?") == "not declared"
+    told = Shelf(post(1, BOARD, "Mara Lind is elected President of Avalon in the 2022 election."))
+    assert await result(told, "Who won the 2026 presidential election in Avalon?") == "not declared"
     assert await result(AFTER, "Who won the 2026 presidential election in Avalon?") == "declared"
 
 

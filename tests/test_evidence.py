@@ -89,6 +89,10 @@ def test_a_crowd_cannot_call_a_result_where_a_listed_account_speaks() -> None:
     found = weighed("Who won the election?", *rumours, official)
     assert texts(found) == ["The board has declared no winner of the election."] or not found.chosen
     assert not any("Beek" in text for text in texts(found))
+    calm = [passage(n, f"fan{n}", f"Tom Beek has won the election, I counted {n}0 % myself.") for n in (1, 2, 3)]
+    assert len(weighed("Who won the election?", *calm).chosen) > 1
+    press = passage(9, "press", "Mara Lind has won the election, says the board.", 400)
+    assert [c.number for c in weighed("Who won the election?", *calm, press).chosen] == [9]
 
 
 def test_a_lone_voice_does_not_call_a_result_but_several_are_quoted_as_theirs() -> None:
