@@ -26,7 +26,7 @@ evidence drafts
 calls
 wording speakers
 support
-positions
+company positions
 choosing expansion
 ingest recheck retrieval prompt verification
 answering telling
@@ -148,6 +148,7 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "evidence",
         "figures",
         "wording",
+        "company",
         "stances",
         "positions",
         "prompt",

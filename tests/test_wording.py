@@ -79,8 +79,9 @@ def test_what_is_kept_is_shown(line: str, post: str) -> None:
 
 def test_two_posts_make_no_third_claim() -> None:
     posts = ("The mayor of Oss opened the library.", "A burglar was arrested at the harbour.")
-    assert refused("The mayor of Oss was arrested at the harbour.", *posts) == "mixes what several posts say"
-    assert refused("The mayor of Oss opened the library and a burglar was arrested at the harbour.", *posts) == ""
+    assert refused("The mayor of Oss was arrested at the harbour.", *posts) != ""
+    assert refused("The mayor of Oss opened the library and a burglar was arrested.", *posts) != ""
+    assert refused("A burglar was arrested at the harbour.", *posts) == ""
 
 
 @pytest.mark.parametrize(

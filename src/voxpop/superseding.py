@@ -5,7 +5,7 @@ On a doubt it replaces nothing: another place, flight or person is another matte
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 
 from voxpop.matters import Value, content, denied, marked, states, subjects, values
@@ -129,7 +129,13 @@ def _unmet(subjects: frozenset[str], terms: frozenset[str]) -> frozenset[str]:
 
 def _joined(name: str, terms: frozenset[str]) -> bool:
     """Whether a hashtag holds the name, or is the name that holds a term."""
-    return len(name) > 3 and any((len(t) > len(name) and name in t) or (len(t) > 3 and t in name) for t in terms)
+    parts = (name[i:j] for i in range(len(name) - 3) for j in range(i + 4, len(name) + 1))
+    return len(name) > 3 and (name in _flat(terms) or any(part in terms for part in parts))
+
+
+@lru_cache(maxsize=1024)
+def _flat(terms: frozenset[str]) -> str:
+    return " ".join(terms)
 
 
 def _named_alike(later: _Said, earlier: _Said) -> bool:

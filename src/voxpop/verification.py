@@ -13,6 +13,7 @@ from itertools import dropwhile, pairwise, takewhile
 
 from voxpop import figures, wording
 from voxpop.calls import undeclared
+from voxpop.company import keep_together
 from voxpop.drafts import Draft
 from voxpop.evidence import Evidence
 from voxpop.figures import is_grammar, post_words, readable
@@ -95,11 +96,26 @@ def verify(
     if not support:
         return Verdict(False, "states as fact what only an unlisted account says")
     text, reason = unlabelled(draft.text, support)
-    if reason := reason or next((reason for check in _CHECKS if (reason := check(text, support))), ""):
+    if reason := reason or _changed(text, support):
         return Verdict(False, reason)
-    reason, carried = _carried(text, support, least_support() if least is None else least)
+    least = least_support() if least is None else least
+    reason, carried = _carried(text, support, least)
+    if not reason and len(support) > 1 and not any(_alone(text, p, support, least) for p in support):
+        reason = "no single cited post says it"
     attributed = not reason and bool(named) and len(stated) < len(standing)
     return Verdict(not reason, reason, attributed, support=carried)
+
+
+def _changed(text: str, cited: Sequence[Passage]) -> str:
+    return next((reason for check in _CHECKS if (reason := check(text, cited))), "")
+
+
+def _alone(text: str, passage: Passage, cited: Sequence[Passage], least: float) -> bool:
+    """Whether one post carries the sentence by itself, but for who else says it: two make no third claim."""
+    for other in cited:
+        if other is not passage and other.post.author.id != passage.post.author.id:
+            text = known_as(other).sub(" ", text)
+    return not _changed(text, [passage]) and not _carried(text, [passage], least)[0]
 
 
 def _unreadable(draft: Draft, passages: Mapping[int, Passage]) -> str:
@@ -345,8 +361,8 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     wording.keep_their_denials,
     wording.keep_their_conditions,
     wording.keep_their_sides,
-    wording.keep_apart,
     wording.keep_their_voice,
+    keep_together,
 )
 
 

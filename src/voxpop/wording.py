@@ -9,25 +9,21 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-from voxpop.figures import is_grammar, post_words, readable
+from voxpop.figures import is_grammar, post_words
 from voxpop.messages import Passage
 from voxpop.signs import sign, unsure
-from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, language, numbers, sentences, words
+from voxpop.text import HANDLE, family, fold, indexed, is_cjk, keywords, language, sentences, words
 
 _CLAUSE = re.compile(r"[;–—()\n、。]|[,:](?!\d)| - |\b(?:but|and|while|mais|et|tandis que|pero|aber|und|mas)\b")
-_STEM = 5
+STEM = 5
 _Y = re.compile(r"(?<=[^\Waeiou])(?:y|ies|ied)$")
 _CAUSED = 0.6
 _FEWEST = 4
 _HANGING = re.compile(r",? (?:and|but|et|y|pero|und|aber|e|mas)$")
-_AND = re.compile(
-    r"[;。\n]| - |(?<!\w)(?:but|and|while|mais|et|tandis que|pero|y|mientras|aber|und|mas|e|enquanto)(?!\w)"
-)
 _HAS = frozenset({"has", "have", "had", "ont", "avait", "han", "habia", "hat", "haben", "hatte", "tem", "tinha"})
 _SUFFERED = frozenset(
     {"been", "being", "was", "were", "ete", "etait", "sido", "fue", "fueron", "foi", "foram", "wurde", "worden"}
 )
-_SLACK = 6  # one word in six of a clause may come from another post
 _LAST = re.compile(r", (?:and|but|while|which|who|mais|et|tandis|pero|y|aber|und|mas|e) ")
 _NAME = re.compile(r"[#@]?[A-ZÀ-Þ][\w’-]+")
 _PASSIVE = re.compile(r"(?<!\w)(?:by|par|por|von|vom|durch|pelo|pela)(?!\w)")
@@ -44,9 +40,9 @@ class Held:
 
     def has(self, word: str) -> bool:
         """Whether it holds a folded word, one of its beginning, or one of its kin."""
-        if word in self.known or (len(word) >= _STEM and word[:_STEM] in self.stems):
+        if word in self.known or (len(word) >= STEM and word[:STEM] in self.stems):
             return True
-        return (is_cjk(word) and word in self.flat) or not self.known.isdisjoint(_kin(word))
+        return (is_cjk(word) and word in self.flat) or not self.known.isdisjoint(kin(word))
 
     def share(self, wanted: Sequence[str]) -> float:
         """How much of `wanted` it holds; all of nothing."""
@@ -57,14 +53,15 @@ class Held:
 def held(text: str) -> Held:
     """What a text holds, read once."""
     terms = tuple(indexed(text).split())
-    return Held(fold(text), terms, frozenset(terms), frozenset(w[:_STEM] for w in terms if len(w) >= _STEM))
+    return Held(fold(text), terms, frozenset(terms), frozenset(w[:STEM] for w in terms if len(w) >= STEM))
 
 
 @lru_cache(maxsize=2048)
-def _kin(word: str) -> frozenset[str]:
-    kin = family(word).union(*(line for line in (*_lines("events"), *_lines("forms")) if word in line))
+def kin(word: str) -> frozenset[str]:
+    """Folded words that tell the same as one: its family, its event, its irregular forms."""
+    alike = family(word).union(*(line for line in (*_lines("events"), *_lines("forms")) if word in line))
     ending = _Y.search(word)
-    return kin | {f"{word[: ending.start()]}{end}" for end in ("y", "ies", "ied")} if ending else kin
+    return alike | {f"{word[: ending.start()]}{end}" for end in ("y", "ies", "ied")} if ending else alike
 
 
 @lru_cache(maxsize=512)
@@ -242,22 +239,6 @@ def _relative() -> list[list[str]]:
     return [[f" {' '.join(words(day))} " for day in line] for line in lines]
 
 
-def keep_apart(text: str, cited: Sequence[Passage]) -> str:
-    """What stands on one side of an "and" is told by one post: two do not make a third claim between them."""
-    if len(cited) < 2:
-        return ""
-    sources = [held(readable(p)) for p in cited]
-    figures = [numbers(post_words(p)) for p in cited]
-    for part in _AND.split(HANDLE.sub(" ", text)):
-        wanted, counts = meant(part), numbers(part)
-        known = [[source.has(w) for w in wanted] for source in sources]
-        whole = sum(map(any, zip(*known, strict=True)))
-        told = (whole - sum(row) <= len(wanted) // _SLACK for row in known)
-        if not any(alone and counts <= own for alone, own in zip(told, figures, strict=True)):
-            return "mixes what several posts say"
-    return ""
-
-
 def keep_their_voice(text: str, cited: Sequence[Passage]) -> str:
     """Who did it is not who it was done to: "has declared" is not "has been declared"."""
     mine = dict(_voices(text))
@@ -275,7 +256,7 @@ def _voices(text: str) -> Iterator[tuple[str, bool]]:
         before = set(terms[max(0, i - 3) : i])
         passive = bool(before & _SUFFERED)
         if word.isalpha() and (passive or before & _HAS) and not is_grammar(word):
-            yield word[:_STEM], passive
+            yield word[:STEM], passive
 
 
 def keep_their_sides(text: str, cited: Sequence[Passage]) -> str:
@@ -300,7 +281,7 @@ def _sides(text: str) -> Iterable[tuple[str, str, str]]:
     for token in tokens:
         if token[0].isupper() and not is_grammar(token):
             name = fold(token)
-            yield from ((last, word[:_STEM], name) for word in run if last)
+            yield from ((last, word[:STEM], name) for word in run if last)
             run, last = [], name
         elif not is_grammar(token):
             run.append(fold(token))

@@ -11,7 +11,7 @@ from voxpop.evaluation.told import Told
 from voxpop.store.local import LocalStore
 
 Expect = Literal["answer", "abstain"]
-_TWEETQA, _REALTIMEQA = 300, 100
+_TWEETQA, _REALTIMEQA = 300, 60
 
 
 @dataclass(frozen=True)

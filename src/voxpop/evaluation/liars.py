@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from math import inf
 from typing import Any
 
 from voxpop.drafts import Lines
@@ -9,7 +10,9 @@ from voxpop.engines import EngineInfo
 from voxpop.engines.quote import opening
 from voxpop.evaluation.judge import attributed, lacks
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
+from voxpop.text import HANDLE, bare, sentences, words
 
+_OTHERS, _SEAM, _CUT = 6, 3, 2
 _NAME = re.compile(r"\b[A-ZÀ-Þ][\wÀ-ÿ-]{3,}\b")
 
 
@@ -22,19 +25,39 @@ class Liar:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.lies: set[str] = set()
+        self._seams: set[str] = set()
 
     async def generate(self, prompt: Prompt, schema: Mapping[str, Any] | None = None) -> AsyncIterator[Delta]:
         passages = {p.number: p for p in prompt.passages}
         for claim in prompt.claims:
             for text, number in KINDS[self.kind](claim, passages, prompt.lang):
                 line = f"{text} [{number}]\n"
-                self.lies.update(d.text for d in Lines().feed(line) if self._lies(d.text, passages[number]))
+                for draft in Lines().feed(line):
+                    seams = self._joined(draft.text, passages) if self.kind == "mixture" else ()
+                    if seams or (self.kind != "mixture" and self._lies(draft.text, passages[number])):
+                        self.lies.add(draft.text)
+                        self._seams.update(seams)
                 yield Delta(line)
         yield Delta(usage=Usage())
 
     def wrote(self, shown: str) -> bool:
         """Whether a sentence that was shown is one of its lies, with whatever label behind it."""
-        return any(shown.startswith(lie.rstrip(" .。")) for lie in self.lies)
+        flat = f" {' '.join(_bare(shown))} "
+        return any(shown.startswith(lie.rstrip(" .。")) for lie in self.lies) or any(s in flat for s in self._seams)
+
+    def _joined(self, said: str, passages: Mapping[int, Passage]) -> set[str]:
+        """Three words that stand together in a sentence and in no post: where a mixture has its seams.
+
+        None where a sentence of one post holds it all, in order and but for two words.
+        """
+        for passage in passages.values():
+            said = said.removeprefix(opening(passage, "en"))
+        terms = _bare(said)
+        posts = [_bare(s) for p in passages.values() for s in (p.post.text, *sentences(p.post.text))]
+        if any(_within(terms, post) for post in posts):
+            return set()
+        runs = (f" {' '.join(terms[i : i + _SEAM])} " for i in range(len(terms) - _SEAM + 1))
+        return {run for run in runs if not any(run in f" {' '.join(post)} " for post in posts)}
 
     def _lies(self, said: str, passage: Passage) -> bool:
         # A line is cut into sentences before it is judged, and not every one of them need be made up.
@@ -49,6 +72,25 @@ class Liar:
 
     def describe(self) -> EngineInfo:
         return EngineInfo(f"liar: {self.kind}", "none", converses=False)
+
+
+def _bare(text: str) -> list[str]:
+    return words(HANDLE.sub(" ", bare(text)))
+
+
+def _within(terms: list[str], post: list[str]) -> bool:
+    """Whether a post has these words in their order, with at most two others between."""
+    starts = [i for i, w in enumerate(post) if terms and w == terms[0]]
+    return any(_skipped(terms, post[i:]) <= _CUT for i in starts)
+
+
+def _skipped(terms: list[str], post: list[str]) -> float:
+    at = 0
+    for term in terms:
+        if term not in post[at:]:
+            return inf
+        at = post.index(term, at) + 1
+    return at - len(terms)
 
 
 Told = Iterator[tuple[str, int]]
@@ -107,6 +149,21 @@ def _winner(claim: Claim, passages: Mapping[int, Passage], lang: str) -> Told:
             yield f"{name} won the election.", claim.number
 
 
+def _mixture(claim: Claim, passages: Mapping[int, Passage], lang: str) -> Told:
+    """The half of one sentence with that of another, of its own post or another's; one sentence turned about."""
+    passage = passages[claim.number]
+    own = HANDLE.sub("", claim.text).split()
+    theirs = [(p, s) for p in passages.values() for s in map(bare, sentences(p.post.text)) if s != claim.text]
+    for other, said in theirs[:_OTHERS]:
+        rest = HANDLE.sub("", said).split()
+        mixed = " ".join([*own[: len(own) // 2], *rest[len(rest) // 2 :]])
+        yield from _made(claim, mixed, passages, lang)
+        if other.number != claim.number:
+            yield f"{mixed} [{other.number}]", claim.number
+    for cut in {len(own) // 2, len(own) // 3}:
+        yield opening(passage, lang) + " ".join([*own[cut:], *own[:cut]]), claim.number
+
+
 def _made(claim: Claim, changed: str, passages: Mapping[int, Passage], lang: str) -> Told:
     passage = passages[claim.number]
     if changed != claim.text and changed not in passage.post.text:
@@ -121,4 +178,5 @@ KINDS: dict[str, _Lie] = {
     "denied": _denial,
     "rumour as fact": _rumour,
     "winner invented": _winner,
+    "mixture": _mixture,
 }
