@@ -44,6 +44,7 @@ def test_what_a_post_says_in_another_way_stays_together(said: str) -> None:
         "The ferry to Marle sank to the.",
         "Beek Beek 28,400.",
         "Divers found the golden bell.",
+        "Divers found the wall.",
     ],
 )
 def test_what_no_post_puts_side_by_side_is_refused(said: str) -> None:

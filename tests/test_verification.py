@@ -70,7 +70,6 @@ SCORES = passage(12, PRESS, "Full time: Oss Rovers 2, Harbour Town 1.")
     ("line", "cited"),
     [
         ("Mara Lind is elected Mayor of Oss with 52.4 %. [1]", RESULT),
-        ("Lind won with 31 200 votes. [1]", RESULT),
         ("@board.example: “Tom Beek 47.6 %.” [1]", RESULT),
         ("With 40 % of stations counted, Beek has 50.1 %. [2]", PARTIAL),
         ("@ann.example says Lind has been arrested at the town hall. [3]", RUMOUR),
@@ -174,6 +173,14 @@ def test_one_post_carries_a_sentence_whatever_else_it_cites() -> None:
     both = "Lind has 52.4 % and the town hall opens at 9:00 on Monday. [1][11]"
     assert said(both, RESULT, MARKED) != ""
     assert said("The town hall opens at 9:00 on Monday. [11][1]", RESULT, MARKED) == ""
+    maybe = passage(20, PRESS, "The bridge in Oss is damaged, not confirmed.")
+    assert said("The bridge in Oss is damaged. [20][11]", maybe, MARKED) == "no single cited post says it"
+
+
+def test_halves_of_a_post_are_not_joined() -> None:
+    assert said("Lind has 31,200 votes. [6]", DENIAL) == ""
+    assert said("Lind is not closed. [6]", DENIAL) != ""
+    assert said("Mara Lind is Beek of Oss. [1]", RESULT) != ""
 
 
 def test_a_rumour_is_not_laundered_by_a_listed_post_beside_it() -> None:

@@ -26,7 +26,7 @@ _LOWER = re.compile(r"(?<!\w)[^\W\d_A-ZÀ-Þ]\w+")
 _TELLING, _SHARED = 3, 0.2  # so many words without a capital tell a language; how many two languages share
 _TAG, _HUMP = re.compile(r"#\w+"), re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])")
 _ENDING = 3  # letters by which two forms of a word differ
-_AHEAD, _BACK = 4, 4  # words of meaning: how far apart in the post neighbours of the sentence may stand
+_AHEAD, _BACK = 3, 4  # words of meaning: how far apart in the post neighbours of the sentence may stand
 _APART = "joins words that stand apart in the cited post"
 
 
