@@ -339,6 +339,9 @@ def test_a_state_that_is_only_planned_ends_none() -> None:
     for plan in ("The Quay bridge is to be open again on Monday.", "The Quay bridge will open again soon."):
         found = weighed("Is the Quay bridge closed?", closed, passage(2, "press", plan, 520))
         assert texts(found)[:1] == ["The Quay bridge is closed."]
+        found = weighed("Is the Quay bridge open?", closed, passage(2, "press", plan, 520))
+        assert "The Quay bridge is closed." in texts(found)
+        assert not found.superseded
 
 
 def test_what_its_author_calls_off_is_told_no_more() -> None:
