@@ -198,6 +198,16 @@ def test_nobodys_words_are_put_in_anothers_mouth() -> None:
         "As @board.example and @ann.example say, [1][3]",
     ):
         assert said(mixed, RESULT, RUMOUR) != "", mixed
+    both = "@ann.example and @board.example say Lind has been arrested at the town hall. [1][3]"
+    assert said(both, RESULT, RUMOUR) == "not all who are named say it"
+
+
+def test_a_sentence_needs_the_support_that_is_asked_of_it() -> None:
+    (draft,) = read_line("Mara Lind is elected Mayor of Oss. [1]")
+    shown = verify(draft, {1: RESULT}, claims([RESULT]))
+    assert shown.support
+    refused = verify(draft, {1: RESULT}, claims([RESULT]), least=shown.support + 0.01)
+    assert (shown.shown, refused.shown) == (True, False)
 
 
 def test_an_account_without_a_handle_has_no_name() -> None:
