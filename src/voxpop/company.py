@@ -26,7 +26,7 @@ _LOWER = re.compile(r"(?<!\w)[^\W\d_A-ZÀ-Þ]\w+")
 _TELLING, _SHARED = 3, 0.2  # so many words without a capital tell a language; how many two languages share
 _TAG, _HUMP = re.compile(r"#\w+"), re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])")
 _ENDING = 3  # letters by which two forms of a word differ
-_AHEAD, _BACK = 3, 4  # words of meaning: how far apart in the post neighbours of the sentence may stand
+_NEAR = 3  # words of meaning: how far apart in the post neighbours of the sentence may stand
 _APART = "joins words that stand apart in the cited post"
 
 
@@ -34,16 +34,12 @@ _Place = tuple[int, int]  # which sentence of the post, which word of meaning in
 
 
 class _Word(NamedTuple):
-    """A word of meaning or a number: whether it opens its clause, whether it closes it, and what is before it.
-
-    `joined`: an "and" is before it. `bridged`: only words such as "of" or "is" are.
-    """
+    """A word of meaning or a number: whether it opens or closes its clause, and whether an "and" is before it."""
 
     term: str
     opens: bool = False
     closes: bool = False
     joined: bool = False
-    bridged: bool = True
 
 
 def keep_together(text: str, cited: Sequence[Passage]) -> str:
@@ -93,9 +89,8 @@ def _follows(word: _Word, last: Sequence[_Place], here: Sequence[_Place], said: 
     A clause may follow another than in the post if it begins as it does there, with who it tells of; without an
     "and", only a whole one that comes later.
     """
-    back = -_BACK if word.bridged else 0
     for (s, i), (t, j) in product(last, here):
-        if s == t and i != j and back <= j - i <= _AHEAD:
+        if s == t and 0 < abs(j - i) <= _NEAR:
             return True
         later = word.opens and said[s][i].closes and (t, j) > (s, i)
         if (word.joined or later) and said[t][j].opens:
@@ -169,7 +164,6 @@ def _says_little(token: str) -> bool:
 
 def _word(token: str, before: Sequence[str], closes: bool) -> _Word:
     term = min(numbers(token), default=token) if token[0].isdigit() else token
-    bridged = is_cjk(token) or (bool(before) and all(t in _openers() for t in before))
     since = list(takewhile(lambda t: t not in _ENDS, reversed(before)))
     opens = len(since) < len(before) and all(t in _openers() for t in since)
-    return _Word(term, opens, closes, not _AND.isdisjoint(before), bridged)
+    return _Word(term, opens, closes, not _AND.isdisjoint(before))

@@ -13,6 +13,7 @@ from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
 from voxpop.text import HANDLE, bare, sentences, words
 
 _OTHERS, _SEAM, _CUT = 6, 3, 2
+_QUOTED = ("”", "»", "“", "」")
 _NAME = re.compile(r"\b[A-ZÀ-Þ][\wÀ-ÿ-]{3,}\b")
 
 
@@ -33,7 +34,7 @@ class Liar:
             for text, number in KINDS[self.kind](claim, passages, prompt.lang):
                 line = f"{text} [{number}]\n"
                 for draft in Lines().feed(line):
-                    seams = self._joined(draft.text, passages) if self.kind == "mixture" else ()
+                    seams = self._joined(draft.text, passages, prompt.lang) if self.kind == "mixture" else ()
                     if seams or (self.kind != "mixture" and self._lies(draft.text, passages[number])):
                         self.lies.add(draft.text)
                         self._seams.update(seams)
@@ -42,16 +43,18 @@ class Liar:
 
     def wrote(self, shown: str) -> bool:
         """Whether a sentence that was shown is one of its lies, with whatever label behind it."""
+        if shown.rstrip().endswith(_QUOTED):  # the quote in a lie's place
+            return False
         flat = f" {' '.join(_bare(shown))} "
         return any(shown.startswith(lie.rstrip(" .。")) for lie in self.lies) or any(s in flat for s in self._seams)
 
-    def _joined(self, said: str, passages: Mapping[int, Passage]) -> set[str]:
+    def _joined(self, said: str, passages: Mapping[int, Passage], lang: str) -> set[str]:
         """Three words that stand together in a sentence and in no post: where a mixture has its seams.
 
         None where a sentence of one post holds it all, in order and but for two words.
         """
         for passage in passages.values():
-            said = said.removeprefix(opening(passage, "en"))
+            said = said.removeprefix(opening(passage, lang))
         terms = _bare(said)
         posts = [_bare(s) for p in passages.values() for s in (p.post.text, *sentences(p.post.text))]
         if any(_within(terms, post) for post in posts):
