@@ -26,7 +26,7 @@ _LOWER = re.compile(r"(?<!\w)[^\W\d_A-ZÀ-Þ]\w+")
 _TELLING, _SHARED = 3, 0.2  # so many words without a capital tell a language; how many two languages share
 _TAG, _HUMP = re.compile(r"#\w+"), re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])")
 _ENDING = 3  # letters by which two forms of a word differ
-_NEAR = 3  # words of meaning: how far apart in the post neighbours of the sentence may stand
+_AHEAD, _BACK = 3, 4  # words of meaning: how far apart in the post neighbours of the sentence may stand
 _APART = "joins words that stand apart in the cited post"
 
 
@@ -90,7 +90,7 @@ def _follows(word: _Word, last: Sequence[_Place], here: Sequence[_Place], said: 
     "and", only a whole one that comes later.
     """
     for (s, i), (t, j) in product(last, here):
-        if s == t and 0 < abs(j - i) <= _NEAR:
+        if s == t and i != j and -_BACK <= j - i <= _AHEAD:
             return True
         later = word.opens and said[s][i].closes and (t, j) > (s, i)
         if (word.joined or later) and said[t][j].opens:
