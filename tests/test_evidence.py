@@ -11,7 +11,7 @@ from voxpop.messages import AuthorClass, Claim, Passage
 from voxpop.posts import Author, Post
 from voxpop.questions import read
 from voxpop.signs import is_statement, opposed, settles, unsure
-from voxpop.stances import denies
+from voxpop.stances import denies, figures
 from voxpop.times import MICROS
 
 MINUTE = 60 * MICROS
@@ -371,3 +371,8 @@ def test_parts_that_add_up_to_the_whole_do_not_disagree() -> None:
         passage(2, "ann", "Five people were hurt in the Velp crash.", 502),
     )
     assert not found.disagree
+
+
+def test_a_figure_is_that_of_its_own_clause() -> None:
+    told = figures(read("How many people died in the Oss bombing?"), "23 hurt, 2 dead in the Oss blasts.")
+    assert told == ("2",)

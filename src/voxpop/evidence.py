@@ -308,7 +308,7 @@ def _stands(question: Question, claims: Sequence[Claim]) -> dict[str, str]:
     """By its text what each claim says where a yes or no, or a number, is asked; those left out say neither."""
     if question.asks == "whether":
         return {c.text: "no" if _against(question, c.text) else "yes" for c in claims}
-    told = {c.text: figures(question, c.text)[:2] for c in claims} if question.asks == "how_many" else {}
+    told = {c.text: figures(question, c.text)[:1] for c in claims} if question.asks == "how_many" else {}
     whole = {text: _total(text) for text in told}  # three adults and two children are the five of another
     found = {text: n for text, n in told.items() if not any(whole[text] in o for t, o in told.items() if t != text)}
     return {text: ", ".join(n) for text, n in found.items() if n}

@@ -18,6 +18,7 @@ _COUNT = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+|[ \u00a0\u202f]\d{3}(?!\d))*")
 _PAIR = re.compile(r"([A-ZÀ-Þ][\w’-]+)\W{1,3}(\d+(?:[.,]\d+)?)")
 _PERCENT = re.compile(r"\s*(?:%|％|per ?cent|pour cent|prozent|por ciento|por cento)", re.IGNORECASE)
 _MARKS = dict.fromkeys(range(0x300, 0x370))
+_CLAUSE = re.compile(r"[,;]\s")
 _NEAR = 4
 _DENIED = 6
 _MOST = 3
@@ -115,8 +116,8 @@ def _numbered(text: str) -> Iterable[tuple[str, str, str]]:
 
 
 def _near(question: Question, before: str, after: str) -> int:
-    """How many words lie between a number and what is counted."""
-    left, right = words(before)[::-1], words(after)
+    """How many words lie between a number and what is counted, in its own clause: `2 dead, 64 hurt`."""
+    left, right = words(_CLAUSE.split(before)[-1])[::-1], words(_CLAUSE.split(after)[0])
     ways = [i for side in (left, right) for i, w in enumerate(side[: _NEAR + 1]) if w in question.counted]
     return min(ways, default=_NEAR + 1)
 
