@@ -289,7 +289,8 @@ def test_every_answer_of_the_night_is_made_again(night: Any, tmp_path: Path, nam
                 for line in opened.lines:
                     assert (line.text is None) == (line.state == "gone")
             burnt = await answers.open(dict(asked)["Is a ballot box on fire in Dornick?"])
-            assert {"gone", "replaced"} <= set(states(burnt))
+            # What an engine wrote decides which posts are cited beside the one that is gone
+            assert {"quote": {"gone", "replaced"}, "echo": {"gone"}}[name] <= set(states(burnt))
 
     asyncio.run(play())
     found, asked = held(tmp_path), " ".join(f.question for f in FACTS)
