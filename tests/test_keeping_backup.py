@@ -64,10 +64,11 @@ async def fill(folder: Path, until: int) -> None:
             await store.apply("rows", batch(number))
 
 
-async def held(folder: Path) -> tuple[int, dict[str, str]]:
-    """The number of batches that a store's cursor speaks of, and its posts."""
+async def held(folder: Path, *, mended: bool = False) -> tuple[int, dict[str, str]]:
+    """The number of batches that a store's cursor speaks of, and its posts; `mended`: its index may be made anew."""
     async with LocalStore(folder) as store:
-        assert (await store.check(), store.rebuilt) == ([], "")
+        assert await store.check() == []
+        assert mended or not store.rebuilt
         batches = int(await store.cursor("rows") or -1) + 1
         posts = await store.posts([f"x:{n}" for n in range(batches * BATCH + BATCH)])
         if batches:
@@ -125,7 +126,8 @@ def test_who_comes_and_goes_beside_a_writing_process_costs_it_nothing(tmp_path: 
             done = voxpop("search", "harbour", "--data", str(folder), "--json")
             assert done.returncode == 0, done.stderr
         until(child, last := last + 8)
-    batches, posts = asyncio.run(held(folder))
+    # The writer is killed while it purges ten times a second: its index may then be a purge ahead, and is made anew
+    batches, posts = asyncio.run(held(folder, mended=True))
     assert batches > last
     assert posts == expected(batches)
 
