@@ -65,7 +65,7 @@ async def fill(folder: Path, until: int) -> None:
 
 
 async def held(folder: Path, *, mended: bool = False) -> tuple[int, dict[str, str]]:
-    """The number of batches that a store's cursor speaks of, and its posts; `mended`: its index may be made anew."""
+    """The number of batches that a store's cursor speaks of, and its posts; `mended`: an index may be made anew."""
     async with LocalStore(folder) as store:
         assert await store.check() == []
         assert mended or not store.rebuilt
