@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -567,6 +567,12 @@ async def live():
 
 asyncio.run(live())
 """
+
+
+def untold(folder: Path) -> int:
+    """How many flips no receiver has taken yet."""
+    with closing(sqlite3.connect(folder / NAME)) as db:
+        return int(db.execute("SELECT count(*) FROM flips WHERE due IS NOT NULL").fetchone()[0])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no SIGKILL")
