@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from voxpop.messages import Message, Prompt
+from voxpop.messages import Message, Prompt, Sampling
 
 NAME = "qwen2.5-coder-1.5b-instruct"
 TALK = """the bridge near the old market will stay closed until Friday because engineers found two cracks while
@@ -31,7 +31,7 @@ def prompt(task: str, seed: int, posts: int) -> Prompt:
     system = Message(
         "system", f"{seed}. You write short answers from numbered posts. Copy names and numbers exactly."
     )
-    return Prompt((system, Message("user", "\n".join([*rows, "", TASKS[task]]))), max_tokens=96)
+    return Prompt((system, Message("user", "\n".join([*rows, "", TASKS[task]]))), sampling=Sampling(max_tokens=96))
 
 
 def _post(draw: random.Random) -> str:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from voxpop import voices
 from voxpop.api import openai
-from voxpop.api.asked import FieldError, parse, told
+from voxpop.api.asked import parse
+from voxpop.api.fields import FieldError, told
 from voxpop.errors import UsageError
+from voxpop.messages import Sampling
 from voxpop.times import micros
 
 VOICES = voices.load()
@@ -44,14 +46,14 @@ def test_every_field_that_is_taken_arrives() -> None:
     )
     request = asked.request
     assert (asked.model, asked.stream, asked.include_usage) == ("voxpop-fun", True, True)
-    assert (request.max_tokens, request.temperature, request.seed, request.voice) == (7, 1.0, 3, "fun")
+    assert (request.sampling, request.voice) == (Sampling(7, 1.0, 3), "fun")
     assert request.as_of == micros("2026-11-03T22:40:00Z")
     assert [(m.role, m.content) for m in request.messages] == [("system", "Be brief."), ("user", "One\ntwo")]
 
 
 def test_a_voice_beside_the_model_wins_and_a_bound_is_kept_within() -> None:
     assert read(model="voxpop-regular", voice="fun").request.voice == "fun"
-    assert read(max_tokens=100_000).request.max_tokens == 4096
+    assert read(max_tokens=100_000).request.sampling.max_tokens == 4096
 
 
 HARMLESS = {

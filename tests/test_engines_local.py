@@ -19,7 +19,7 @@ pytest.importorskip("llguidance", reason="the extra voxpop[local] is not install
 from voxpop.engines.local import LocalEngine
 from voxpop.engines.sampling import Guesser, Writer
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import Message, Prompt, Usage
+from voxpop.messages import Message, Prompt, Sampling, Usage
 from voxpop.models import path_of, pull, resolve
 
 SYSTEM = Message(
@@ -50,8 +50,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
     return LocalEngine.open(path_of(cache, model), name=model.name)
 
 
-def asked(text: str, **more: object) -> Prompt:
-    return Prompt((SYSTEM, Message("user", text)), **{"max_tokens": 24, **more})  # type: ignore[arg-type]
+def asked(text: str, *, grammar: str | None = None, **more: object) -> Prompt:
+    sampling = Sampling(**{"max_tokens": 24, **more})  # type: ignore[arg-type]
+    return Prompt((SYSTEM, Message("user", text)), grammar=grammar, sampling=sampling)
 
 
 async def answer(engine: LocalEngine, prompt: Prompt, schema: dict[str, object] | None = None) -> tuple[str, Usage]:

@@ -11,10 +11,12 @@ import pytest
 
 from voxpop.engines.openai import OpenAIEngine
 from voxpop.errors import VoxpopError
-from voxpop.messages import Delta, Message, Prompt
+from voxpop.messages import Delta, Message, Prompt, Sampling
 
 PROMPT = Prompt(
-    (Message("system", "be"), Message("user", "hi")), grammar='root ::= "a"', max_tokens=7, stop=("END",)
+    (Message("system", "be"), Message("user", "hi")),
+    grammar='root ::= "a"',
+    sampling=Sampling(max_tokens=7, stop=("END",)),
 )
 
 

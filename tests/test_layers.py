@@ -42,6 +42,8 @@ watcher webhooks
 meters
 health
 service
+records accounts
+desk
 api
 render
 live_table

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from voxpop import prompt as prompts
 from voxpop.evidence import Evidence
-from voxpop.messages import AuthorClass, Claim, Message, Passage, Prompt, Request, Standing
+from voxpop.messages import AuthorClass, Claim, Message, Passage, Prompt, Request, Sampling, Standing
 from voxpop.posts import Author, Post
 from voxpop.questions import read
 from voxpop.times import micros
@@ -51,7 +51,7 @@ def built(*passages: Passage, question: str = "Who won the election?", hidden: t
         return "attributed" if p.author_class == "unknown" else "stated"
 
     chosen = tuple(Claim(p.number, p.post.text, standing(p)) for p in passages)
-    request = Request((Message("user", question),), max_tokens=99, temperature=0.5, seed=3)
+    request = Request((Message("user", question),), sampling=Sampling(99, 0.5, 3))
     return prompts.build(request, read(question), (*passages, *hidden), Evidence(chosen, (), chosen), VOICE)
 
 
@@ -63,7 +63,7 @@ def test_every_byte() -> None:
     )
     assert prompt.messages == (Message("system", GOLDEN_SYSTEM), Message("user", GOLDEN_USER))
     assert prompt.grammar == GOLDEN_GRAMMAR
-    assert (prompt.max_tokens, prompt.temperature, prompt.seed, prompt.lang) == (99, 0.5, 3, "en")
+    assert (prompt.sampling, prompt.lang) == (Sampling(99, 0.5, 3), "en")
 
 
 def test_only_what_the_model_sees_may_be_cited() -> None:

@@ -38,6 +38,15 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
+class Records:
+    url: str = _setting(
+        "",
+        "Database of accounts, usage and what is stored for them, such as `postgresql+psycopg://voxpop@db/voxpop`. "
+        "Empty: a SQLite file in the data folder.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     use: tuple[str, ...] = _setting(
         ("auto",),
@@ -129,6 +138,7 @@ class Config:
 
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
+    records: Records = field(default_factory=Records)
     sources: Sources = field(default_factory=Sources)
     x: X = field(default_factory=X)
     rss: Rss = field(default_factory=Rss)

@@ -1,11 +1,14 @@
 """What we ask and answer: the request, the prompt and the one stream of answer events; values only, no I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from voxpop.posts import Post
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+Look = Literal["auto", "on", "off"]
+Effort = Literal["none", "low", "medium", "high"]
 AuthorClass = Literal["authority", "press", "organisation", "person", "unknown"]
 Tone = Literal["", "satire", "parody", "question"]
 Outcome = Literal["shown", "attributed", "repaired"]
@@ -14,23 +17,93 @@ Standing = Literal["stated", "attributed", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A function that the client is asked to run; `arguments` is a whole JSON object as text."""
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    An assistant's may hold `calls`; a tool's is the result of the call that it `answers` (its id).
+    """
 
     role: Role
     content: str
+    calls: tuple[Call, ...] = ()
+    answers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the client's that a model may call; `parameters` is a JSON Schema of its arguments."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The client's functions. `choice`: `auto`, `none`, `required`, or the name of the one to call."""
+
+    functions: tuple[Function, ...] = ()
+    choice: str = "auto"
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a search may return; times in microseconds of UTC, on witnessed time."""
+    """What a search may return; times in microseconds of UTC, on witnessed time.
+
+    `networks`, `handles` and `domains` (of the address of a post) admit only those where they are given;
+    `not_handles` and `not_domains` keep out. `limit` is in posts.
+    """
 
     since: int | None = None
     until: int | None = None
     handles: tuple[str, ...] = ()
+    not_handles: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    not_domains: tuple[str, ...] = ()
     lang: str = ""
     min_likes: int = 0
+    min_views: int = 0
     limit: int = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model chooses its tokens; `quote` chooses none.
+
+    `stop` ends the text before any of its strings; `logprobs` asks for each token's probability and for so many of
+    the likeliest in its place; the penalties are OpenAI's (-2 to 2).
+    """
+
+    max_tokens: int = 320
+    temperature: float = 0.0
+    seed: int = 0
+    top_p: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose turn it is at an engine and what it may see again: the account's id, empty without accounts.
+
+    Of two that wait, one of twice the `weight` is served twice as often.
+    """
+
+    owner: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +111,20 @@ class Request:
     """A question in its conversation: what every dialect parses into.
 
     `as_of` (microseconds of UTC) answers as if it were then: nothing witnessed later exists; None means now.
+    `look`: whether posts are searched (`auto`: where the question is about the world). `schema` (JSON Schema)
+    asks for JSON of that shape in the place of sentences.
     """
 
     messages: tuple[Message, ...]
     voice: str = "regular"
     as_of: int | None = None
     bounds: Bounds = field(default_factory=Bounds)
-    max_tokens: int = 320
-    temperature: float = 0.0
-    seed: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    look: Look = "auto"
+    tools: Tools = field(default_factory=Tools)
+    schema: Mapping[str, Any] | None = None
+    effort: Effort = "none"
+    asker: Asker = field(default_factory=Asker)
 
     @property
     def question(self) -> str:
@@ -109,20 +187,32 @@ class Prompt:
     claims: tuple[Claim, ...] = ()
     lang: str = "en"
     grammar: str | None = None
-    max_tokens: int = 320
-    temperature: float = 0.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
     now: int = 0
+    asker: Asker = field(default_factory=Asker)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one generation, as the engine counts them; `cached_tokens` of the prompt were not recomputed."""
+    """Tokens of one generation, as the engine counts them; `cached_tokens` of the prompt were not recomputed.
+
+    `seconds` is the time that the engine computed for it, without its waiting.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A chosen token with its natural log probability, and the likeliest in its place with theirs."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +221,7 @@ class Delta:
 
     text: str = ""
     usage: Usage | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 class Gap(NamedTuple):
@@ -157,7 +248,7 @@ class Freshness:
     gaps: tuple[Gap, ...] = ()
 
 
-TextKind = Literal["sentence", "notice", "chat", "quip"]
+TextKind = Literal["sentence", "notice", "chat", "quip", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +279,10 @@ class Text:
     """A piece of the answer that passed its checks.
 
     `sentence` states facts and carries citations; `notice` is our own label; `chat` comes from a model's
-    memory or the conversation; `quip` carries the voice. Of a sentence, `outcome` says how it may be shown (in
-    no one's name, in its author's, or with the source's words in the place of an engine's), `why` the reason for a
-    reader, and `support` how far its posts carry it (a probability).
+    memory or the conversation; `quip` carries the voice; `json` is of the schema that was asked for. Of a sentence,
+    `outcome` says how it may be shown (in no one's name, in its author's, or with the source's words in the place
+    of an engine's), `why` the reason for a reader, and `support` how far its posts carry it (a probability).
+    `tokens` only where probabilities were asked for and a model wrote it.
     """
 
     text: str
@@ -199,6 +291,14 @@ class Text:
     outcome: Outcome = "shown"
     why: str = ""
     support: float | None = None
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The client is asked to run a function and to come again with its result."""
+
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +347,7 @@ class Done:
     By `id` a kept answer is opened and made again; empty where answers are not kept.
     """
 
-    reason: Literal["stop", "length", "cancelled"]
+    reason: Literal["stop", "length", "cancelled", "tool_calls"]
     answerable: bool
     engine: str
     voice: str
@@ -258,4 +358,4 @@ class Done:
     id: str = ""
 
 
-AnswerEvent = Searching | Found | Citation | Text | Withheld | Refused | Done
+AnswerEvent = Searching | Found | Citation | Text | Called | Withheld | Refused | Done

@@ -50,9 +50,8 @@ def build(
         claims=evidence.chosen,
         lang=question.lang,
         grammar=grammar(_openings(by_number, evidence, question.lang)) if by_number else None,
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        seed=request.seed,
+        sampling=request.sampling,
+        asker=request.asker,
     )
 
 
@@ -66,9 +65,8 @@ def chat(request: Request, voice: Voice) -> Prompt:
     turns = tuple(m for m in request.messages if m.role != "system")[-_HISTORY:]
     return Prompt(
         messages=(Message("system", f"{_CHAT}\n{voice.instruction}"), *turns),
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        seed=request.seed,
+        sampling=request.sampling,
+        asker=request.asker,
     )
 
 

@@ -19,7 +19,7 @@ import orjson
 
 from voxpop.answering import Looked, Made
 from voxpop.engines import EngineInfo
-from voxpop.messages import AnswerEvent, Citation, Passage, Prompt, Request, Text
+from voxpop.messages import AnswerEvent, Asker, Citation, Passage, Prompt, Request, Text
 from voxpop.posts import Post
 from voxpop.sealing import seal, secret, unseal
 from voxpop.voices import Voice
@@ -147,7 +147,7 @@ def kept(id_: str, made: Made, salt: bytes, rules: str, version: str) -> Kept:
     # Why a sentence stands in another's place is told in words of that other, which any passage may have given.
     whys = [event.why if isinstance(event, Text) else "" for event in made.events]
     looked = replace(made.looked, passages=())
-    parts.append(("", everything, (), {"looked": looked, "prompt": digest(made.prompt), "whys": whys}))
+    parts.append(("", everything, (), {"looked": looked, "prompt": digest(_nobodys(made.prompt)), "whys": whys}))
     parts += [_part(event, places, cited, everything) for event in made.events]
     seals = (
         Seal(kind, rests, numbers, seal(salt, place, (secrets[n] for n in rests), zlib.compress(dump(plain), 1)))
@@ -155,7 +155,7 @@ def kept(id_: str, made: Made, salt: bytes, rules: str, version: str) -> Kept:
     )
     asked = tuple(m for m in made.request.messages if m.role == "user")
     recipe = Recipe(
-        request=replace(made.request, messages=asked, voice=made.voice.name),
+        request=replace(made.request, messages=asked, voice=made.voice.name, asker=Asker()),
         at=made.now,
         voice=digest(made.voice),
         engine=replace(made.engine, state="", context=0),
@@ -165,6 +165,11 @@ def kept(id_: str, made: Made, salt: bytes, rules: str, version: str) -> Kept:
         posts=tuple(p.id for p in posts),
     )
     return Kept(id_, recipe, tuple(seals))
+
+
+def _nobodys(prompt: Prompt | None) -> Prompt | None:
+    """Who asks changes no answer."""
+    return replace(prompt, asker=Asker()) if prompt else None
 
 
 def _part(

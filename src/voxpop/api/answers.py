@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voxpop.api import page
-from voxpop.api.asked import told
+from voxpop.api.fields import told
 from voxpop.api.streams import Places, unless_gone
 from voxpop.errors import UsageError
 from voxpop.history import Listed

@@ -5,10 +5,11 @@ Fields that OpenAI's clients send and that change nothing here are ignored: docs
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
+from voxpop.api.fields import flag, number, refuse, told
 from voxpop.errors import UsageError
-from voxpop.messages import Message, Request, Role
+from voxpop.messages import Message, Request, Role, Sampling
 from voxpop.times import iso, micros
 from voxpop.voices import Voice
 
@@ -36,14 +37,6 @@ _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 )
 
 
-class FieldError(UsageError):
-    """What one field of a body says cannot be done; `param` names the field, as OpenAI's error object does."""
-
-    def __init__(self, param: str, what: str, cure: str, *, code: str = "bad_usage") -> None:
-        super().__init__(what, cure, code=code)
-        self.param = param
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A parsed body: the request, and how to render its answer."""
@@ -60,36 +53,23 @@ def parse(body: Any, voices: Mapping[str, Voice], default_voice: str) -> Asked:
         raise UsageError("The body is not a JSON object.", "Send what OpenAI's chat completions take.")
     for field, harmless, cure in _UNSUPPORTED:
         if body.get(field) is not None and not harmless(body[field]):
-            _refuse(field, f"'{field}' cannot be {told(body[field])} here.", cure, code="unsupported")
+            refuse(field, f"'{field}' cannot be {told(body[field])} here.", cure, code="unsupported")
     spoken = _voice(body.get("model"), voices, default_voice)
     request = Request(
         messages=_messages(body.get("messages")),
         voice=_own_voice(body.get("voice"), voices) or spoken,
         as_of=_as_of(body.get("as_of")),
-        max_tokens=_tokens(body),
-        temperature=_number(body, "temperature", 0.0, 0.0, 2.0),
-        seed=_number(body, "seed", 0, -(2**63), 2**63 - 1),
+        sampling=Sampling(
+            max_tokens=_tokens(body),
+            temperature=number(body, "temperature", 0.0, 0.0, 2.0),
+            seed=number(body, "seed", 0, -(2**63), 2**63 - 1),
+        ),
     )
     options = body.get("stream_options")
     if options is not None and not isinstance(options, dict):
-        _refuse("stream_options", f"'stream_options' cannot be {told(options)}.", "Give an object.")
-    usage = _flag(options or {}, "include_usage")
-    return Asked(request, body.get("model") or "voxpop", _flag(body, "stream"), usage)
-
-
-def told(value: Any) -> str:
-    """A value from a stranger for an error's text: short, whatever it is."""
-    if isinstance(value, str):
-        return repr(value if len(value) <= 40 else f"{value[:40]}…")
-    if value is None or isinstance(value, bool):
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**64):
-        return repr(value)
-    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "such a number"
-
-
-def _refuse(param: str, what: str, cure: str, *, code: str = "bad_usage") -> NoReturn:
-    raise FieldError(param, what, cure, code=code)
+        refuse("stream_options", f"'stream_options' cannot be {told(options)}.", "Give an object.")
+    usage = flag(options or {}, "include_usage")
+    return Asked(request, body.get("model") or "voxpop", flag(body, "stream"), usage)
 
 
 def _voice(model: Any, voices: Mapping[str, Voice], default: str) -> str:
@@ -98,7 +78,7 @@ def _voice(model: Any, voices: Mapping[str, Voice], default: str) -> str:
     name = model.removeprefix("voxpop-") if isinstance(model, str) else ""
     if name not in voices or name == model:
         known = ", ".join(["voxpop", *(f"voxpop-{v}" for v in voices)])
-        _refuse("model", f"No model {told(model)}.", f"Choose one of: {known}.", code="model_not_found")
+        refuse("model", f"No model {told(model)}.", f"Choose one of: {known}.", code="model_not_found")
     return name
 
 
@@ -107,22 +87,22 @@ def _own_voice(name: Any, voices: Mapping[str, Voice]) -> str:
         return ""
     if not isinstance(name, str) or name not in voices:
         cure = f"Choose one of: {', '.join(voices)}."
-        _refuse("voice", f"No voice {told(name)}.", cure, code="unknown_voice")
+        refuse("voice", f"No voice {told(name)}.", cure, code="unknown_voice")
     return name
 
 
 def _messages(raw: Any) -> tuple[Message, ...]:
     if not isinstance(raw, list) or not raw or len(raw) > _MOST_MESSAGES:
         what = f"'messages' must be a list of 1 to {_MOST_MESSAGES} messages."
-        _refuse("messages", what, "Send at least a user's.")
+        refuse("messages", what, "Send at least a user's.")
     messages = tuple(_message(m, f"messages[{i}]") for i, m in enumerate(raw))
     if messages[-1].role != "user":
         what = f"The last message is the {messages[-1].role}'s."
-        _refuse("messages", what, "End with a user's message.")
+        refuse("messages", what, "End with a user's message.")
     asked = [len(m.content) for m in messages if m.role == "user"]
     if max(asked) > _LONGEST_QUESTION or sum(asked) > _LONGEST_QUESTIONS:
         what = f"A question is over {_LONGEST_QUESTION} characters, or all are over {_LONGEST_QUESTIONS} together."
-        _refuse("messages", what, "Ask a shorter one.", code="too_long")
+        refuse("messages", what, "Ask a shorter one.", code="too_long")
     return messages
 
 
@@ -131,15 +111,15 @@ def _message(raw: Any, where: str) -> Message:
     role = _ROLES.get(said) if isinstance(said, str) else None
     if role is None:
         roles = "system, developer, user or assistant"
-        _refuse(where, f"The message cannot be read: its role is {told(said)}.", f"Give a role: {roles}.")
+        refuse(where, f"The message cannot be read: its role is {told(said)}.", f"Give a role: {roles}.")
     content = raw.get("content")
     if isinstance(content, list):
         content = "\n".join(_part(p, where) for p in content)
     if not isinstance(content, str) or not content.strip() or len(content) > _LONGEST:
         what = f"A message's content must be text of 1 to {_LONGEST} characters."
-        _refuse(f"{where}.content", what, "Shorten or fill it.")
+        refuse(f"{where}.content", what, "Shorten or fill it.")
     if not content.isascii() and content.encode("utf-8", "replace").decode() != content:
-        _refuse(f"{where}.content", "A message's content is not Unicode text.", "Leave out lone surrogates.")
+        refuse(f"{where}.content", "A message's content is not Unicode text.", "Leave out lone surrogates.")
     return Message(cast("Role", role), content)
 
 
@@ -147,7 +127,7 @@ def _part(raw: Any, where: str) -> str:
     text = raw.get("text") if isinstance(raw, dict) and raw.get("type") == "text" else None
     if not isinstance(text, str):
         what = "Only parts of type 'text' are read."
-        _refuse(f"{where}.content", what, "Leave out pictures and files.", code="unsupported")
+        refuse(f"{where}.content", what, "Leave out pictures and files.", code="unsupported")
     return text
 
 
@@ -158,30 +138,11 @@ def _as_of(raw: Any) -> int | None:
         at = micros(raw)
         iso(at)
     except (TypeError, ValueError, OverflowError, OSError):
-        _refuse("as_of", f"'as_of' cannot be {told(raw)}.", "Give an ISO 8601 time such as 2026-11-03T22:40:00Z.")
+        refuse("as_of", f"'as_of' cannot be {told(raw)}.", "Give an ISO 8601 time such as 2026-11-03T22:40:00Z.")
     return at
 
 
 def _tokens(body: Mapping[str, Any]) -> int:
     """The smaller of what is asked and what is served: a bound may be kept well within."""
     name = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
-    return min(int(_number(body, name, 320, 1, 2**63 - 1)), _MOST_TOKENS)
-
-
-def _number(body: Mapping[str, Any], name: str, default: Any, low: Any, high: Any) -> Any:
-    value = body.get(name)
-    if value is None:
-        return default
-    whole = isinstance(default, int)
-    kinds: Any = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        _refuse(name, f"'{name}' cannot be {told(value)}.", f"Give {kind} from {low} to {high}.")
-    return value if whole else float(value)
-
-
-def _flag(body: Mapping[str, Any], name: str) -> bool:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        _refuse(name, f"'{name}' cannot be {told(value)}.", "Give true or false.")
-    return bool(value)
+    return min(int(number(body, name, 320, 1, 2**63 - 1)), _MOST_TOKENS)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from voxpop.accounts import Limited
 from voxpop.api import openai
 from voxpop.api.streams import broken
 from voxpop.errors import UsageError, VoxpopError
@@ -29,6 +30,8 @@ _HEADERS = {
     "cache-control": "no-cache",
 }
 _STATUS = {
+    "invalid_api_key": 401,
+    "forbidden": 403,
     "model_not_found": 404,
     "not_found": 404,
     "answer_not_found": 404,
@@ -46,6 +49,10 @@ def refused(error: VoxpopError) -> Response:
     """An error as OpenAI's clients expect it, under the status that its code means."""
     status = _STATUS.get(error.code, 400 if isinstance(error, UsageError) else 503)
     headers = {"retry-after": "1"} if error.code == "too_busy" else None
+    if isinstance(error, Limited):
+        status, headers = 429, error.headers
+    elif status == 401:
+        headers = {"www-authenticate": "Bearer"}
     return JSONResponse(openai.error(error), status, headers)
 
 

@@ -16,6 +16,12 @@ from voxpop.inert import address
 from voxpop.messages import AnswerEvent, Citation, Done, Passage, Refused, Text, Withheld
 from voxpop.times import iso
 
+_KINDS = {
+    "invalid_api_key": "authentication_error",
+    "forbidden": "permission_error",
+    "rate_limited": "rate_limit_error",
+}
+
 
 def models(voices: Iterable[str], created: int, policy: Mapping[str, Any]) -> dict[str, Any]:
     """The list of models: `voxpop` speaks in the default voice, `voxpop-NAME` in that voice.
@@ -172,6 +178,6 @@ def _receipt(transcript: Transcript) -> dict[str, Any]:
 
 def error(failure: VoxpopError) -> dict[str, Any]:
     """OpenAI's error object, with the cure beside the message."""
-    kind = "invalid_request_error" if isinstance(failure, UsageError) else "server_error"
+    kind = _KINDS.get(failure.code, "invalid_request_error" if isinstance(failure, UsageError) else "server_error")
     said = {"message": failure.what, "type": kind, "param": getattr(failure, "param", None)}
     return {"error": {**said, "code": failure.code, "cure": failure.cure}}

@@ -6,6 +6,7 @@ from typing import Any
 from voxpop.inert import address
 from voxpop.messages import (
     AnswerEvent,
+    Called,
     Citation,
     Done,
     Found,
@@ -31,6 +32,8 @@ def render(event: AnswerEvent) -> tuple[str, dict[str, Any]]:
         return "citation", card(event.passage)
     if isinstance(event, Text):
         return "text", sentence(event)
+    if isinstance(event, Called):
+        return "called", asdict(event.call)
     if isinstance(event, Withheld):
         return "withheld", {"text": event.text, "reason": event.reason}
     if isinstance(event, Refused):

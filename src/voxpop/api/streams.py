@@ -5,7 +5,7 @@ Closing a stream closes the events that it renders, and so stops the engine.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from voxpop.desk import Turn
 from voxpop.errors import VoxpopError
 
 T = TypeVar("T")
@@ -64,14 +65,24 @@ async def _gone(request: Request) -> None:
 
 
 async def stream(
-    request: Request, events: AsyncIterator[Frame], places: Places, failed: Callable[[VoxpopError], Frame]
+    request: Request,
+    events: AsyncIterator[Frame],
+    places: Places,
+    failed: Callable[[VoxpopError], Frame],
+    turn: Turn | None = None,
 ) -> Response:
-    """Server-sent events. An error before the first event is raised; a later one is sent as `failed` frames it."""
+    """Server-sent events. An error before the first event is raised; a later one is sent as `failed` frames it.
+
+    What was set aside for a `turn` is given back where none of its answers was begun.
+    """
     async with AsyncExitStack() as kept:
+        if turn:
+            kept.push_async_callback(turn.close)
         kept.enter_context(places.held())
         await kept.enter_async_context(aclosing(events))  # type: ignore[type-var]
         first = await unless_gone(request, anext(events))
-        return _Stream(_to_the_end(first, events, failed), kept.pop_all())
+        headers = turn.headers if turn else {}
+        return _Stream(_to_the_end(first, events, failed), kept.pop_all(), headers)
     raise AssertionError  # the stack swallows nothing
 
 
@@ -97,10 +108,10 @@ def broken() -> VoxpopError:
 class _Stream(EventSourceResponse):
     """Holds what was opened for it until it has ended; a client that reads nothing for long is left."""
 
-    def __init__(self, frames: AsyncIterator[Frame], kept: AsyncExitStack) -> None:
+    def __init__(self, frames: AsyncIterator[Frame], kept: AsyncExitStack, headers: Mapping[str, str]) -> None:
         super().__init__(
             frames,
-            headers={"Cache-Control": "no-store"},
+            headers={"Cache-Control": "no-store", **headers},
             ping=_BEAT_S,
             ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
             sep="\n",

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from voxpop.api.asked import FieldError, told
 from voxpop.api.bodies import read_json
+from voxpop.api.fields import FieldError, told
 from voxpop.api.page import moment
 from voxpop.api.streams import Frame, Places, stream
 from voxpop.authorities import Authorities

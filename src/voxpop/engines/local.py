@@ -114,8 +114,9 @@ class LocalEngine:
                 f"The prompt has {len(tokens.all)} tokens; the model takes {self._context}.",
                 "Ask for fewer posts, or set a larger context.",
             )
+        sampling = prompt.sampling
         matcher = self._grammars.matcher(prompt.grammar, schema)
-        chooser = Chooser(prompt.temperature, prompt.seed, matcher)
+        chooser = Chooser(sampling.temperature, sampling.seed, matcher)
         cached = self._session.begin(tokens.all)
         at = cached
         if cached < tokens.fixed < len(tokens.all):
@@ -125,7 +126,7 @@ class LocalEngine:
         if logits is None:
             return
         made = self._write(
-            tokens.all, logits, chooser, Writer(prompt.stop), min(prompt.max_tokens, room), stop, send
+            tokens.all, logits, chooser, Writer(sampling.stop), min(sampling.max_tokens, room), stop, send
         )
         send(Delta(usage=Usage(len(tokens.all), made, cached)))
 

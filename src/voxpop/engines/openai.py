@@ -61,17 +61,18 @@ class OpenAIEngine:
         return EngineInfo("openai", self._model, converses=True)
 
     def _body(self, prompt: Prompt, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+        sampling = prompt.sampling
         body: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-            "max_tokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-            "seed": prompt.seed,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "seed": sampling.seed,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if prompt.stop:
-            body["stop"] = list(prompt.stop)
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
         if prompt.grammar and self._grammar_field:
             body[self._grammar_field] = prompt.grammar
         if schema:

@@ -1,0 +1,73 @@
+"""Who sends a request: every route asks, but those that show nothing of anybody; the rest is the routes' matter.
+
+A program is known by its key (`Authorization: Bearer`, or `x-api-key` as Anthropic's clients send it), a page by
+its session's cookie. The account is in the request's state for whoever serves it.
+"""
+
+import re
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from voxpop.accounts import Account, Credential
+from voxpop.api.guard import refused
+from voxpop.desk import Desk
+from voxpop.errors import VoxpopError
+
+SESSION = "voxpop_session"
+PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
+_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class Entry:
+    """ASGI middleware inside the guard: gives each request its id and its account."""
+
+    def __init__(self, app: Any, desk: Desk) -> None:
+        self._app, self._desk = app, desk
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        id_ = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}".encode()
+
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", id_)]
+            await send(message)
+
+        state = scope.setdefault("state", {})
+        state["request_id"] = id_.decode()
+        state["account"] = Account()
+        if not PUBLIC.fullmatch(scope["path"]):
+            try:
+                state["account"] = await self._desk.gate.account(credential(headers))
+            except VoxpopError as error:
+                await refused(error)(scope, receive, sent)
+                return
+        await self._app(scope, receive, sent)
+
+
+def credential(headers: dict[bytes, bytes]) -> Credential:
+    """What a request's headers say of who sends it."""
+    kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", b"").decode("latin-1")
+    return Credential(key=key, session=_cookie(headers.get(b"cookie", b"").decode("latin-1")))
+
+
+def account_of(connection: HTTPConnection) -> Account:
+    """Who sent it."""
+    account: Account = connection.state.account
+    return account
+
+
+def _cookie(header: str) -> str:
+    try:
+        found = SimpleCookie(header).get(SESSION)
+    except CookieError:
+        return ""
+    return found.value if found else ""

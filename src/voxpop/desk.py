@@ -1,0 +1,134 @@
+"""Where every dialect asks: it admits a request, has it answered, and settles what was used; it answers nothing.
+
+What was set aside is settled when the last answer has ended, also one that was broken off, and given back where
+none had begun.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from voxpop.accounts import Account, Credential, Gate, Permit, Spent, Wanted
+from voxpop.messages import AnswerEvent, Asker, Called, Done, Request, Text
+
+_CHARS = 4  # of a token, where only an estimate is to be had
+
+
+class Answers(Protocol):
+    """What answers a request."""
+
+    def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
+        """The events of one answer; closing it stops the engine."""
+        ...
+
+
+class OpenGate:
+    """The gate of a machine without accounts: everybody on it is its one user, and nothing is counted."""
+
+    async def account(self, credential: Credential) -> Account:
+        return Account()
+
+    async def permit(self, account: Account, wanted: Wanted) -> Permit:
+        return _Free()
+
+
+class _Free:
+    headers: Mapping[str, str] = {}
+    asker = Asker()
+
+    async def settle(self, spent: Spent) -> int:
+        return 0
+
+    async def refund(self, why: str) -> None:
+        """Nothing was taken."""
+
+
+class Turn:
+    """An admitted request: one stream of events for each answer that was asked for, and what they cost together."""
+
+    def __init__(self, answers: Answers, request: Request, permit: Permit, wanted: Wanted) -> None:
+        self._answers, self._permit, self._wanted = answers, permit, wanted
+        self._request = replace(request, asker=permit.asker)
+        self._open = wanted.answers
+        self._spent = Spent()
+        self._told = False
+        self.ticks = 0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is left of each limit, for the head of the response."""
+        return self._permit.headers
+
+    async def events(self, choice: int = 0) -> AsyncIterator[AnswerEvent]:
+        """The events of one of the answers, each by a seed of its own. Raises VoxpopError as the line does."""
+        sampling = self._request.sampling
+        request = replace(self._request, sampling=replace(sampling, seed=sampling.seed + choice))
+        chars, spent = 0, None
+        try:
+            async with aclosing(self._answers.answer(request)) as events:  # type: ignore[type-var]
+                async for event in events:
+                    if isinstance(event, Done):
+                        spent = _spent(event)
+                        await self._end(spent)
+                    elif isinstance(event, Text):
+                        chars += len(event.text)
+                    self._told = self._told or isinstance(event, Text | Called)
+                    yield event
+        finally:
+            if spent is None:
+                await self._end(Spent(self._wanted.prompt_tokens if chars else 0, chars // _CHARS))
+
+    async def close(self) -> None:
+        """Give back what was set aside for answers that nobody began to read."""
+        if self._open:
+            self._open = 1
+            await self._end(Spent())
+
+    async def _end(self, spent: Spent) -> None:
+        self._open -= 1
+        self._spent += spent
+        if self._open == 0:
+            if self._told or self._spent.answers:
+                self.ticks = await self._permit.settle(self._spent)
+            else:
+                await self._permit.refund("nothing was answered")
+
+
+class Desk:
+    """Admits, answers and settles, for every dialect alike."""
+
+    def __init__(self, answers: Answers, gate: Gate | None = None) -> None:
+        self._answers = answers
+        self.gate: Gate = gate or OpenGate()
+
+    async def admit(
+        self, account: Account, request: Request, *, endpoint: str, model: str, id: str = "", answers: int = 1
+    ) -> Turn:
+        """A place for `answers` answers to a request. Raises Denied or Limited."""
+        account.check(endpoint, model)
+        wanted = Wanted(
+            id=id,
+            endpoint=endpoint,
+            model=model,
+            voice=request.voice,
+            tools=tuple(f.name for f in request.tools.functions),
+            as_of=request.as_of,
+            prompt_tokens=sum(len(m.content) for m in request.messages) // _CHARS,
+            max_tokens=request.sampling.max_tokens * answers,
+            answers=answers,
+        )
+        return Turn(self._answers, request, await self.gate.permit(account, wanted), wanted)
+
+
+def _spent(done: Done) -> Spent:
+    used = done.usage
+    return Spent(
+        prompt_tokens=used.prompt_tokens,
+        completion_tokens=used.completion_tokens,
+        cached_tokens=used.cached_tokens,
+        reasoning_tokens=used.reasoning_tokens,
+        searches=len(done.receipt.searched),
+        answers=1,
+        engine_s=used.seconds,
+    )
