@@ -17,7 +17,7 @@ floods
 tones
 authorities
 policy settling sealing kana
-results
+results sealed
 sources store engines models
 matters
 superseding bearing figures
