@@ -1,5 +1,6 @@
 """What rests on posts opens with exactly their texts, and with nothing less."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,9 @@ def test_without_one_text_nobody_opens_it(data: bytes, posts: list[Post], draw: 
 def test_neither_the_value_nor_a_text_lies_in_the_blob_in_clear() -> None:
     post = _post("at://1", "the dog barked at noon")
     blob = shut(b"The dog barked at noon, says ann.", [post]).pack()
-    assert b"dog" not in blob and b"barked" not in blob and b"at://1" in blob
+    assert b"dog" not in blob
+    assert b"barked" not in blob
+    assert b"at://1" in blob
 
 
 def test_each_is_shut_under_a_salt_of_its_own() -> None:
@@ -62,15 +65,14 @@ def test_a_post_with_two_texts_opens_with_neither() -> None:
     old = _post("at://1", "two dead")
     new = replace(old, text="nobody is dead")
     value = shut(b"two dead, then nobody", [old, new])
-    assert opened(value, [old]) is None and opened(value, [new]) is None
+    assert opened(value, [old]) is None
+    assert opened(value, [new]) is None
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda b: shut(b"x", []).pack()[:21] + b))
 def test_a_blob_that_nobody_packed_is_damaged_or_read(blob: bytes) -> None:
-    try:
+    with suppress(VoxpopError):  # and no other error
         opened(Shut.unpack(blob), [])
-    except VoxpopError as error:
-        assert error.code == "damaged"
 
 
 def test_a_changed_byte_is_found() -> None:
