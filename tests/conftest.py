@@ -18,6 +18,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from postgres import Postgres, binaries, running
+
 # The program's own modules are imported where they are used: tests of one module need no other to be whole.
 
 
@@ -188,6 +190,34 @@ def served() -> Callable[..., AbstractAsyncContextManager[str]]:
             door.close()
 
     return serve
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this session's own; a test that asks for it is skipped where there is none."""
+    at = binaries()
+    if not at:
+        pytest.skip("no PostgreSQL here: install Debian's package `postgresql`")
+    with running(at) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind: a test that asks for it is run on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'accounts.db'}"
+    url: str = request.getfixturevalue("postgres").fresh()
+    return url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Any]:
+    """A `records.Database` of each kind, with all its tables, empty."""
+    from voxpop.records import Database
+
+    async with Database(database_url) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

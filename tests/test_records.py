@@ -1,0 +1,62 @@
+"""The database of records: the same tables on SQLite and PostgreSQL, made by its migrations alone."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
+
+import voxpop
+from voxpop.errors import VoxpopError
+from voxpop.records import Base, Database, migrate
+
+SOURCE = Path(voxpop.__file__).parent
+
+
+def with_tables() -> list[str]:
+    """Every module that has tables, whosoever wrote it."""
+    found = [p for p in SOURCE.rglob("*.py") if "(Base)" in p.read_text("utf-8")]
+    return [
+        ".".join(("voxpop", *p.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__") for p in found
+    ]
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, Base.metadata))
+
+
+async def test_the_migrations_make_what_the_modules_say(database: Database) -> None:
+    for module in with_tables():
+        importlib.import_module(module)
+    assert await database.run(lambda s: differences(s.connection()), write=False) == []
+
+
+async def test_a_second_start_finds_the_tables_made(database_url: str) -> None:
+    for _ in range(2):
+        async with Database(database_url) as opened:
+            await opened.run(lambda s: migrate(s.connection()))
+
+
+async def test_what_raises_is_rolled_back_whole(database: Database) -> None:
+    await database.run(lambda s: s.execute(text("CREATE TABLE t (n INTEGER)")))
+
+    def half(session: Session) -> None:
+        session.execute(text("INSERT INTO t VALUES (1)"))
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await database.run(half)
+    assert await database.run(lambda s: s.execute(text("SELECT count(*) FROM t")).scalar(), write=False) == 0
+
+
+async def test_a_failure_names_the_database_and_never_its_password(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://voxpop:hunter2@/x?host={tmp_path}"
+    with pytest.raises(VoxpopError, match="failed") as caught:
+        async with Database(url):
+            pass
+    assert "hunter2" not in str(caught.value)
+    assert "records.url" in caught.value.cure
