@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from voxpop.api import page
+from voxpop.api import openapi, page
 from voxpop.api.answers import AnswerFaces, Kept
 from voxpop.api.chat import ChatFaces, data, stamp
 from voxpop.api.entry import Entry
@@ -132,6 +132,7 @@ def application(
         Route("/api/status", faces.status),
         Route("/api/live", faces.live),
         *AnswerFaces(lambda: running.answers, faces.answers).routes(),
+        *openapi.routes(),
         *more,
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
     ]
