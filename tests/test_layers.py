@@ -43,7 +43,7 @@ meters
 health
 service
 records accounts
-desk
+desk dialects
 api
 render
 live_table

@@ -21,3 +21,11 @@ class UsageError(VoxpopError):
 
     def __init__(self, what: str, cure: str = "", *, code: str = "bad_usage") -> None:
         super().__init__(what, cure, code=code, lasting=True)
+
+
+class FieldError(UsageError):
+    """What one field of a request says cannot be done; `param` names the field, as OpenAI's error object does."""
+
+    def __init__(self, param: str, what: str, cure: str, *, code: str = "bad_usage") -> None:
+        super().__init__(what, cure, code=code)
+        self.param = param

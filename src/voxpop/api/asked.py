@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from voxpop import dialects
 from voxpop.api.fields import flag, number, refuse, told
 from voxpop.errors import UsageError
 from voxpop.messages import Message, Request, Role, Sampling
@@ -14,11 +15,6 @@ from voxpop.times import iso, micros
 from voxpop.voices import Voice
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_MOST_MESSAGES = 200
-_LONGEST = 100_000
-_LONGEST_QUESTION = 4_000  # the page's own bound; what users said is read for what to search, the rest is not
-_LONGEST_QUESTIONS = 40_000
-_MOST_TOKENS = 4096
 
 # (field, whether a value is harmless, what to do instead). An absent or null field is always harmless.
 _ONE_ANSWER = "Ask once for each answer that you want."
@@ -54,10 +50,10 @@ def parse(body: Any, voices: Mapping[str, Voice], default_voice: str) -> Asked:
     for field, harmless, cure in _UNSUPPORTED:
         if body.get(field) is not None and not harmless(body[field]):
             refuse(field, f"'{field}' cannot be {told(body[field])} here.", cure, code="unsupported")
-    spoken = _voice(body.get("model"), voices, default_voice)
+    model = _model(body.get("model"), voices)
     request = Request(
         messages=_messages(body.get("messages")),
-        voice=_own_voice(body.get("voice"), voices) or spoken,
+        voice=_own_voice(body.get("voice"), voices) or dialects.voice_of(model, default_voice),
         as_of=_as_of(body.get("as_of")),
         sampling=Sampling(
             max_tokens=_tokens(body),
@@ -69,17 +65,14 @@ def parse(body: Any, voices: Mapping[str, Voice], default_voice: str) -> Asked:
     if options is not None and not isinstance(options, dict):
         refuse("stream_options", f"'stream_options' cannot be {told(options)}.", "Give an object.")
     usage = flag(options or {}, "include_usage")
-    return Asked(request, body.get("model") or "voxpop", flag(body, "stream"), usage)
+    return Asked(request, model, flag(body, "stream"), usage)
 
 
-def _voice(model: Any, voices: Mapping[str, Voice], default: str) -> str:
-    if model in (None, "voxpop"):
-        return default
-    name = model.removeprefix("voxpop-") if isinstance(model, str) else ""
-    if name not in voices or name == model:
-        known = ", ".join(["voxpop", *(f"voxpop-{v}" for v in voices)])
-        refuse("model", f"No model {told(model)}.", f"Choose one of: {known}.", code="model_not_found")
-    return name
+def _model(name: Any, voices: Mapping[str, Voice]) -> str:
+    if name is not None and not isinstance(name, str):
+        cure = f"Choose one of: {', '.join(dialects.named(voices))}."
+        refuse("model", f"No model {told(name)}.", cure, code="model_not_found")
+    return dialects.resolve(dialects.NAME if name is None else name, voices)
 
 
 def _own_voice(name: Any, voices: Mapping[str, Voice]) -> str:
@@ -92,18 +85,10 @@ def _own_voice(name: Any, voices: Mapping[str, Voice]) -> str:
 
 
 def _messages(raw: Any) -> tuple[Message, ...]:
-    if not isinstance(raw, list) or not raw or len(raw) > _MOST_MESSAGES:
-        what = f"'messages' must be a list of 1 to {_MOST_MESSAGES} messages."
+    if not isinstance(raw, list) or len(raw) > dialects.MOST_MESSAGES:
+        what = f"'messages' must be a list of 1 to {dialects.MOST_MESSAGES} messages."
         refuse("messages", what, "Send at least a user's.")
-    messages = tuple(_message(m, f"messages[{i}]") for i, m in enumerate(raw))
-    if messages[-1].role != "user":
-        what = f"The last message is the {messages[-1].role}'s."
-        refuse("messages", what, "End with a user's message.")
-    asked = [len(m.content) for m in messages if m.role == "user"]
-    if max(asked) > _LONGEST_QUESTION or sum(asked) > _LONGEST_QUESTIONS:
-        what = f"A question is over {_LONGEST_QUESTION} characters, or all are over {_LONGEST_QUESTIONS} together."
-        refuse("messages", what, "Ask a shorter one.", code="too_long")
-    return messages
+    return dialects.conversation([_message(m, f"messages[{i}]") for i, m in enumerate(raw)])
 
 
 def _message(raw: Any, where: str) -> Message:
@@ -115,11 +100,9 @@ def _message(raw: Any, where: str) -> Message:
     content = raw.get("content")
     if isinstance(content, list):
         content = "\n".join(_part(p, where) for p in content)
-    if not isinstance(content, str) or not content.strip() or len(content) > _LONGEST:
-        what = f"A message's content must be text of 1 to {_LONGEST} characters."
+    if not isinstance(content, str):
+        what = f"A message's content must be text of 1 to {dialects.LONGEST} characters."
         refuse(f"{where}.content", what, "Shorten or fill it.")
-    if not content.isascii() and content.encode("utf-8", "replace").decode() != content:
-        refuse(f"{where}.content", "A message's content is not Unicode text.", "Leave out lone surrogates.")
     return Message(cast("Role", role), content)
 
 
@@ -145,4 +128,4 @@ def _as_of(raw: Any) -> int | None:
 def _tokens(body: Mapping[str, Any]) -> int:
     """The smaller of what is asked and what is served: a bound may be kept well within."""
     name = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
-    return min(int(number(body, name, 320, 1, 2**63 - 1)), _MOST_TOKENS)
+    return min(int(number(body, name, 320, 1, 2**63 - 1)), dialects.MOST_TOKENS)

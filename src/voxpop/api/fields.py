@@ -3,15 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from voxpop.errors import UsageError
-
-
-class FieldError(UsageError):
-    """What one field of a body says cannot be done; `param` names the field, as OpenAI's error object does."""
-
-    def __init__(self, param: str, what: str, cure: str, *, code: str = "bad_usage") -> None:
-        super().__init__(what, cure, code=code)
-        self.param = param
+from voxpop.errors import FieldError
 
 
 def told(value: Any) -> str:

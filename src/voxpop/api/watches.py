@@ -16,11 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voxpop.api.bodies import read_json
-from voxpop.api.fields import FieldError, told
+from voxpop.api.fields import told
 from voxpop.api.page import moment
 from voxpop.api.streams import Frame, Places, stream
 from voxpop.authorities import Authorities
-from voxpop.errors import UsageError, VoxpopError
+from voxpop.errors import FieldError, UsageError, VoxpopError
 from voxpop.positions import Position
 from voxpop.posts import Post
 from voxpop.watcher import Look
