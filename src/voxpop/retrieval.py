@@ -14,6 +14,7 @@ from voxpop.messages import Passage, Request
 from voxpop.questions import Question, means, read, spans
 from voxpop.results import asked, declaring, unpushed, wins
 from voxpop.store import Hit, Query, Store
+from voxpop.store.bounds import admitting
 from voxpop.text import fold, is_cjk, names, numbers, words
 from voxpop.times import MICROS
 
@@ -65,10 +66,15 @@ def _query(question: Question, flat: str, request: Request, now: int) -> Query:
         words=tuple(c.word for c in question.concepts),
         phrases=question.phrases or alone,
         handles=bounds.handles or question.handles,
+        not_handles=bounds.not_handles,
+        networks=bounds.networks,
+        domains=bounds.domains,
+        not_domains=bounds.not_domains,
         lang=bounds.lang,
-        since=bounds.since if bounds.since is not None else since,
+        since=max((t for t in (bounds.since, since) if t is not None), default=None),
         until=until,
         min_likes=bounds.min_likes,
+        min_views=bounds.min_views,
         limit=_POOL,
     )
 
@@ -174,13 +180,9 @@ async def _threads(store: Store, query: Query, hits: Sequence[Hit]) -> list[Hit]
     wanted = {
         ref: h.score for h in reversed(best) for ref in (h.post.root, h.post.quote_of, h.post.reply_to) if ref
     }
-    since, until = query.since or 0, query.until
+    admits = admitting(query)
     found = await store.posts([ref for ref in wanted if ref not in held])
-    return [
-        Hit(p, _OF_THREAD * wanted[p.id])
-        for p in found
-        if since <= p.witnessed_at and (until is None or p.witnessed_at <= until) and query.lang in ("", p.lang)
-    ]
+    return [Hit(p, _OF_THREAD * wanted[p.id]) for p in found if admits(p)]
 
 
 def _first(hits: Iterable[Hit]) -> list[Hit]:

@@ -9,7 +9,7 @@ from voxpop.posts import Event, Post
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search. Words are OR-ed and ranked; phrases, handles and bounds must hold; times are microseconds.
+    """A search. Words are OR-ed and ranked; phrases and bounds (`bounds.py`) must hold; times are microseconds.
 
     `kin` are groups of words that count as one, OR-ed like words: the best that a post holds counts, the first of
     the group for more than the others. `light` words only order what the others find. `until` is inclusive and
@@ -22,10 +22,15 @@ class Query:
     phrases: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     handles: tuple[str, ...] = ()
+    not_handles: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    not_domains: tuple[str, ...] = ()
     lang: str = ""
     since: int | None = None
     until: int | None = None
     min_likes: int = 0
+    min_views: int = 0
     limit: int = 20
     per_author: int = 3
     half_life_s: float = 6 * 3600.0

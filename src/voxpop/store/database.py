@@ -149,8 +149,8 @@ def log_size(path: Path) -> int:
         return 0
 
 
-def among(values: Iterable[int]) -> tuple[str]:
-    """Integers as the one parameter of `IN (SELECT value FROM json_each(?))`."""
+def among(values: Iterable[int | str]) -> tuple[str]:
+    """Values as the one parameter of `IN (SELECT value FROM json_each(?))`."""
     return (orjson.dumps(list(values)).decode(),)
 
 

@@ -52,6 +52,7 @@ class Wanted:
     all_of: tuple[tuple[str, ...], ...] = ()
     none_of: tuple[tuple[str, ...], ...] = ()
     authors: frozenset[int] | None = None
+    others: frozenset[int] = frozenset()  # accounts of which nothing is wanted
     lang: str = ""
     since: int = 0
     until: int = FOREVER
@@ -65,6 +66,7 @@ class Wanted:
         return (
             self.since <= entry.witnessed_at <= self.until
             and (self.authors is None or entry.author in self.authors)
+            and entry.author not in self.others
             and (not self.lang or entry.lang == self.lang)
         )
 
@@ -165,6 +167,8 @@ class PartitionIndex:
             ranked = [self._group(g) for g in wanted.any_of] + [self._best(groups) for groups in wanted.kin]
             clauses.append((must, tantivy.Query.boolean_query([(should, one) for one in ranked])))
         clauses += [(must_not, self._group(g)) for g in wanted.none_of]
+        if wanted.others:
+            clauses.append((must_not, tantivy.Query.term_set_query(self._schema, "author", sorted(wanted.others))))
         filters = []
         if not within:
             span = (max(wanted.since, 0), wanted.until)

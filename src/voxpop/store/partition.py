@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from voxpop.store import Query
+from voxpop.store.bounds import KINDS
 from voxpop.store.database import Database, among
 from voxpop.store.rows import AS_JSON, COLUMNS, Stored, row
 from voxpop.times import MICROS
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS settled (one INTEGER PRIMARY KEY CHECK (one = 1), bat
 """
 _INSERT = f"INSERT INTO posts({COLUMNS}) VALUES ({', '.join('?' * (COLUMNS.count(',') + 1))})"
 _AMONG = "IN (SELECT value FROM json_each(?))"
+_NETWORKS = f"(network {_AMONG} OR kind {_AMONG})"
 _HELD = "key, seq, id, author, witnessed, text, extra, likes, reposts, replies"
 _COUNT = "UPDATE posts SET likes = ?, reposts = ?, replies = ? WHERE seq = ?"
 _COUNT_MORE = "UPDATE posts SET likes = likes + ?, reposts = reposts + ?, replies = replies + ? WHERE seq = ?"
@@ -78,6 +80,12 @@ class Work(NamedTuple):
 def folder_of(root: Path, first: int) -> Path:
     """Where the partition that begins with post number `first` lives."""
     return root / "partitions" / f"{first:012d}"
+
+
+def _of(networks: Sequence[str]) -> list[str]:
+    """The values of `_NETWORKS`: networks by name, and the kinds of post, as rows say them, behind names."""
+    kinds = [KINDS[name] for name in networks if name in KINDS]
+    return [*among(networks), *among("" if kind == "post" else kind for kind in kinds)]
 
 
 class Partition:
@@ -165,13 +173,24 @@ class Partition:
         """The first `count` rows after `seq`, in order."""
         return self.db.rows(f"SELECT {COLUMNS} FROM posts WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count))
 
-    def latest(self, query: Query, authors: Sequence[int], limit: int) -> list[Any]:
-        """The newest rows within the bounds of a query; its words are not looked at."""
+    def of_networks(self, seqs: Iterable[int], networks: Sequence[str]) -> list[int]:
+        """Those of these numbers whose rows are of one of the networks."""
+        sql = f"SELECT seq FROM posts WHERE seq {_AMONG} AND {_NETWORKS}"
+        return [seq for (seq,) in self.db.rows(sql, (*among(seqs), *_of(networks)))]
+
+    def latest(self, query: Query, authors: Sequence[int], others: Sequence[int], limit: int) -> list[Any]:
+        """The newest rows within the bounds of a query but those of domains; its words are not looked at."""
         where = ["witnessed BETWEEN ? AND ?"]
         values: list[int | str] = [query.since or 0, query.until if query.until is not None else FOREVER]
         if query.handles:
             where.append(f"author {_AMONG}")
             values += among(authors)
+        if others:
+            where.append(f"author NOT {_AMONG}")
+            values += among(others)
+        if query.networks:
+            where.append(_NETWORKS)
+            values += _of(query.networks)
         if query.lang:
             where.append("lang = ?")
             values.append(query.lang)

@@ -121,7 +121,18 @@ class Reader:
             r for place, some in homes.items() for p in self._partitions([extents[place]]) for r in ask(p, some)
         ]
 
-    def latest(self, query: Query, authors: Sequence[int], limit: int, extents: Sequence[Extent]) -> list[Stored]:
+    def of_networks(self, seqs: Iterable[int], networks: Sequence[str], extents: Sequence[Extent]) -> list[int]:
+        """Those of these numbers whose posts are of one of the networks."""
+        return self._each(seqs, extents, lambda partition, some: partition.of_networks(some, networks))
+
+    def latest(
+        self,
+        query: Query,
+        authors: Sequence[int],
+        others: Sequence[int],
+        limit: int,
+        extents: Sequence[Extent],
+    ) -> list[Stored]:
         """The newest posts within the bounds of a query; its words are not looked at."""
         since, until = query.since or 0, query.until if query.until is not None else FOREVER
         fitting = [e for e in extents if e.newest >= since and e.oldest <= until]
@@ -130,7 +141,7 @@ class Reader:
             if len(rows) == limit and extent.newest < rows[-1][7]:
                 break
             for partition in self._partitions([extent]):
-                rows += partition.latest(query, authors, limit)
+                rows += partition.latest(query, authors, others, limit)
             rows = sorted(rows, key=lambda r: (-r[7], -r[0]))[:limit]
         return self._posts(rows)
 

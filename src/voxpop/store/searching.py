@@ -5,6 +5,7 @@ from functools import cache, partial
 from heapq import nlargest
 
 from voxpop.store import Hit, Query
+from voxpop.store.bounds import admitting, narrow
 from voxpop.store.index import Index, Wanted, entry
 from voxpop.store.partition import FOREVER
 from voxpop.store.ranking import decayed, rank
@@ -16,15 +17,18 @@ from voxpop.times import MICROS
 
 _CANDIDATES = 120
 _MOST_CANDIDATES = 6400
+_MOST_NARROW = 51_200  # where the index cannot hold a bound, what it ranks first may all lie outside
 
 
 def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) -> list[Hit]:
     """The best posts for `query` at `now` (microseconds), best first."""
     extents = reader.extents()
     authors = reader.authors(query.handles) if query.handles else []
-    if query.limit < 1 or (query.handles and not authors):
+    others = reader.authors(query.not_handles) if query.not_handles else []
+    if query.limit < 1 or query.min_views > 0 or (query.handles and not set(authors).difference(others)):
         return []
-    wanted = _wanted(query, authors)
+    wanted, admits = _wanted(query, authors, others), admitting(query)
+    most = _MOST_NARROW if query.networks or query.domains else _MOST_CANDIDATES
     limit = few = max(_CANDIDATES, 6 * query.limit)
     # The tail is read before the index: a post that a commit moves in between is then seen twice, never missed.
     documents = index.documents + len(tail)
@@ -34,19 +38,22 @@ def search(reader: Reader, index: Index, tail: HotTail, query: Query, now: int) 
         if query.words or query.kin or query.phrases:
             scores = fresh | _candidates(index, wanted, query, now, limit)
             looked = len(scores)
-            if limit > few and not query.min_likes:
+            if query.networks:
+                scores = {seq: scores[seq] for seq in reader.of_networks(scores, query.networks, extents)}
+            if limit > few and not narrow(query):
                 scores = _one_of_each(reader.texts(scores, extents), scores, query, now, 2 * few)
             found = [(s, scores[s.seq]) for s in reader.by_seqs(scores, extents)]
-            found = [(s, score) for s, score in found if s.post.engagement.likes >= query.min_likes]
+            found = [(s, score) for s, score in found if admits(s.post)]
             if query.light:
                 found = _reordered(found, wanted, rarity, 2 * query.limit)
         else:
-            latest = reader.latest(query, authors, limit, extents)
-            looked, found = len(latest), [(s, 1.0) for s in latest if not _excluded(s, wanted)]
+            latest = reader.latest(query, authors, others, limit, extents)
+            looked = len(latest)
+            found = [(s, 1.0) for s in latest if admits(s.post) and not _excluded(s, wanted)]
         hits = rank(found, query, now, partial(reader.copies, extents))
-        if len(hits) >= query.limit or looked < limit or limit >= _MOST_CANDIDATES:
+        if len(hits) >= query.limit or looked < limit or limit >= most:
             return hits
-        limit *= 8
+        limit = min(8 * limit, _MOST_NARROW)
 
 
 def _reordered(
@@ -87,7 +94,7 @@ def _excluded(stored: Stored, wanted: Wanted) -> bool:
     return bool(wanted.none_of) and any(holds(entry(stored).text.split(), group) for group in wanted.none_of)
 
 
-def _wanted(query: Query, authors: Sequence[int]) -> Wanted:
+def _wanted(query: Query, authors: Sequence[int], others: Sequence[int]) -> Wanted:
     def groups(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         return tuple(dict.fromkeys(tuple(terms) for t in texts if (terms := words(t))))
 
@@ -97,7 +104,8 @@ def _wanted(query: Query, authors: Sequence[int]) -> Wanted:
         light=groups(query.light),
         all_of=groups(query.phrases),
         none_of=groups(query.excluded),
-        authors=frozenset(authors) if query.handles else None,
+        authors=frozenset(authors).difference(others) if query.handles else None,
+        others=frozenset(others),
         lang=query.lang,
         since=query.since or 0,
         until=query.until if query.until is not None else FOREVER,
