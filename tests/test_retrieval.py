@@ -152,6 +152,11 @@ def test_bounds_of_the_request_hold() -> None:
     query = planned("News of Oss since 20:00 from @b.example", bounds=bounds).query
     assert (query.since, query.until, query.handles) == (NOW - HOUR, NOW - 60, ("a.example",))
     assert (query.lang, query.min_likes) == ("fr", 3)
+    bounds = Bounds(networks=("rss",), domains=("a.example",), not_domains=("b.example",), not_handles=("c",))
+    query = planned("News of Oss", bounds=bounds).query
+    assert (query.networks, query.domains) == (("rss",), ("a.example",))
+    assert (query.not_domains, query.not_handles) == (("b.example",), ("c",))
+    assert planned("News of Oss since 20:00", bounds=Bounds(since=1)).query.since == micros("2026-11-21T20:00:00Z")
     assert planned("News of Oss", as_of=NOW - 5 * HOUR).query.until == NOW - 5 * HOUR
     assert planned("News of Oss", as_of=NOW + 5 * HOUR).query.until == NOW
 

@@ -203,3 +203,20 @@ def test_a_flood_of_copies_does_not_hide_the_one_within() -> None:
     ]
     for bound in (Bounds(networks=("bluesky",)), Bounds(domains=("bluesky.example",))):
         assert lone(bound, *same, words=("bridge",)) == ["p:1500"]
+
+
+def test_what_a_found_post_answers_comes_only_from_within() -> None:
+    root = _post(1, "x:2", "Where do all the trams go", NOW - 2 * MINUTE, "en", 0, "", 1)
+    answer = _post(2, "did:plc:two", "The bridge in Oss is closed", NOW - MINUTE, "en", 0, "", 1)
+
+    async def run(bound: Bounds) -> set[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with LocalStore(Path(folder)) as store:
+                await store.apply("test", [Upsert(root), Upsert(answer)])
+                request = Request((Message("user", QUESTIONS[0]),), bounds=bound)
+                got = await retrieve(store, plan(request, NOW), NOW, LISTS)
+        return {p.post.id for p in got.passages}
+
+    assert asyncio.run(run(Bounds())) == {"p:1", "p:2"}
+    for bound in (Bounds(networks=("bluesky",)), Bounds(not_handles=("bert",)), Bounds(since=NOW - MINUTE)):
+        assert asyncio.run(run(bound)) == {"p:2"}
