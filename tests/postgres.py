@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from Debian's binaries: on a socket in a folder of its own, gone when they end."""
+"""A PostgreSQL of the tests' own, from Debian's binaries, on a socket in a folder of its own, gone at the end."""
 
 import os
 import pwd
@@ -47,7 +47,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def running(at: Path) -> Iterator[Postgres]:
-    """Start it, as another user where this is root, which PostgreSQL refuses to be; stopped and removed at the end."""
+    """Start it, as another user where this is root, which PostgreSQL refuses to be; removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="voxpop-pg-"))  # a socket's path must be short, and the other user's
     try:
         user = None

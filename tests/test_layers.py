@@ -42,7 +42,9 @@ watcher webhooks
 meters
 health
 service
-records accounts
+records
+accounts
+gate
 desk dialects
 api
 render

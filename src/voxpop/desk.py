@@ -9,8 +9,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
-from voxpop.accounts import Account, Credential, Gate, Permit, Spent, Wanted
-from voxpop.messages import AnswerEvent, Asker, Called, Done, Request, Text
+from voxpop.accounts import Account, Gate, Permit, Spent, Wanted
+from voxpop.gate import OpenGate
+from voxpop.messages import AnswerEvent, Called, Done, Request, Text
 
 _CHARS = 4  # of a token, where only an estimate is to be had
 
@@ -21,27 +22,6 @@ class Answers(Protocol):
     def answer(self, request: Request) -> AsyncIterator[AnswerEvent]:
         """The events of one answer; closing it stops the engine."""
         ...
-
-
-class OpenGate:
-    """The gate of a machine without accounts: everybody on it is its one user, and nothing is counted."""
-
-    async def account(self, credential: Credential) -> Account:
-        return Account()
-
-    async def permit(self, account: Account, wanted: Wanted) -> Permit:
-        return _Free()
-
-
-class _Free:
-    headers: Mapping[str, str] = {}
-    asker = Asker()
-
-    async def settle(self, spent: Spent) -> int:
-        return 0
-
-    async def refund(self, why: str) -> None:
-        """Nothing was taken."""
 
 
 class Turn:
