@@ -44,6 +44,8 @@ health
 service
 records
 accounts
+tiers
+windows tier_file
 gate
 desk dialects
 api
@@ -159,6 +161,7 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "verification",
         "questions",
         "store.ranking",
+        "tiers",
     ],
 )
 def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:

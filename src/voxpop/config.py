@@ -47,6 +47,16 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
+class Accounts:
+    tiers: str = _setting("", "File (TOML) of your own tiers and prices; see `voxpop tiers`. Empty: as shipped.")
+    limits_url: str = _setting(
+        "",
+        "Where requests of a second and tokens of a minute are counted, such as `redis://localhost:6379`, for "
+        "several servers together. Empty: in this process.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     use: tuple[str, ...] = _setting(
         ("auto",),
@@ -139,6 +149,7 @@ class Config:
     server: Server = field(default_factory=Server)
     storage: Storage = field(default_factory=Storage)
     records: Records = field(default_factory=Records)
+    accounts: Accounts = field(default_factory=Accounts)
     sources: Sources = field(default_factory=Sources)
     x: X = field(default_factory=X)
     rss: Rss = field(default_factory=Rss)
