@@ -28,7 +28,7 @@ from voxpop.engines.echo import EchoEngine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.history import History, verify
-from voxpop.messages import AnswerEvent, Citation, Done, Message, Passage, Receipt, Request, Text
+from voxpop.messages import AnswerEvent, Asker, Citation, Done, Message, Passage, Receipt, Request, Text
 from voxpop.posts import Author, Engagement, Media, Post
 from voxpop.recipes import Kept, dump, kept, load, told
 
@@ -454,3 +454,84 @@ async def test_told_leaves_out_only_what_time_and_memory_decide() -> None:
     assert first != told((await made_by(QuoteEngine(), OSS, "Who is Mara Lind?")).events)
     assert "usage" in first[-1]
     assert "timings" not in first[-1]
+
+
+# -- whose an answer is -----------------------------------------------------------------------------------------
+
+
+def asked_by(made: Made, owner: str) -> Made:
+    return replace(made, request=replace(made.request, asker=Asker(owner)))
+
+
+async def test_an_answer_is_only_its_accounts(tmp_path: Path) -> None:
+    made = await made_by(QuoteEngine())
+    async with history(tmp_path) as kept_:
+        anns, bobs, nobodys = (kept_.keep(asked_by(made, owner)) for owner in ("ann", "bob", ""))
+        assert [row.id for row in await kept_.listed(owner="ann")] == [anns]
+        assert [(row.id, row.owner) for row in await kept_.listed(owner="bob")] == [(bobs, "bob")]
+        assert [row.id for row in await kept_.listed()] == [nobodys]
+        assert {row.owner for row in await kept_.listed(owner=None)} == {"ann", "bob", ""}
+        for stranger in ("bob", "", "an"):
+            for refused in (kept_.get(anns, owner=stranger), kept_.remove(anns, owner=stranger)):
+                with pytest.raises(UsageError) as error:
+                    await refused
+                assert error.value.code == "answer_not_found"
+                assert str(error.value) == str(await unknown(kept_, anns))
+        assert (await kept_.get(anns, owner="ann")).id == anns
+        assert (await kept_.get(anns, owner=None)).recipe.request.asker == Asker()
+
+
+async def unknown(kept_: History, id_: str) -> UsageError:
+    """What is said of an id that never was."""
+    with pytest.raises(UsageError) as error:
+        await kept_.get("f" * 16, owner="ann")
+    return UsageError(error.value.what.replace("f" * 16, id_), error.value.cure, code=error.value.code)
+
+
+async def test_an_account_that_goes_takes_its_answers_along(tmp_path: Path) -> None:
+    made = await made_by(QuoteEngine())
+    async with history(tmp_path) as kept_:
+        kept_.keep(asked_by(made, "ann"))
+        kept_.keep(
+            asked_by(replace(made, request=replace(made.request, messages=(Message("user", "And?"),))), "bob")
+        )
+        assert await kept_.forget("ann") == 1
+        assert [row.owner for row in await kept_.listed(owner=None)] == ["bob"]
+    assert QUESTION.encode() not in held(tmp_path)
+    assert b"And?" in held(tmp_path)
+
+
+async def test_another_owner_written_into_the_file_is_seen(tmp_path: Path) -> None:
+    made = await made_by(QuoteEngine())
+    async with history(tmp_path) as kept_:
+        id_ = kept_.keep(asked_by(made, "ann"))
+        await kept_.listed()
+        with closing(sqlite3.connect(tmp_path / "answers.db")) as con, con:
+            con.execute("UPDATE answers SET owner = 'bob'")
+        with pytest.raises(VoxpopError, match="changed or damaged"):
+            await kept_.get(id_, owner="bob")
+
+
+OF_BEFORE = """CREATE TABLE answers (
+  id TEXT PRIMARY KEY, at INTEGER NOT NULL, question TEXT NOT NULL, recipe BLOB NOT NULL, seals BLOB NOT NULL,
+  sum BLOB NOT NULL) STRICT;"""
+
+
+async def test_a_file_of_before_there_were_accounts_is_taken_over(tmp_path: Path) -> None:
+    made = await made_by(QuoteEngine())
+    async with history(tmp_path) as kept_:
+        id_ = kept_.keep(made)
+    with closing(sqlite3.connect(tmp_path / "answers.db")) as con:
+        rows = con.execute("SELECT id, at, question, recipe, seals, sum FROM answers").fetchall()
+        con.execute("DROP TABLE answers")
+        con.executescript(OF_BEFORE)
+        con.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+        con.commit()
+    assert verify(tmp_path / "answers.db") == []
+    async with history(tmp_path) as one, history(tmp_path) as two:
+        assert (await one.get(id_)).id == id_
+        with pytest.raises(UsageError):
+            await two.get(id_, owner="ann")
+        new = two.keep(asked_by(made, "ann"))
+        assert [row.id for row in await two.listed(owner="ann")] == [new]
+    assert verify(tmp_path / "answers.db") == []

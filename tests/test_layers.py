@@ -38,7 +38,7 @@ reopening
 config
 runner keeping
 watches
-watcher webhooks
+watcher webhooks leaving
 meters
 health
 service

@@ -81,10 +81,10 @@ class Place:
 
 @asynccontextmanager
 async def place(
-    folder: Path, authorities: Authorities = LISTED, *, most: int = 50, every_s: float = 0.1
+    folder: Path, authorities: Authorities = LISTED, *, most: int = 50, each: int = 50, every_s: float = 0.1
 ) -> AsyncIterator[Place]:
     now = [NOW + 3600 * MICROS]
-    async with LocalStore(folder) as store, Watches(folder, most=most) as kept:
+    async with LocalStore(folder) as store, Watches(folder, most=most, each=each) as kept:
         look = Look(store, authorities, policy.load())
         faces = standing(kept, look, lambda: now[0], streams=8, private=True)
         yield Place(store, kept, faces, Watcher(kept, look, clock=lambda: now[0], every_s=every_s), now)

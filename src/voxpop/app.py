@@ -227,7 +227,7 @@ async def reopening(config: Config, id_: str, *, engine: bool = False) -> AsyncI
     Raises VoxpopError where that engine cannot be had.
     """
     async with history(config, config.data) as kept:
-        made = (await kept.get(id_)).recipe.engine
+        made = (await kept.get(id_, owner=None)).recipe.engine
         if engine and made.name != "quote":
             wanted = replace(config.engine, use=made.name, model=made.model if made.model != "none" else "")
             config = replace(config, engine=wanted)
@@ -324,7 +324,7 @@ async def _standing(
     from voxpop.api.watches import standing
 
     watching, look = config.watching, Look(store, listed, policy(config))
-    watches = await stack.enter_async_context(Watches(folder, most=watching.watches))
+    watches = await stack.enter_async_context(Watches(folder, most=watching.watches, each=watching.watches_each))
     watcher = Watcher(watches, look, clock=clock, every_s=watching.every_s)
     streams, private = config.server.streams, watching.webhooks_private
     return standing(watches, look, clock, streams=streams, private=private), watcher

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.pass_context
 @runs
 async def answers(context: click.Context, limit: int, as_json: bool, data: Path | None) -> None:
-    """List the kept answers, newest first.
+    """List the kept answers, newest first: those of every account, each with whose it is.
 
     Example: voxpop answers
     """
@@ -37,17 +37,22 @@ async def answers(context: click.Context, limit: int, as_json: bool, data: Path 
 
     config = config_of(context, data=data)
     async with app.history(config, config.data) as kept:
-        rows = await kept.listed(limit)
+        rows = await kept.listed(limit, owner=None)
     if as_json:
         click.echo(orjson.dumps(listed(rows)).decode())
         return
     for row in rows:
         question = " ".join(row.question.split())
-        click.echo(plain(f"{row.id}  {iso(row.at)[:16].replace('T', ' ')}  {row.engine:<6}  {question[:200]}"))
+        at, asked = iso(row.at)[:16].replace("T", " "), f"{question[:200]}{_whose(row.owner)}"
+        click.echo(plain(f"{row.id}  {at}  {row.engine:<6}  {asked}"))
     if not rows:
         night = config.data / "simulated"
         told = f" Those of the simulated night: --data {night}" if (night / NAME).exists() else ""
         click.echo(f"No answers are kept in {config.data}.{told}", err=True)
+
+
+def _whose(owner: str) -> str:
+    return f"  (asked by {owner})" if owner else ""
 
 
 @answers.command()
@@ -67,7 +72,7 @@ async def show(context: click.Context, id_: str, as_json: bool, data: Path | Non
     from voxpop.api.answers import opened
 
     async with app.reopening(config_of(context, data=data), id_) as kept:
-        answer = await kept.open(id_)
+        answer = await kept.open(id_, owner=None)
     if as_json:
         click.echo(orjson.dumps(opened(answer)).decode())
     else:
@@ -119,7 +124,7 @@ async def remove(context: click.Context, ids: tuple[str, ...], as_json: bool, da
     config = config_of(context, data=data)
     async with app.history(config, config.data) as kept:
         for id_ in ids:
-            await kept.remove(id_)
+            await kept.remove(id_, owner=None)
     click.echo(orjson.dumps({"removed": ids}).decode() if as_json else f"Removed {', '.join(ids)}.")
 
 
@@ -139,7 +144,7 @@ async def reproduce(context: click.Context, id_: str, as_json: bool, data: Path 
     from voxpop.render import plain
 
     async with app.reopening(config_of(context, data=data), id_, engine=True) as kept:
-        made = await kept.reproduce(id_)
+        made = await kept.reproduce(id_, owner=None)
     if as_json:
         click.echo(orjson.dumps(reproduced(made)).decode())
     else:

@@ -101,6 +101,7 @@ class Watching:
     log: str = _setting("text", "How log lines are written: `text` or `json`.")
     every_s: float = _setting(2.0, "Seconds between two looks at the standing questions that new posts touch.", 0.1)
     watches: int = _setting(1000, "How many standing questions there may be.", 1, 100_000)
+    watches_each: int = _setting(100, "How many standing questions one account may have.", 1, 100_000)
     webhooks_private: bool = _setting(False, "Let webhooks be at private addresses, such as this machine's own.")
 
 

@@ -1,7 +1,8 @@
 """The kept answers in one SQLite file beside the posts, bounded in time; it holds no post's text (see recipes.py).
 
 Writing is beside the line: an answer is told before it is kept, and none waits for the disk or fails with it. The
-file is its owner's alone. Several processes may have it open; one that is killed loses at most its last answers.
+file is the operator's alone, an answer its account's: for any other there is none of that id. Several processes may
+have the file open; one that is killed loses at most its last answers.
 """
 
 import asyncio
@@ -37,14 +38,24 @@ _BUSY_S = 10.0
 _DROP_S = 60.0
 _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
   id TEXT PRIMARY KEY, at INTEGER NOT NULL, question TEXT NOT NULL, recipe BLOB NOT NULL, seals BLOB NOT NULL,
-  sum BLOB NOT NULL) STRICT;
+  sum BLOB NOT NULL, owner TEXT NOT NULL DEFAULT '') STRICT;
 CREATE INDEX IF NOT EXISTS answers_at ON answers (at);"""
+_OWNER = "ALTER TABLE answers ADD COLUMN owner TEXT NOT NULL DEFAULT ''"  # files of before there were accounts
+_KEEP = "INSERT INTO answers (id, at, question, recipe, seals, owner, sum) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_REMOVE = "DELETE FROM answers WHERE id = ? AND (owner = ? OR ? IS NULL)"
+_FORGET = "DELETE FROM answers WHERE owner = ?"
+_LIST = """SELECT id, at, question, recipe, owner FROM answers WHERE at >= ? AND (owner = ? OR ? IS NULL)
+  ORDER BY at DESC, id LIMIT ?"""
+_GET = """SELECT id, at, question, recipe, seals, owner, sum FROM answers
+  WHERE id = ? AND at >= ? AND (owner = ? OR ? IS NULL)"""
+_ALL = "SELECT id, at, question, recipe, seals, owner, sum FROM answers"
+_ALL_OF_BEFORE = "SELECT id, at, question, recipe, seals, '', sum FROM answers"
 _DROP = "DELETE FROM answers WHERE at < ?"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row of the list of kept answers; `at` in microseconds of UTC."""
+    """A row of the list of kept answers; `at` in microseconds of UTC, `owner` the account that asked."""
 
     id: str
     at: int
@@ -52,11 +63,14 @@ class Listed:
     voice: str
     engine: str
     model: str
+    owner: str = ""
 
 
 class History:
     """Keeps answers for `keep_days`, 0 for none. Use as an async context manager.
 
+    An `owner` is the id of an account; empty: whoever asks on a machine without accounts, or at its command line.
+    None, which only the operator's commands give, finds the answers of all.
     `rules` is the digest of what beside the code decides an answer, such as the operator's lists; `clock` gives
     microseconds of UTC. `tally` counts what was kept and what could not be.
     """
@@ -98,10 +112,10 @@ class History:
     def _write(self, id_: str, made: Made) -> None:
         try:
             answer = kept(id_, made, secrets.token_bytes(SALT), self.rules, __version__)
-            row = _row(answer)
+            row = _row(answer, made.request.asker.owner)
             with closing(self._open()) as con, con:
                 con.execute(_DROP, (self._oldest(),))
-                con.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+                con.execute(_KEEP, row)
             self.tally["kept"] += 1
         except (sqlite3.Error, OSError, ValueError, KeyError, TypeError) as error:
             self.tally["lost"] += 1
@@ -124,34 +138,39 @@ class History:
                 _clear(con)
             return gone
 
-    async def remove(self, id_: str) -> None:
-        """Remove a kept answer. Raises UsageError where there is none."""
-        if not await self._on(lambda: self._remove(id_)):
+    async def remove(self, id_: str, *, owner: str | None = "") -> None:
+        """Remove a kept answer. Raises UsageError where its owner has none of that id."""
+        if not await self._on(lambda: self._remove(_REMOVE, (id_, owner, owner))):
             raise _unknown(id_)
 
-    def _remove(self, id_: str) -> bool:
+    async def forget(self, owner: str) -> int:
+        """Remove all that an account asked; how many answers went."""
+        return await self._on(lambda: self._remove(_FORGET, (owner,)))
+
+    def _remove(self, sql: str, values: tuple[str | None, ...]) -> int:
         if not self.path.exists():
-            return False
+            return 0
         with closing(self._open()) as con:
-            gone = con.execute("DELETE FROM answers WHERE id = ?", (id_,)).rowcount > 0
+            gone = con.execute(sql, values).rowcount
             if gone:
                 _clear(con)
             return gone
 
     # reading
 
-    async def listed(self, limit: int = 50) -> list[Listed]:
-        """The newest kept answers, newest first."""
-        return await self._on(lambda: self._listed(limit))
+    async def listed(self, limit: int = 50, *, owner: str | None = "") -> list[Listed]:
+        """The owner's newest kept answers, newest first."""
+        return await self._on(lambda: self._listed(limit, owner))
 
-    def _listed(self, limit: int) -> list[Listed]:
-        sql = "SELECT id, at, question, recipe FROM answers WHERE at >= ? ORDER BY at DESC, id LIMIT ?"
-        return [_listing(*row) for row in self._rows(sql, (self._oldest(), limit))]
+    def _listed(self, limit: int, owner: str | None) -> list[Listed]:
+        return [_listing(*row) for row in self._rows(_LIST, (self._oldest(), owner, owner, limit))]
 
-    async def get(self, id_: str) -> Kept:
-        """A kept answer. Raises UsageError where there is none, VoxpopError where its bytes were changed."""
-        sql = "SELECT id, at, question, recipe, seals, sum FROM answers WHERE id = ? AND at >= ?"
-        rows = await self._on(lambda: self._rows(sql, (id_, self._oldest())))
+    async def get(self, id_: str, *, owner: str | None = "") -> Kept:
+        """A kept answer. Raises UsageError where its owner has none of that id.
+
+        Raises VoxpopError where its bytes were changed.
+        """
+        rows = await self._on(lambda: self._rows(_GET, (id_, self._oldest(), owner, owner)))
         if not rows:
             raise _unknown(id_)
         return _kept(*rows[0])
@@ -175,6 +194,7 @@ class History:
             con.execute("PRAGMA secure_delete=ON")
             con.execute("PRAGMA journal_mode=WAL")
             con.executescript(_SCHEMA)
+            _migrate(con)
         except BaseException:
             con.close()
             raise
@@ -202,7 +222,7 @@ def verify(path: Path) -> list[str]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as con:
             if (word := con.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 return [f"SQLite says of {path}: {word}."]
-            rows = con.execute("SELECT id, at, question, recipe, seals, sum FROM answers")
+            rows = con.execute(_ALL if _has_owner(con) else _ALL_OF_BEFORE)
             return [
                 f"The kept answer {row[0]} in {path} was changed or damaged." for row in rows if not _whole(*row)
             ]
@@ -210,15 +230,28 @@ def verify(path: Path) -> list[str]:
         return [f"SQLite says of {path}: {error}."]
 
 
+def _has_owner(con: sqlite3.Connection) -> bool:
+    return "owner" in {row[1] for row in con.execute("PRAGMA table_info(answers)")}
+
+
+def _migrate(con: sqlite3.Connection) -> None:
+    if _has_owner(con):
+        return
+    con.execute("BEGIN IMMEDIATE")  # another process may open the file just now
+    if not _has_owner(con):
+        con.execute(_OWNER)
+    con.execute("COMMIT")
+
+
 def _clear(con: sqlite3.Connection) -> None:
     """What was dropped leaves the log as well, as soon as no other process reads in it."""
     con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _row(answer: Kept) -> tuple[Any, ...]:
+def _row(answer: Kept, owner: str) -> tuple[Any, ...]:
     recipe = dump({"recipe": answer.recipe, "seals": [_shut(s) for s in answer.seals]})
     seals = b"".join(s.data for s in answer.seals)
-    clear = answer.id, answer.recipe.at, answer.recipe.request.question, recipe, seals
+    clear = answer.id, answer.recipe.at, answer.recipe.request.question, recipe, seals, owner
     return (*clear, _sum(*clear))
 
 
@@ -226,16 +259,17 @@ def _shut(seal: Seal) -> list[Any]:
     return [seal.kind, list(seal.rests), list(seal.numbers), len(seal.data)]
 
 
-def _sum(id_: str, at: int, question: str, recipe: bytes, seals: bytes) -> bytes:
-    return hashlib.sha256(b"\0".join([id_.encode(), b"%d" % at, question.encode(), recipe, seals])).digest()
+def _sum(id_: str, at: int, question: str, recipe: bytes, seals: bytes, owner: str) -> bytes:
+    said = [id_.encode(), b"%d" % at, question.encode(), recipe, seals]
+    return hashlib.sha256(b"\0".join([*said, owner.encode()] if owner else said)).digest()
 
 
-def _whole(id_: str, at: int, question: str, recipe: bytes, seals: bytes, sum_: bytes) -> bool:
-    return secrets.compare_digest(_sum(id_, at, question, recipe, seals), sum_)
+def _whole(id_: str, at: int, question: str, recipe: bytes, seals: bytes, owner: str, sum_: bytes) -> bool:
+    return secrets.compare_digest(_sum(id_, at, question, recipe, seals, owner), sum_)
 
 
-def _kept(id_: str, at: int, question: str, recipe: bytes, seals: bytes, sum_: bytes) -> Kept:
-    if not _whole(id_, at, question, recipe, seals, sum_):
+def _kept(id_: str, at: int, question: str, recipe: bytes, seals: bytes, owner: str, sum_: bytes) -> Kept:
+    if not _whole(id_, at, question, recipe, seals, owner, sum_):
         what = f"The kept answer {id_} was changed or damaged since it was written."
         raise VoxpopError(what, f"Remove it with: voxpop answers remove {id_}", code="damaged")
     data, start, shut = orjson.loads(recipe), 0, list[Seal]()
@@ -245,9 +279,10 @@ def _kept(id_: str, at: int, question: str, recipe: bytes, seals: bytes, sum_: b
     return Kept(id_, load(Recipe, data["recipe"]), tuple(shut))
 
 
-def _listing(id_: str, at: int, question: str, recipe: bytes) -> Listed:
+def _listing(id_: str, at: int, question: str, recipe: bytes, owner: str) -> Listed:
     made = orjson.loads(recipe)["recipe"]
-    return Listed(id_, at, question, made["request"]["voice"], made["engine"]["name"], made["engine"]["model"])
+    engine = made["engine"]
+    return Listed(id_, at, question, made["request"]["voice"], engine["name"], engine["model"], owner)
 
 
 def _unknown(id_: str) -> UsageError:

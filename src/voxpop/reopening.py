@@ -82,22 +82,25 @@ class Reproduced:
 
 
 class Answers:
-    """The kept answers of a history, over a store and an assistant. Each raises UsageError for an unknown id."""
+    """The kept answers of a history, over a store and an assistant. Each raises UsageError for an unknown id.
+
+    Of an `owner` only those are known that it asked; None, for the operator's commands, knows all.
+    """
 
     def __init__(self, history: History, store: Store, assistant: Assistant, clock: Callable[[], int]) -> None:
         self._history, self._store, self._assistant, self._clock = history, store, assistant, clock
 
-    async def listed(self, limit: int) -> list[Listed]:
+    async def listed(self, limit: int, *, owner: str | None = "") -> list[Listed]:
         """The newest, newest first."""
-        return await self._history.listed(limit)
+        return await self._history.listed(limit, owner=owner)
 
-    async def remove(self, id_: str) -> None:
+    async def remove(self, id_: str, *, owner: str | None = "") -> None:
         """Remove one."""
-        await self._history.remove(id_)
+        await self._history.remove(id_, owner=owner)
 
-    async def open(self, id_: str) -> Reopened:
+    async def open(self, id_: str, *, owner: str | None = "") -> Reopened:
         """One with each sentence held against its posts and against what was posted since."""
-        kept = await self._history.get(id_)
+        kept = await self._history.get(id_, owner=owner)
         recipe = kept.recipe
         opened = kept.opened(await self._store.posts(recipe.posts))
         events = [e.event for e in opened.events]
@@ -117,9 +120,9 @@ class Answers:
             done,
         )
 
-    async def reproduce(self, id_: str) -> Reproduced:
+    async def reproduce(self, id_: str, *, owner: str | None = "") -> Reproduced:
         """One made again by the same steps: whether each event comes out the same, or what stands in the way."""
-        kept = await self._history.get(id_)
+        kept = await self._history.get(id_, owner=owner)
         recipe = kept.recipe
         opened = kept.opened(await self._store.posts(recipe.posts))
         if opened.looked is None:

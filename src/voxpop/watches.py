@@ -1,8 +1,8 @@
 """Keep standing questions, what is held of each, and each flip until it is told; it asks nothing and sends nothing.
 
 A flip, its number and the new position are one transaction: however often the process dies, each flip is there
-once. Posts are kept by id. A webhook's secret is kept readable, since it is needed for each signature: the file is
-readable by its owner alone.
+once. A watch is its account's: for any other there is none of that id. Posts are kept by id. A webhook's secret is
+kept readable, since it is needed for each signature: the file is readable by the operator alone.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ KEPT = 200  # flips of one watch
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS watches(
   id TEXT PRIMARY KEY, question TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,
-  url TEXT NOT NULL, secret TEXT NOT NULL, seq INTEGER NOT NULL, position TEXT NOT NULL) WITHOUT ROWID;
+  url TEXT NOT NULL, secret TEXT NOT NULL, seq INTEGER NOT NULL, position TEXT NOT NULL,
+  owner TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS flips(
   watch TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, why TEXT NOT NULL, before TEXT NOT NULL,
   after TEXT NOT NULL, posts TEXT NOT NULL, due INTEGER, tries INTEGER NOT NULL DEFAULT 0,
@@ -37,11 +38,15 @@ CREATE INDEX IF NOT EXISTS waiting ON flips(due) WHERE due IS NOT NULL;
 """
 
 
+_OWNER = "ALTER TABLE watches ADD COLUMN owner TEXT NOT NULL DEFAULT ''"  # files of before there were accounts
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """A standing question. Times are microseconds of UTC; `seq` is the number of its last flip, 0 before any.
 
-    `url` is its webhook, empty where it has none, `secret` what that is signed with.
+    `url` is its webhook, empty where it has none, `secret` what that is signed with. `owner` is the id of the
+    account that asked, empty on a machine without accounts.
     """
 
     id: str
@@ -52,6 +57,7 @@ class Watch:
     secret: str = ""
     seq: int = 0
     position: Position = Position()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +79,12 @@ class Told:
 class Watches:
     """The watches of one data folder. Use as an async context manager, in one process at a time.
 
-    `most` bounds how many there may be.
+    `most` bounds how many there may be, `each` how many of one account.
     """
 
-    def __init__(self, folder: Path, *, most: int = 1000) -> None:
+    def __init__(self, folder: Path, *, most: int = 1000, each: int = 1000) -> None:
         self.path = folder / NAME
-        self.most = most
+        self.most, self.each = most, each
         self._thread = ThreadPoolExecutor(1, "voxpop-watches")
         self._db: Database | None = None
         self._news = asyncio.Event()
@@ -94,39 +100,58 @@ class Watches:
 
     # the watches
 
-    async def add(self, question: str, *, now: int, lasts_s: float, url: str, position: Position) -> Watch:
-        """A new watch. Raises VoxpopError where there are too many."""
+    async def add(
+        self, question: str, *, now: int, lasts_s: float, url: str, position: Position, owner: str = ""
+    ) -> Watch:
+        """A new watch. Raises UsageError where there are too many, or too many of its owner."""
         id_ = f"watch_{secrets.token_hex(8)}"
         secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" if url else ""
-        watch = Watch(id_, question, now, now + int(lasts_s * 1e6), url, secret, 0, position)
+        watch = Watch(id_, question, now, now + int(lasts_s * 1e6), url, secret, 0, position, owner)
 
         def work(db: Database) -> None:
+            if owner and db.rows("SELECT count(*) FROM watches WHERE owner = ?", (owner,))[0][0] >= self.each:
+                what = f"You have {self.each} watches already."
+                raise UsageError(what, "Stop one of them.", code="too_many_watches")
             if db.rows("SELECT count(*) FROM watches")[0][0] >= self.most:
                 cure = "Stop one of them, or raise watching.watches."
                 raise UsageError(f"There are {self.most} watches already.", cure, code="too_many_watches")
-            row = [*astuple(watch)[:7], _packed(position)]
-            db.rows("INSERT INTO watches VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = [*astuple(watch)[:7], _packed(position), owner]
+            db.rows("INSERT INTO watches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
         await self._do(work)
         return watch
 
     async def all(self) -> list[Watch]:
-        """Every watch, the oldest first."""
+        """Every watch, the oldest first: for what looks at them and tells them."""
         return await self._do(lambda db: [_watch(r) for r in db.rows("SELECT * FROM watches ORDER BY created, id")])
 
-    async def one(self, id_: str) -> Watch:
-        """The watch of that id. Raises UsageError where there is none."""
-        rows = await self._do(lambda db: db.rows("SELECT * FROM watches WHERE id = ?", (id_,)))
+    async def of(self, owner: str) -> list[Watch]:
+        """The watches of an account, the oldest first."""
+        sql = "SELECT * FROM watches WHERE owner = ? ORDER BY created, id"
+        return await self._do(lambda db: [_watch(r) for r in db.rows(sql, (owner,))])
+
+    async def one(self, id_: str, *, owner: str = "") -> Watch:
+        """The watch of that id. Raises UsageError where its owner has none of it."""
+        sql = "SELECT * FROM watches WHERE id = ? AND owner = ?"
+        rows = await self._do(lambda db: db.rows(sql, (id_, owner)))
         if not rows:
             cure = "List them with: voxpop watch --list"
             raise UsageError(f"There is no watch '{id_[:60]}'.", cure, code="not_found")
         return _watch(rows[0])
 
-    async def remove(self, id_: str) -> None:
-        """End a watch and forget its flips, told or not. Raises UsageError where there is none."""
-        await self.one(id_)
+    async def remove(self, id_: str, *, owner: str = "") -> None:
+        """End a watch and forget its flips, told or not. Raises UsageError where its owner has none of that id."""
+        await self.one(id_, owner=owner)
         await self._do(lambda db: _remove(db, [id_]))
         self._announce()
+
+    async def forget(self, owner: str) -> int:
+        """End all watches of an account, whatever of them is still to be told; how many."""
+        gone = [watch.id for watch in await self.of(owner)]
+        if gone:
+            await self._do(lambda db: _remove(db, gone))
+            self._announce()
+        return len(gone)
 
     async def expire(self, now: int) -> int:
         """End the watches whose time is over; how many."""
@@ -250,6 +275,8 @@ class Watches:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its log the same rights
             self.path.chmod(0o600)
             self._db = Database(self.path, _SCHEMA, durable=True)
+            if "owner" not in {row[1] for row in self._db.rows("PRAGMA table_info(watches)")}:
+                self._db.rows(_OWNER)
             self._db.purge()
 
     async def _do(self, work: Callable[[Any], T]) -> T:
@@ -290,8 +317,8 @@ def _position(packed: str) -> Position:
 
 
 def _watch(row: Sequence[Any]) -> Watch:
-    id_, question, created, expires, url, secret, seq, packed = row
-    return Watch(id_, question, created, expires, url, secret, seq, _position(packed))
+    id_, question, created, expires, url, secret, seq, packed, owner = row
+    return Watch(id_, question, created, expires, url, secret, seq, _position(packed), owner)
 
 
 def _told(row: Sequence[Any]) -> Told:

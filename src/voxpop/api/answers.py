@@ -1,4 +1,4 @@
-"""The kept answers over HTTP: listed, opened, made again, removed; it renders and decides nothing."""
+"""The kept answers over HTTP: listed, opened, made again, removed, each only for whom asked; it decides nothing."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voxpop.api import page
+from voxpop.api.entry import account_of
 from voxpop.api.fields import told
 from voxpop.api.streams import Places, unless_gone
 from voxpop.errors import UsageError
@@ -19,15 +20,15 @@ _MOST = 1000
 
 
 class Kept(Protocol):
-    """What opens kept answers; each call raises UsageError for an id that is not known."""
+    """What opens an account's kept answers; each call raises UsageError for an id that it does not have."""
 
-    async def listed(self, limit: int) -> list[Listed]: ...
+    async def listed(self, limit: int, *, owner: str | None) -> list[Listed]: ...
 
-    async def open(self, id_: str) -> Reopened: ...
+    async def open(self, id_: str, *, owner: str | None) -> Reopened: ...
 
-    async def reproduce(self, id_: str) -> Reproduced: ...
+    async def reproduce(self, id_: str, *, owner: str | None) -> Reproduced: ...
 
-    async def remove(self, id_: str) -> None: ...
+    async def remove(self, id_: str, *, owner: str | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +48,37 @@ class AnswerFaces:
         ]
 
     async def listed(self, request: Request) -> Response:
-        return JSONResponse(listed(await self.kept().listed(_limit(request.query_params.get("limit")))))
+        limit = _limit(request.query_params.get("limit"))
+        return JSONResponse(listed(await self.kept().listed(limit, owner=_owner(request))))
 
     async def one(self, request: Request) -> Response:
-        id_ = request.path_params["id"]
+        id_, owner = request.path_params["id"], _owner(request)
         if request.method == "DELETE":
-            await self.kept().remove(id_)
+            await self.kept().remove(id_, owner=owner)
             return JSONResponse({"id": id_, "object": "answer", "deleted": True})
-        return await self._held(request, self.kept().open(id_), opened)
+        return await self._held(request, self.kept().open(id_, owner=owner), opened)
 
     async def reproduce(self, request: Request) -> Response:
-        return await self._held(request, self.kept().reproduce(request.path_params["id"]), reproduced)
+        made = self.kept().reproduce(request.path_params["id"], owner=_owner(request))
+        return await self._held(request, made, reproduced)
 
     async def _held(self, request: Request, work: Awaitable[Any], render: Callable[[Any], Any]) -> Response:
         with self.places.held():
             return JSONResponse(render(await unless_gone(request, work)))
 
 
+def _owner(request: Request) -> str:
+    """Whose answers it is about. Raises Denied where its key is not for them."""
+    account = account_of(request)
+    account.check("answers")
+    return account.id
+
+
 def listed(rows: list[Listed]) -> dict[str, Any]:
-    """The kept answers, newest first."""
+    """The kept answers, newest first; each with its owner where accounts have any."""
     data = [{**asdict(row), "asked_at": page.moment(row.at)} for row in rows]
-    return {"object": "list", "data": [{k: v for k, v in row.items() if k != "at"} for row in data]}
+    shown = [{k: v for k, v in row.items() if k != "at" and (v or k != "owner")} for row in data]
+    return {"object": "list", "data": shown}
 
 
 def opened(answer: Reopened) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Standing questions over HTTP: add, list, follow, end; it parses and renders, and decides nothing.
+"""Standing questions over HTTP: add, list, follow, end, each only one's own; it parses and decides nothing.
 
 A stream is resumed by the number of the last flip that the client saw (`Last-Event-ID`): what was kept since then
 comes first.
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from voxpop.api.bodies import read_json
+from voxpop.api.entry import account_of
 from voxpop.api.fields import told
 from voxpop.api.page import moment
 from voxpop.api.streams import Frame, Places, stream
@@ -60,35 +61,39 @@ class Standing:
         ]
 
     async def add(self, request: Request) -> Response:
+        owner = _owner(request)
         question, url, lasts_s = read(await read_json(request))
         if url:
             checked(url, private=self.private)
         now = self.clock()
         position = await self.look.stand(await self.look.ask(question, now))
-        watch = await self.watches.add(question, now=now, lasts_s=lasts_s, url=url, position=position)
+        watch = await self.watches.add(question, now=now, lasts_s=lasts_s, url=url, position=position, owner=owner)
         shown = watch_json(watch)
         if watch.secret:
             shown["webhook"]["secret"] = watch.secret  # this once
         return JSONResponse(shown, 201)
 
     async def list(self, request: Request) -> Response:
-        rows = [watch_json(w) for w in await self.watches.all()]
+        rows = [watch_json(w) for w in await self.watches.of(_owner(request))]
         return JSONResponse({"object": "list", "data": rows})
 
     async def one(self, request: Request) -> Response:
-        return JSONResponse(watch_json(await self.watches.one(request.path_params["id"])))
+        return JSONResponse(watch_json(await self._one(request)))
 
     async def remove(self, request: Request) -> Response:
         id_ = request.path_params["id"]
-        await self.watches.remove(id_)
+        await self.watches.remove(id_, owner=_owner(request))
         return JSONResponse({"id": id_, "object": "watch.deleted", "deleted": True})
 
     async def events(self, request: Request) -> Response:
-        watch = await self.watches.one(request.path_params["id"])
+        watch = await self._one(request)
         last = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
         if last and not (last.isascii() and last.isdigit() and len(last) < 19):
             raise UsageError(f"'{last[:40]}' is no flip's number.", "Give the id of the last one that you saw.")
         return await stream(request, self._follow(watch, int(last) if last else None), self.places, _failure)
+
+    async def _one(self, request: Request) -> Watch:
+        return await self.watches.one(request.path_params["id"], owner=_owner(request))
 
     async def _follow(self, watch: Watch, last: int | None) -> AsyncIterator[Frame]:
         """Where it stands, then each flip after `last`, as they come, until the watch ends."""
@@ -102,7 +107,7 @@ class Standing:
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), _LOOK_S)
             try:
-                await self.watches.one(watch.id)
+                await self.watches.one(watch.id, owner=watch.owner)
             except UsageError:
                 yield {"event": "end", **_data({"id": watch.id})}
                 return
@@ -115,6 +120,13 @@ class Standing:
     async def flip_json(self, watch: Watch, told: Told) -> dict[str, Any]:
         """A flip with its posts as they are now; one that was deleted since is named and said to be gone."""
         return flip_json(watch, told, await self.look.store.posts(told.flip.posts), self.look.authorities)
+
+
+def _owner(request: Request) -> str:
+    """Whose watches it is about. Raises Denied where its key is not for them."""
+    account = account_of(request)
+    account.check("watches")
+    return account.id
 
 
 def standing(
