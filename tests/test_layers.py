@@ -43,6 +43,7 @@ meters
 health
 service
 records
+conversations
 accounts
 tiers
 windows tier_file
