@@ -274,8 +274,7 @@ async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
 
-    server = config.server
-    _refuse_open_door(server.host)
+    _refuse_open_door(config.server.host)
     policy(config)
     # The language identifier takes half a second to load: not at the first question.
     await asyncio.to_thread(language, "load what tells languages apart")
@@ -314,7 +313,7 @@ async def serve(config: Config, say: Say) -> None:
             beside=[*(r.run for r in rechecks), watcher.run, asked.courier.run],
         )
         tune()
-        await run(service, engines, server.host, server.port, say, streams=server.streams, more=asked.routes())
+        await run(service, engines, config.server, say, more=asked.routes())
 
 
 async def _standing(

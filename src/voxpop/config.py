@@ -26,6 +26,20 @@ class Server:
     host: str = _setting("127.0.0.1", "Address to listen on. Without accounts only loopback is accepted.")
     port: int = _setting(8080, "Port of the page and the API; 0 takes a free one.", high=65535)
     streams: int = _setting(64, "How many answers may be under way at once, and how many pages open.", 1, 10_000)
+    answer_s: float = _setting(600.0, "Seconds after which an answer that is not whole is broken off.", 1)
+    drain_s: float = _setting(30.0, "Seconds that answers under way have to end when the server is told to.")
+    trusted_hosts: tuple[str, ...] = _setting(
+        (), "Names beside loopback's by which it may be asked, such as `ask.example.org` or `*.example.org`."
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), "Sites whose pages may ask with a key, such as `https://app.example.org`. Empty: none."
+    )
+    proxies: tuple[str, ...] = _setting(
+        (), "Addresses or networks of proxies that are believed when they name a client. Empty: none."
+    )
+    country_header: str = _setting(
+        "", "Header in which those proxies name a client's country, such as `cf-ipcountry`."
+    )
 
 
 @dataclass(frozen=True, slots=True)

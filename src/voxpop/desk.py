@@ -4,14 +4,17 @@ What was set aside is settled when the last answer has ended, also one that was 
 none had begun.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
 from voxpop.accounts import Account, Gate, Permit, Spent, Wanted
+from voxpop.errors import VoxpopError
 from voxpop.gate import OpenGate
-from voxpop.messages import AnswerEvent, Called, Done, Request, Text
+from voxpop.messages import AnswerEvent, Called, Citation, Done, Request, Text
+from voxpop.posts import Post
 
 _CHARS = 4  # of a token, where only an estimate is to be had
 
@@ -27,13 +30,26 @@ class Answers(Protocol):
 class Turn:
     """An admitted request: one stream of events for each answer that was asked for, and what they cost together."""
 
-    def __init__(self, answers: Answers, request: Request, permit: Permit, wanted: Wanted) -> None:
-        self._answers, self._permit, self._wanted = answers, permit, wanted
+    def __init__(
+        self, answers: Answers, request: Request, permit: Permit, wanted: Wanted, longest_s: float
+    ) -> None:
+        self._answers, self._permit, self._wanted, self._longest_s = answers, permit, wanted, longest_s
         self._request = replace(request, asker=permit.asker)
         self._open = wanted.answers
         self._spent = Spent()
         self._told = False
         self.ticks = 0
+        self.cited: list[Post] = []
+
+    @property
+    def endpoint(self) -> str:
+        """By which endpoint it came, as scopes of keys name it."""
+        return self._wanted.endpoint
+
+    @property
+    def model(self) -> str:
+        """The model as it was asked for."""
+        return self._wanted.model
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -45,10 +61,13 @@ class Turn:
         sampling = self._request.sampling
         request = replace(self._request, sampling=replace(sampling, seed=sampling.seed + choice))
         chars, spent = 0, None
+        end = asyncio.get_running_loop().time() + self._longest_s
         try:
             async with aclosing(self._answers.answer(request)) as events:  # type: ignore[type-var]
-                async for event in events:
-                    if isinstance(event, Done):
+                while event := await _next(events, end, self._longest_s):
+                    if isinstance(event, Citation):
+                        self.cited.append(event.passage.post)
+                    elif isinstance(event, Done):
                         spent = _spent(event)
                         await self._end(spent)
                     elif isinstance(event, Text):
@@ -76,10 +95,10 @@ class Turn:
 
 
 class Desk:
-    """Admits, answers and settles, for every dialect alike."""
+    """Admits, answers and settles, for every dialect alike; an answer that takes over `longest_s` is broken off."""
 
-    def __init__(self, answers: Answers, gate: Gate | None = None) -> None:
-        self._answers = answers
+    def __init__(self, answers: Answers, gate: Gate | None = None, *, longest_s: float = 600.0) -> None:
+        self._answers, self._longest_s = answers, longest_s
         self.gate: Gate = gate or OpenGate()
 
     async def admit(
@@ -98,7 +117,21 @@ class Desk:
             max_tokens=request.sampling.max_tokens * answers,
             answers=answers,
         )
-        return Turn(self._answers, request, await self.gate.permit(account, wanted), wanted)
+        return Turn(self._answers, request, await self.gate.permit(account, wanted), wanted, self._longest_s)
+
+
+async def _next(events: AsyncIterator[AnswerEvent], end: float, longest_s: float) -> AnswerEvent | None:
+    """The next event, None at the end. Raises VoxpopError `answer_too_slow` where it is not there at `end`."""
+    limit = asyncio.timeout_at(end)
+    try:
+        async with limit:
+            return await anext(events, None)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        what = f"The answer was not whole after {longest_s:g} s."
+        cure = "Ask for less, ask when fewer do, or raise server.answer_s."
+        raise VoxpopError(what, cure, code="answer_too_slow") from error
 
 
 def _spent(done: Done) -> Spent:

@@ -21,6 +21,7 @@ from voxpop.history import History
 from voxpop.messages import Gap
 from voxpop.meters import Measured, Meters, Sample, Steps
 from voxpop.policy import Policy, load
+from voxpop.posts import Post
 from voxpop.reopening import Answers
 from voxpop.runner import Runner
 from voxpop.sources import Source
@@ -135,6 +136,10 @@ class Service:
         behind = [s.behind_s for s in sources if s.behind_s]
         down = tuple(s.name for s in sources if not s.ok)
         return Stream(min(lags, default=None), self.simulated, max(behind, default=None), down)
+
+    async def posts(self, ids: Sequence[str]) -> list[Post]:
+        """The posts of these ids that are there, as they are now."""
+        return await self._store.posts(ids)
 
     async def _cite(self, ids: Sequence[str]) -> None:
         """What an answer cites is looked at again first, where a network tells no deletions."""

@@ -45,18 +45,18 @@ class Entry:
         state["account"] = Account()
         if not PUBLIC.fullmatch(scope["path"]):
             try:
-                state["account"] = await self._desk.gate.account(credential(headers))
+                state["account"] = await self._desk.gate.account(credential(headers, state.get("country", "")))
             except VoxpopError as error:
                 await refused(error)(scope, receive, sent)
                 return
         await self._app(scope, receive, sent)
 
 
-def credential(headers: dict[bytes, bytes]) -> Credential:
+def credential(headers: dict[bytes, bytes], country: str = "") -> Credential:
     """What a request's headers say of who sends it."""
     kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", b"").decode("latin-1")
-    return Credential(key=key, session=_cookie(headers.get(b"cookie", b"").decode("latin-1")))
+    return Credential(key=key, session=_cookie(headers.get(b"cookie", b"").decode("latin-1")), country=country)
 
 
 def account_of(connection: HTTPConnection) -> Account:

@@ -1,18 +1,18 @@
-"""The door of the HTTP face: it serves only loopback's own names, sends security headers, and shows no traceback.
+"""The guard of the HTTP face: it serves only names that it knows, sends security headers, and shows no traceback.
 
 A request under another Host, or sent by another site's page, is refused: no web page can rebind or post its way in.
 """
 
-import ipaddress
 import logging
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from voxpop.accounts import Limited
 from voxpop.api import openai
+from voxpop.api.door import Door
+from voxpop.api.draining import Drain
 from voxpop.api.streams import broken
 from voxpop.errors import UsageError, VoxpopError
 
@@ -35,6 +35,8 @@ _STATUS = {
     "model_not_found": 404,
     "not_found": 404,
     "answer_not_found": 404,
+    "stream_not_found": 404,
+    "answer_too_slow": 504,
     "wrong_host": 403,
     "wrong_site": 403,
     "too_large": 413,
@@ -48,7 +50,9 @@ _STATUS = {
 def refused(error: VoxpopError) -> Response:
     """An error as OpenAI's clients expect it, under the status that its code means."""
     status = _STATUS.get(error.code, 400 if isinstance(error, UsageError) else 503)
-    headers = {"retry-after": "1"} if error.code == "too_busy" else None
+    headers = {"retry-after": "1"} if error.code in ("too_busy", "draining") else {}
+    if error.code == "draining":
+        headers["connection"] = "close"  # it is sent to another server then
     if isinstance(error, Limited):
         status, headers = 429, error.headers
     elif status == 401:
@@ -59,8 +63,8 @@ def refused(error: VoxpopError) -> Response:
 class Guard:
     """ASGI middleware around everything."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    def __init__(self, app: Any, door: Door, drain: Drain) -> None:
+        self._app, self._door, self._drain = app, door, drain
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -78,33 +82,31 @@ class Guard:
             await send(message)
 
         try:
-            if stranger := _stranger(scope):
+            if stranger := self._stranger(scope):
                 await refused(stranger)(scope, receive, sent)
             else:
                 await self._app(scope, receive, sent)
         except ClientDisconnect:
             _log.debug("A client went away before its answer.")
         except Exception:
-            _log.exception("A request failed")
+            id_ = scope.get("state", {}).get("request_id", "")
+            _log.exception("A request failed (%s)", id_)
             if not begun:
-                await refused(broken())(scope, receive, sent)
+                response = refused(broken())
+                response.headers["x-request-id"] = id_
+                await response(scope, receive, sent)
 
-
-def _stranger(scope: Any) -> UsageError | None:
-    headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
-    if not _is_loopback(headers.get(b"host", "")):
-        what = f"This server is not known as '{headers.get(b'host', '')[:60]}'."
-        return UsageError(what, "Use 127.0.0.1 or localhost as the Host.", code="wrong_host")
-    # Where only the page comes of it, a link may lead here from anywhere.
-    led = scope["path"] == "/" or (scope["path"].startswith("/answers/") and scope["method"] == "GET")
-    if not led and headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
-        return UsageError("Another site's page sent this.", "Ask from this server's own page.", code="wrong_site")
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    def _stranger(self, scope: Any) -> VoxpopError | None:
+        headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
+        host = headers.get(b"host", "")
+        if not self._door.knows(host):
+            what = f"This server is not known as '{host[:60]}'."
+            cure = "Use 127.0.0.1 or localhost as the Host, or add the name to server.trusted_hosts."
+            return UsageError(what, cure, code="wrong_host")
+        # Where only the page comes of it, a link may lead here from anywhere.
+        led = scope["path"] == "/" or (scope["path"].startswith("/answers/") and scope["method"] == "GET")
+        foreign = headers.get(b"sec-fetch-site") in ("cross-site", "same-site")
+        if foreign and not led and headers.get(b"origin") not in self._door.origins:
+            cure = "Ask from this server's own page, or add that site to server.cors_origins."
+            return UsageError("Another site's page sent this.", cure, code="wrong_site")
+        return self._drain.refused(scope["method"])

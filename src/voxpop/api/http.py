@@ -11,6 +11,7 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -19,8 +20,12 @@ from starlette.staticfiles import StaticFiles
 from voxpop.api import openapi, page
 from voxpop.api.answers import AnswerFaces, Kept
 from voxpop.api.chat import ChatFaces, data, stamp
+from voxpop.api.coming_back import StreamFaces
+from voxpop.api.door import Door, Proxied
+from voxpop.api.draining import Drain
 from voxpop.api.entry import Entry
 from voxpop.api.guard import Guard, refused
+from voxpop.api.resuming import NAMES, Posts, Resumable
 from voxpop.api.streams import Frame, Places, stream
 from voxpop.desk import Answers, Desk
 from voxpop.errors import UsageError, VoxpopError
@@ -30,6 +35,13 @@ from voxpop.voices import Voice
 
 STREAMS = 64
 _LIVE_S = 1.0
+_LIMITS = [f"x-ratelimit-{kind}-{of}" for kind in ("limit", "remaining", "reset") for of in ("requests", "tokens")]
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["*"],  # clients send many of their own; a cookie is none of them
+    "expose_headers": ["x-request-id", "retry-after", NAMES, *_LIMITS],
+    "max_age": 600,
+}
 
 
 class Running(Protocol):
@@ -62,6 +74,7 @@ class Faces:
 
     running: Running
     chat: ChatFaces
+    drain: Drain
     answers: Places = field(default_factory=lambda: Places(STREAMS))
     watchers: Places = field(default_factory=lambda: Places(STREAMS))
 
@@ -76,7 +89,7 @@ class Faces:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: HttpRequest) -> Response:
-        why = await self.running.unready()
+        why = "draining" if self.drain.begun.is_set() else await self.running.unready()
         return JSONResponse({"status": why or "ready"}, 503 if why else 200)
 
     async def metrics(self, request: HttpRequest) -> Response:
@@ -113,14 +126,19 @@ def application(
     stamp: Callable[[], tuple[str, int]] = stamp,
     more: Sequence[BaseRoute] = (),
     desk: Desk | None = None,
+    door: Door | None = None,
+    posts: Posts | None = None,
 ) -> Starlette:
     """The ASGI application; `streams` bounds the answers under way, and the open pages; `more` is served beside.
 
-    Without a `desk` everybody may ask and nothing is counted.
+    Without a `desk` everybody may ask and nothing is counted; without a `door` only loopback's names are known;
+    without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed.
     """
     desk = desk or Desk(running.assistant)
     chat = ChatFaces(running, desk, Places(streams), stamp)
-    faces = Faces(running, chat, chat.places, Places(streams))
+    door, drain = door or Door(), Drain()
+    resumable = Resumable(posts) if posts else None
+    faces = Faces(running, chat, drain, chat.places, Places(streams))
     routes = [
         Route("/", faces.home),
         Route("/answers/{id}", faces.kept),
@@ -132,6 +150,7 @@ def application(
         Route("/api/status", faces.status),
         Route("/api/live", faces.live),
         *AnswerFaces(lambda: running.answers, faces.answers).routes(),
+        *(StreamFaces(resumable).routes() if resumable else ()),
         *openapi.routes(),
         *more,
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
@@ -140,9 +159,19 @@ def application(
         routes=routes,
         exception_handlers={VoxpopError: _on_error, HTTPException: _on_missing},  # type: ignore[dict-item]
     )
-    app.add_middleware(Entry, desk=desk)
-    app.add_middleware(Guard)
+    app.state.drain, app.state.resumable = drain, resumable
+    _stand_before(app, desk, door, drain)
     return app
+
+
+def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain) -> None:
+    """What a request passes, the last one first."""
+    app.add_middleware(Entry, desk=desk)
+    if door.origins:  # before it is asked who sends: a browser's preflight has no key
+        app.add_middleware(CORSMiddleware, **_CORS, allow_origins=door.origins)
+    app.add_middleware(Guard, door=door, drain=drain)
+    if door.proxies:
+        app.add_middleware(Proxied, door=door)
 
 
 def _failure(error: VoxpopError) -> Frame:

@@ -12,10 +12,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from voxpop.api.http import STREAMS, application
+from voxpop.api.door import Door
+from voxpop.api.draining import Drain
+from voxpop.api.http import application
 from voxpop.api.patience import PatientHTTP
+from voxpop.config import Server
+from voxpop.desk import Desk
 from voxpop.errors import VoxpopError
 from voxpop.service import Service
+
+DRAIN_S = 30.0
+_CUT_S = 5.0
 
 
 class Prepares(Protocol):
@@ -27,6 +34,11 @@ class Prepares(Protocol):
 class _Server(uvicorn.Server):
     """uvicorn, stopped by the loop's own signals, so that what is open around it is closed before the end."""
 
+    def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float, say: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self.drain, self.drain_s, self.say = drain, drain_s, say
+        self._until = 0.0
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
@@ -36,52 +48,77 @@ class _Server(uvicorn.Server):
         yield  # They stay until the loop is closed: a second signal must not break off the closing
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """However often it is asked: what is open has two seconds to end."""
-        self.should_exit = True
+        """Asked once, it lets what is under way end; asked again, it ends at once."""
+        loop = asyncio.get_running_loop()
+        if self.drain.begun.is_set():
+            self._until = loop.time()
+            return
+        self.drain.begun.set()
+        self._until = loop.time() + self.drain_s
+        if self.server_state.tasks:
+            self.say(f"voxpop: lets what is under way end, for at most {self.drain_s:g} s (again: ends at once)")
+
+    async def on_tick(self, counter: int) -> bool:
+        if await super().on_tick(counter):
+            return True
+        if not self.drain.begun.is_set():
+            return False
+        late = asyncio.get_running_loop().time() >= self._until
+        if late:
+            self.config.timeout_graceful_shutdown = 0
+        return late or not self.server_state.tasks
 
 
 async def run(
     service: Service,
     engines: Prepares,
-    host: str,
-    port: int,
+    settings: Server,
     say: Callable[[str], None],
     *,
-    streams: int = STREAMS,
     more: Sequence[BaseRoute] = (),
+    desk: Desk | None = None,
 ) -> None:
-    """Serve until interrupted. Raises VoxpopError where the port cannot be had."""
-    door = listen(host, port)
-    server = server_of(application(service, streams=streams, more=more))
+    """Serve until interrupted. Raises VoxpopError where the port cannot be had, UsageError for a bad setting."""
+    names = Door(settings.trusted_hosts, settings.cors_origins, settings.proxies, settings.country_header)
+    desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
+    host = settings.host
+    door = listen(host, settings.port)
+    app = application(service, streams=settings.streams, more=more, desk=desk, door=names, posts=service.posts)
+    server = server_of(app, drain_s=settings.drain_s, say=say)
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")
     background = [asyncio.create_task(service.run()), asyncio.create_task(engines.prepare())]
     try:
         background[0].add_done_callback(lambda task: _stop_if_failed(task, server))
         await server.serve(sockets=[door])
+        if cut := server.server_state.tasks:  # what was cut off still settles what it used
+            await asyncio.wait(cut, timeout=_CUT_S)
         if background[0].done():
             background[0].result()
     finally:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await app.state.resumable.close()
         door.close()
 
 
-def server_of(app: Starlette) -> uvicorn.Server:
+def server_of(
+    app: Starlette, *, drain_s: float = DRAIN_S, say: Callable[[str], None] = lambda _: None
+) -> uvicorn.Server:
     """The server as it runs: patient but not for ever, without a log of what was asked."""
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=PatientHTTP,
-            ws="none",
-            log_config=None,  # logs.py alone says how lines look
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=2,
-            server_header=False,
-        )
+    config = uvicorn.Config(
+        app,
+        http=PatientHTTP,
+        ws="none",
+        log_config=None,  # logs.py alone says how lines look
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        server_header=False,
+        proxy_headers=False,  # door.py says which proxy is believed
     )
+    return _Server(config, app.state.drain, drain_s, say)
 
 
 def _stop_if_failed(task: "asyncio.Task[None]", server: uvicorn.Server) -> None:

@@ -1,6 +1,7 @@
 """Answers on their way to a client: bounded in number, stopped when it goes; a failure is told in their frames.
 
-Closing a stream closes the events that it renders, and so stops the engine.
+Closing a stream closes the events that it renders, and so stops the engine; only a client that asked to resume its
+answer leaves it running. A stream that is no answer has no end of its own: it ends when the server drains.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from voxpop.api.draining import until_draining
+from voxpop.api.resuming import NAMES, Kept, wants
 from voxpop.desk import Turn
 from voxpop.errors import VoxpopError
 
@@ -81,13 +84,23 @@ async def stream(
         kept.enter_context(places.held())
         await kept.enter_async_context(aclosing(events))  # type: ignore[type-var]
         first = await unless_gone(request, anext(events))
-        headers = turn.headers if turn else {}
-        return _Stream(_to_the_end(first, events, failed), kept.pop_all(), headers)
+        frames = _to_the_end(first, events, failed, request.state.request_id)
+        if turn is None:
+            return _Stream(until_draining(frames, request.app.state.drain), kept.pop_all(), {})
+        resumable = request.app.state.resumable if wants(request.headers) else None
+        if resumable and (one := resumable.begin(request.state.account, turn, frames, kept, failed)):
+            return resumed(one, 0, turn.headers)
+        return _Stream(frames, kept.pop_all(), turn.headers)
     raise AssertionError  # the stack swallows nothing
 
 
+def resumed(one: Kept, after: int, headers: Mapping[str, str]) -> Response:
+    """What came of an answer after the event of this number, and what comes."""
+    return _Stream(one.read(after), AsyncExitStack(), {**headers, NAMES: one.id})
+
+
 async def _to_the_end(
-    first: Frame, events: AsyncIterator[Frame], failed: Callable[[VoxpopError], Frame]
+    first: Frame, events: AsyncIterator[Frame], failed: Callable[[VoxpopError], Frame], id_: str
 ) -> AsyncIterator[Frame]:
     yield first
     try:
@@ -96,7 +109,7 @@ async def _to_the_end(
     except VoxpopError as error:
         yield failed(error)
     except Exception:
-        _log.exception("An answer broke off")
+        _log.exception("An answer broke off (%s)", id_)
         yield failed(broken())
 
 

@@ -28,13 +28,15 @@ export async function* events(body) {
 
 function parse(block) {
   let name = "message";
+  let id;
   const data = [];
   for (const line of block.split(/\r\n|\n|\r/)) {
     const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
     if (field === "event") name = value;
+    if (field === "id") id = value;
     if (field === "data") data.push(value);
   }
-  return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
+  return data.length ? { name, id, data: JSON.parse(data.join("\n")) } : null;
 }
 
 const LAST = /[!-\u024f‘-”…]{1,20}$/u; // other letters can be as wide as the page

@@ -1,9 +1,10 @@
 // Runs the conversation: asks, follows, stops, begins anew; it keeps no answer and no post once the page is closed.
 
-import { Answer, events } from "./answer.js";
+import { Answer } from "./answer.js";
 import { closeCard } from "./cards.js";
 import { openKept } from "./kept.js";
 import { watch } from "./live.js";
+import { toTheEnd } from "./resume.js";
 import { closeStreams, showPolicy } from "./streams.js";
 import { WORDS, say, translate } from "./words.js";
 
@@ -54,13 +55,13 @@ function askAgain(answer) {
 async function draw(answer, messages, signal) {
   const response = await fetch("api/answer", {
     method: "POST",
-    headers: { "content-type": "application/json", accept: "text/event-stream" },
+    headers: { "content-type": "application/json", accept: "text/event-stream", "x-voxpop-resume": "true" },
     body: JSON.stringify({ messages, voice: voice.value || undefined, as_of: null }),
     signal,
   });
   if (!response.ok) return answer.fail(...(await problem(response)));
   answer.begun = true;
-  for await (const event of events(response.body)) {
+  for await (const event of toTheEnd(response, signal)) {
     answer.apply(event);
     follow();
   }
