@@ -168,6 +168,17 @@ async def test_a_stream_is_its_own_accounts_alone(served: Serve) -> None:
         assert (await http.get(f"/v1/streams/{id_}", headers=asked)).status_code == 200
 
 
+async def test_who_did_not_ask_for_it_stops_the_engine_by_leaving(served: Serve) -> None:
+    engine = EchoEngine("word " * 1000, pause_s=0.01)
+    async with served(talking(engine), posts=Posts()) as url, client(url) as http:
+        async with http.stream("POST", "/api/answer", json=HELLO) as response:
+            await blocks(response, 5)
+        await asyncio.sleep(0.2)
+        made = engine.words_made
+        await asyncio.sleep(0.2)
+        assert 0 < made == engine.words_made
+
+
 async def test_ending_a_stream_stops_the_engine(served: Serve) -> None:
     engine = EchoEngine("word " * 1000, pause_s=0.01)
     async with served(talking(engine), posts=Posts()) as url, client(url) as http:
