@@ -47,6 +47,7 @@ conversations
 accounts
 tiers
 windows tier_file
+quotas
 gate
 desk dialects
 api

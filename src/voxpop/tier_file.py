@@ -1,9 +1,12 @@
 """Reads tiers and prices from TOML, the shipped file and the operator's own over it; an unknown key is refused."""
 
+import logging
 import re
+import time
 import tomllib
-from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
+from datetime import time as clock_time
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -28,12 +31,46 @@ _LIMITS = {
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _RESETS = re.compile(r"([01]?\d|2[0-3]):(00|15|30|45)(?: ([A-Za-z0-9_+/-]{1,64}))?")
 _MOST = 10**15
+_LOOK_S = 0.5
+_log = logging.getLogger(__name__)
 
 
 def load(own: Path | None = None) -> Tiers:
     """The shipped tiers, with those of the operator's file in their place or beside them. Raises UsageError."""
     shipped = resources.files("voxpop").joinpath("tiers.toml").read_text("utf-8")
     return taken(_parsed(own), str(own), parse(shipped)) if own else parse(shipped)
+
+
+class TierFile:
+    """The tiers in force: the operator's file is read again within a second of its change.
+
+    One that cannot be read any more leaves those in force that were, and says so in the log.
+    """
+
+    def __init__(self, own: Path | None = None, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._own, self._ticks = own, ticks
+        self._stamp = self._stamped()
+        self._looked = ticks()
+        self._tiers = load(own)
+
+    def __call__(self) -> Tiers:
+        if self._own and self._ticks() - self._looked >= _LOOK_S:
+            self._looked = self._ticks()
+            stamp = self._stamped()
+            if stamp != self._stamp:
+                self._stamp = stamp
+                try:
+                    self._tiers = load(self._own)
+                except UsageError as error:
+                    _log.warning("The tiers stay as they were: %s", error)
+        return self._tiers
+
+    def _stamped(self) -> tuple[int, int, int] | None:
+        try:
+            seen = self._own.stat() if self._own else None
+        except OSError:
+            return None
+        return (seen.st_mtime_ns, seen.st_size, seen.st_ino) if seen else None
 
 
 def parse(text: str, where: str = "tiers.toml", under: Tiers | None = None) -> Tiers:
@@ -141,7 +178,7 @@ def _resets(value: Any, where: str) -> Resets | None:
 
 def _moment(value: Any, where: str) -> int:
     if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time(), UTC)
+        value = datetime.combine(value, clock_time(), UTC)
     try:
         return micros(value.isoformat() if isinstance(value, datetime) else _text(value, where))
     except (ValueError, OverflowError) as error:

@@ -65,6 +65,11 @@ class Rollout:
     starts: int | None = None
     meanwhile: str = ""
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether there is anybody whom it may keep out."""
+        return bool(self.countries) or self.share < 1 or self.starts is not None
+
     def keeps_out(self, tier: str, account: Account, now: int) -> str:
         """Why this account is not in yet, for the person; empty where it is in."""
         if self.accounts & {account.id, account.name}:

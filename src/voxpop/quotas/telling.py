@@ -1,0 +1,119 @@
+"""How limits are told: headers as OpenAI's clients read them, the refusal of a request, and the list for a page.
+
+Durations in headers are as OpenAI writes them (`6m0s`, `120ms`); `retry-after` is in whole seconds (RFC 9110).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from voxpop.accounts import Limited
+from voxpop.tiers import Limit, Tier
+from voxpop.times import MICROS, iso, span
+
+_WHAT = {"requests": "requests", "tokens": "tokens", "concurrent": "answers at once"}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a limit stands: how much is used, and when none of it is any more (microseconds of UTC)."""
+
+    limit: Limit
+    used: int
+    resets: int | None = None
+
+    @property
+    def left(self) -> int:
+        """What may still be taken."""
+        return max(0, self.limit.most - self.used)
+
+
+def headers(states: Sequence[State], now: int) -> dict[str, str]:
+    """Three of each limit by its name, and OpenAI's `-requests` and `-tokens` of the ones with the least left."""
+    told: dict[str, str] = {}
+    for measure in ("requests", "tokens"):
+        of_it = [s for s in states if s.limit.measure == measure]
+        if of_it:
+            told |= _three(measure, min(of_it, key=lambda s: s.left / max(1, s.limit.most)), now)
+    for state in states:
+        told |= _three(state.limit.name.replace("_", "-"), state, now)
+    return told
+
+
+def limited(
+    tier: Tier, bucket: str, full: State, cost: int, frees: int | None, states: Iterable[State], now: int
+) -> Limited:
+    """The refusal of a request that a limit has no room for: which, how much, until when, and the cure."""
+    limit = full.limit
+    each = f"{limit.most:,} {_WHAT[limit.measure]}" + (f" a {limit.per}" if limit.per else "")
+    told = headers([*states], now)
+    if cost > limit.most:
+        what = f"This asks for up to {cost:,} {limit.measure}; the tier {tier.name} allows {each} ({bucket})."
+        return Limited(what, "Ask for less, such as a smaller max_tokens.", {**told, "x-should-retry": "false"})
+    wants = f", and this may need {cost:,}" if limit.measure == "tokens" else ""
+    what = f"The tier {tier.name} allows {each} ({bucket}): {full.used:,} are used{wants}."
+    if frees is None:
+        return Limited(what, "Wait until one of your answers has ended.", {**told, "retry-after": "1"})
+    wait_s = max(1, ceil((frees - now) / MICROS))
+    cure = f"Ask again at {iso(frees)}, in {span(wait_s)}, or ask for a larger tier."
+    return Limited(what, cure, {**told, "retry-after": str(wait_s)})
+
+
+def limit_json(state: State, now: int) -> dict[str, Any]:
+    """A limit for a page: what is used of it, what is left, when it resets."""
+    limit = state.limit
+    return {
+        "name": limit.name,
+        "measure": limit.measure,
+        "per": limit.per,
+        "limit": limit.most,
+        "used": state.used,
+        "left": state.left,
+        "resets_at": iso(state.resets) if state.resets is not None else None,
+        "resets_in_s": max(0.0, (state.resets - now) / MICROS) if state.resets is not None else None,
+    }
+
+
+def tier_json(tier: Tier) -> dict[str, Any]:
+    """What a tier gives."""
+    return {
+        "name": tier.name,
+        "title": tier.title,
+        "weight": tier.weight,
+        "models": list(tier.models),
+        "voices": list(tier.voices),
+        "tools": list(tier.tools),
+        "as_of_days": tier.as_of_days,
+        "resets": str(tier.resets) if tier.resets else "slides",
+        "buckets": {n: {one.name: one.most for one in limits} for n, limits in tier.buckets.items()},
+        "rollout": _rollout(tier),
+    }
+
+
+def _rollout(tier: Tier) -> dict[str, Any]:
+    rules = tier.rollout
+    return {
+        "countries": sorted(rules.countries),
+        "share": rules.share,
+        "accounts": sorted(rules.accounts),
+        "starts": iso(rules.starts) if rules.starts is not None else None,
+        "meanwhile": rules.meanwhile,
+    }
+
+
+def _three(name: str, state: State, now: int) -> Mapping[str, str]:
+    told = {f"x-ratelimit-limit-{name}": str(state.limit.most), f"x-ratelimit-remaining-{name}": str(state.left)}
+    if state.resets is not None:
+        told[f"x-ratelimit-reset-{name}"] = duration(max(0, state.resets - now))
+    return told
+
+
+def duration(micros: int) -> str:
+    """A length of time as OpenAI's headers have it."""
+    if micros < MICROS:
+        return f"{-(-micros // 1000)}ms"
+    seconds = -(-micros // MICROS)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    head = f"{hours}h" if hours else ""
+    return head + (f"{minutes}m" if hours or minutes else "") + f"{seconds % 60}s"
