@@ -5,7 +5,7 @@ import gc
 import ipaddress
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 from voxpop import policy as policies
 from voxpop import tracing
 from voxpop import voices as tones
+from voxpop.accounts.people import count_users
 from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.config import Config
+from voxpop.desk import Desk
 from voxpop.engine_choice import Engines
 from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.gate import AccountGate
 from voxpop.health import of
 from voxpop.history import History
 from voxpop.ingest import Progress, ingest
@@ -30,6 +33,7 @@ from voxpop.policy import Policy
 from voxpop.prompt import instruction
 from voxpop.recheck import Recheck
 from voxpop.recipes import digest
+from voxpop.records import Database
 from voxpop.reopening import Answers
 from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
@@ -272,30 +276,24 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
 
 async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
+    from voxpop.api.keys import KeyFaces
+    from voxpop.api.people import PeopleFaces
     from voxpop.api.serving import run
 
-    _refuse_open_door(config.server.host)
+    server = config.server
     policy(config)
-    # The language identifier takes half a second to load: not at the first question.
-    await asyncio.to_thread(language, "load what tells languages apart")
-    say(f"voxpop: data in {config.data}")
-    say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
     async with AsyncExitStack() as stack:
         stack.enter_context(traced(config))
+        database, gate = await _entrance(stack, config)
+        # The language identifier takes half a second to load: not at the first question.
+        await asyncio.to_thread(language, "load what tells languages apart")
+        say(f"voxpop: data in {config.data}")
+        say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
         sources = await stack.enter_async_context(opened(config))
         invented = any(s.simulated for s in sources)
-        folder = config.data
-        if invented:
-            # Invented posts never mix with real ones, nor with those of an earlier night.
-            folder = config.data / "simulated"
-            await _forget(config, folder)
-            say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
+        folder = await _emptied(config, say) if invented else config.data
         store = await stack.enter_async_context(open_store(config, folder=folder))
         await open_budgets(sources, store)
-        every_s = config.x.recheck_hours * 3600
-        rechecks = [
-            Recheck(s, store, every_s=every_s, clock=clock) for s in sources if every_s and isinstance(s, Lookup)
-        ]
         kept = await stack.enter_async_context(history(config, folder))
         listed = authorities(config, invented=invented)
         asked, watcher = await _standing(stack, config, store, folder, listed)
@@ -310,10 +308,40 @@ async def serve(config: Config, say: Say) -> None:
             engine=engines.now,
             engine_state=lambda: engines.state,
             history=kept,
-            beside=[*(r.run for r in rechecks), watcher.run, asked.courier.run],
+            beside=[*_rechecks(config, sources, store), watcher.run, asked.courier.run],
         )
         tune()
-        await run(service, engines, config.server, say, more=asked.routes())
+        more = [*asked.routes(), *PeopleFaces(database, clock).routes(), *KeyFaces(database, clock).routes()]
+        desk = Desk(service.assistant, gate, longest_s=server.answer_s)
+        await run(service, engines, server, say, more=more, desk=desk)
+
+
+def records(config: Config) -> Database:
+    """The database of accounts, usage and what is stored for them, to be entered."""
+    return Database.beside(config.data, config.records.url)
+
+
+async def _entrance(stack: AsyncExitStack, config: Config) -> tuple[Database, AccountGate]:
+    """The database of accounts, and the gate. Raises UsageError where anybody could come in from outside."""
+    server = config.server
+    database = await stack.enter_async_context(records(config))
+    inside = _is_loopback(server.host) and not server.trusted_hosts
+    if not inside and not await database.run(count_users, write=False):
+        where = f"on {server.host}" if not server.trusted_hosts else f"for {', '.join(server.trusted_hosts)}"
+        cure = (
+            "Make an account and a key first: voxpop users add NAME --admin, then voxpop keys create NAME. "
+            "Or use 127.0.0.1 and no server.trusted_hosts."
+        )
+        raise UsageError(f"Will not listen {where}: there are no accounts, so anybody could use it.", cure)
+    return database, AccountGate(database, clock, open_here=inside)
+
+
+def _rechecks(
+    config: Config, sources: Sequence[Source], store: LocalStore
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    every_s = config.x.recheck_hours * 3600
+    looked = [s for s in sources if every_s and isinstance(s, Lookup)]
+    return [Recheck(s, store, every_s=every_s, clock=clock).run for s in looked]
 
 
 async def _standing(
@@ -338,17 +366,20 @@ def tune() -> None:
     gc.freeze()
 
 
-async def _forget(config: Config, folder: Path) -> None:
-    """Empty a folder of posts. Raises VoxpopError where another voxpop still writes there."""
+async def _emptied(config: Config, say: Say) -> Path:
+    """The folder of invented posts: they never mix with real ones, nor with those of an earlier night.
+
+    Raises VoxpopError where another voxpop still writes there.
+    """
+    folder = config.data / "simulated"
     async with open_store(config, folder=folder):
         pass
     shutil.rmtree(folder, ignore_errors=True)
+    say("voxpop: SIMULATED STREAM. Bluesky does not answer or was not asked; every post is invented.")
+    return folder
 
 
-def _refuse_open_door(host: str) -> None:
-    local = host == "localhost"
+def _is_loopback(host: str) -> bool:
     with suppress(ValueError):
-        local = local or ipaddress.ip_address(host).is_loopback
-    if not local:
-        cure = "Use 127.0.0.1, and let a proxy that asks for a password reach it from outside."
-        raise UsageError(f"Will not listen on {host}: there are no accounts, so anybody could use it.", cure)
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -325,13 +325,16 @@ def program() -> click.Group:
     from voxpop.cli_answers import COMMANDS as ON_ANSWERS
     from voxpop.cli_eval import evaluate
     from voxpop.cli_keeping import COMMANDS
+    from voxpop.cli_keys import keys
     from voxpop.cli_models import models
     from voxpop.cli_policy import policy
     from voxpop.cli_sources import sources
+    from voxpop.cli_teams import teams
+    from voxpop.cli_users import users
     from voxpop.cli_watch import watch
     from voxpop.cli_x import x
 
-    for command in (models, policy, sources, x, evaluate, watch, *COMMANDS, *ON_ANSWERS):
+    for command in (models, policy, sources, x, evaluate, watch, users, teams, keys, *COMMANDS, *ON_ANSWERS):
         cli.add_command(command)
     return cli
 

@@ -127,8 +127,8 @@ def held(session: Session, owner: User, now: int) -> Sequence[Key]:
 
 def key(session: Session, which: str, owner: str = "") -> Key:
     """A key by its id or a secret's prefix; with `owner`, a user's id, only theirs. Raises UsageError."""
-    found = session.get(Key, which)
-    if not found:
+    found = session.get(Key, which) if which.isprintable() else None  # PostgreSQL takes no NUL
+    if not found and which.isprintable():
         prefix = which.removeprefix("vx-").partition("-")[0]
         kept = session.get(Secret, prefix)
         found = kept.key if kept else None

@@ -54,9 +54,8 @@ def users(session: Session, team: Team | None = None) -> Sequence[User]:
 
 def user(session: Session, who: str) -> User:
     """A user by id, name or e-mail address. Raises UsageError (`not_found`)."""
-    found = session.get(User, who) or session.scalar(
-        select(User).where((User.folded == _folded(who)) | (User.email == who.strip().lower()))
-    )
+    named = (User.id == who) | (User.folded == _folded(who)) | (User.email == who.strip().lower())
+    found = session.scalar(select(User).where(named)) if who.isprintable() else None
     if not found:
         cure = "See who there is with: voxpop users list"
         raise UsageError(f"There is no user '{who[:80]}'.", cure, code="not_found")
@@ -106,7 +105,8 @@ def teams(session: Session) -> Sequence[Team]:
 
 def team(session: Session, which: str) -> Team:
     """A team by id or name. Raises UsageError (`not_found`)."""
-    found = session.get(Team, which) or session.scalar(select(Team).where(Team.folded == _folded(which)))
+    named = (Team.id == which) | (Team.folded == _folded(which))
+    found = session.scalar(select(Team).where(named)) if which.isprintable() else None
     if not found:
         cure = "See which there are with: voxpop teams list"
         raise UsageError(f"There is no team '{which[:80]}'.", cure, code="not_found")

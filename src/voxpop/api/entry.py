@@ -18,6 +18,9 @@ from voxpop.errors import VoxpopError
 
 SESSION = "voxpop_session"
 PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
+# What says nothing of anybody, and what clients ask before all else: a key's scopes do not matter for it.
+_ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-models", "api-key"}
+_NAMED = {"/api/answer": "chat", "/api/live": "status"}
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -45,11 +48,20 @@ class Entry:
         state["account"] = Account()
         if not PUBLIC.fullmatch(scope["path"]):
             try:
-                state["account"] = await self._desk.gate.account(credential(headers, state.get("country", "")))
+                country = state.get("country", "")
+                account = state["account"] = await self._desk.gate.account(credential(headers, country))
+                if endpoint := endpoint_of(scope["path"]):
+                    account.check(endpoint)
             except VoxpopError as error:
                 await refused(error)(scope, receive, sent)
                 return
         await self._app(scope, receive, sent)
+
+
+def endpoint_of(path: str) -> str:
+    """By which name a key's scopes know a route: what follows `/v1/` or `/api/`; empty where any key will do."""
+    name = _NAMED.get(path) or path.removeprefix("/v1").removeprefix("/api").strip("/").partition("/")[0]
+    return "" if name in _ANY_KEY else name
 
 
 def credential(headers: dict[bytes, bytes], country: str = "") -> Credential:

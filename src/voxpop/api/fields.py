@@ -1,6 +1,6 @@
 """Read single fields of a body from a stranger; what cannot be is refused with the field's name and the cure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from voxpop.errors import FieldError
@@ -41,3 +41,22 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         refuse(name, f"'{name}' cannot be {told(value)}.", "Give true or false.")
     return bool(value)
+
+
+def text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A text; where there is no default it must be there."""
+    value = body.get(name, default)
+    if not isinstance(value, str):
+        what = f"'{name}' is missing." if value is None else f"'{name}' cannot be {told(value)}."
+        refuse(name, what, "Give a text.")
+    return value
+
+
+def only(body: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    """The body, an object of these fields and no other: one that is mistyped must not be passed over."""
+    if not isinstance(body, dict):
+        refuse("", f"The body cannot be {told(body)}.", "Send a JSON object.")
+    for name in body:
+        if name not in names:
+            refuse(name[:60], f"There is no field {told(name)}.", f"Use: {', '.join(names)}.")
+    return body
