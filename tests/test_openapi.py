@@ -10,7 +10,9 @@ from conftest import Running
 from test_api_http import Serve
 from test_web_page import ARGUMENTS, CHROMIUM
 from voxpop.api.http import application
+from voxpop.api.keys import KeyFaces
 from voxpop.api.openapi import document
+from voxpop.api.people import PeopleFaces
 from voxpop.api.watches import Standing
 
 _PLAIN = {"GET", "POST", "DELETE", "PATCH", "PUT"}
@@ -20,7 +22,8 @@ def served() -> set[tuple[str, str]]:
     """(method, path) of every route of the application, as OpenAPI writes paths."""
     nothing: Any = None
     watches = Standing(nothing, nothing, nothing, nothing, False)
-    app = application(Running(), more=watches.routes())
+    people = [*PeopleFaces(nothing, nothing).routes(), *KeyFaces(nothing, nothing).routes()]
+    app = application(Running(), more=[*watches.routes(), *people])
     found = set()
     for route in app.routes:
         assert isinstance(route, Route | Mount)
