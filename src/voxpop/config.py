@@ -30,7 +30,7 @@ class Server:
     drain_s: float = _setting(30.0, "Seconds that answers under way have to end when the server is told to.")
     trusted_hosts: tuple[str, ...] = _setting(
         (),
-        "Names beside loopback's by which it may be asked, such as `ask.example.org`, `*.example.org`; needs accounts.",
+        "Names beside loopback's by which it may be asked, such as `ask.example.org`; needs accounts.",
     )
     cors_origins: tuple[str, ...] = _setting(
         (), "Sites whose pages may ask with a key, such as `https://app.example.org`. Empty: none."
