@@ -10,7 +10,7 @@ pytest.importorskip("openvino", reason="the extra voxpop[local] is not installed
 
 from voxpop.engines.gguf_file import _byte_of_character  # noqa: E402
 from voxpop.engines.openvino_graph import converted  # noqa: E402
-from voxpop.engines.openvino_session import Session  # noqa: E402
+from voxpop.engines.openvino_session import Compiled  # noqa: E402
 from voxpop.errors import VoxpopError  # noqa: E402
 
 LAYERS, WIDTH, HEADS, KV, HEAD, WIDE, BASE, EPSILON = 2, 64, 4, 2, 32, 96, 1e4, 1e-6
@@ -110,7 +110,7 @@ def test_logits_are_those_of_the_file(tmp_path: Path, architecture: str) -> None
     made = write(tmp_path / "m.gguf", architecture)
     tokens = [int(t) for t in np.random.default_rng(1).integers(0, 256, 40)]
     right = expected(made, architecture, tokens)
-    session = Session(converted(tmp_path / "m.gguf") / "model.xml", group=32)
+    session = Compiled(converted(tmp_path / "m.gguf") / "model.xml", group=32).session()
     pieces = [session.feed(tokens[:25], 25).copy()]
     wrong = session.feed([1, 2, 3], 3)
     assert not np.array_equal(wrong[0], right[25])

@@ -9,11 +9,11 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "voxpop"
 ORDER = """
 errors times
-posts text tracing logs
+posts text tracing logs schemas
 inert
 messages questions voices
 signs
-floods
+floods calling
 tones
 authorities
 policy settling sealing kana
@@ -29,10 +29,12 @@ support
 company positions
 choosing expansion
 ingest recheck retrieval prompt verification
+structured
 answering telling
 recipes
 history
 closing writing
+shaping
 assistant
 reopening
 config

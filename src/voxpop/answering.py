@@ -8,7 +8,10 @@ from typing import Any
 from voxpop.engines import EngineInfo
 from voxpop.messages import (
     AnswerEvent,
+    Call,
+    Called,
     Citation,
+    Delta,
     Done,
     Freshness,
     Gap,
@@ -18,7 +21,9 @@ from voxpop.messages import (
     Request,
     Result,
     Text,
+    TextKind,
     Timings,
+    Token,
     Usage,
 )
 from voxpop.voices import Voice
@@ -29,6 +34,10 @@ _NOTICES = {
         "fr": "Flux simulé : ces messages sont inventés.",
     },
     "model": {"en": "From the model, not from posts.", "fr": "Du modèle, pas des messages."},
+    "unsearched": {
+        "en": "Who won is told from posts only, and this request lets me search none.",
+        "fr": "Qui a gagné se dit d'après les messages seuls, et cette demande n'en laisse chercher aucun.",
+    },
     "broken": {
         "en": "The model stopped before the end; what follows is quoted from the posts.",
         "fr": "Le modèle s'est arrêté avant la fin ; la suite est citée des messages.",
@@ -101,6 +110,8 @@ class Answer:
     first_ms: float | None = None
     chatted: bool = False
     broken: bool = False
+    cut: bool = False
+    calls: list[Call] = field(default_factory=list)
     simulated: bool = False
     result: Result = ""
     span: Any = None
@@ -122,8 +133,8 @@ class Answer:
         """The last event."""
         seen, stream = [p.post.witnessed_at for p in self.cited.values()], self.looked.stream
         return Done(
-            reason="stop",
-            answerable=bool(self.sentences) or self.chatted,
+            reason="tool_calls" if self.calls else "length" if self.cut else "stop",
+            answerable=bool(self.sentences or self.calls) or self.chatted,
             engine=self.engine.name,
             voice=self.voice.name,
             usage=self.usage,
@@ -158,12 +169,23 @@ class Answer:
             result=self.result,
         )
 
-    def chat(self, text: str) -> Text:
+    def chat(self, text: str, tokens: tuple[Token, ...] = (), kind: TextKind = "chat") -> Text:
         """The event that shows a piece of a model's own text."""
         self.chatted = True
         if self.first_ms is None:
             self.first_ms = self.elapsed_ms()
-        return Text(text, kind="chat")
+        return Text(text, kind=kind, tokens=tokens)
+
+    def call(self, call: Call) -> Called:
+        """The event that asks for a function to be run."""
+        self.calls.append(call)
+        return Called(call)
+
+    def take(self, delta: Delta) -> None:
+        """What a piece of an engine's text says of its computing."""
+        if delta.usage:
+            self.usage += delta.usage
+        self.cut = delta.cut or (self.cut and not delta.usage)
 
 
 LABELS = frozenset(text for said in _NOTICES.values() for text in said.values())

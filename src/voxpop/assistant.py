@@ -10,12 +10,11 @@ from voxpop import policy as policies
 from voxpop import prompt as prompts
 from voxpop.answering import Answer, Looked, Made, Stream, notice
 from voxpop.authorities import Authorities
+from voxpop.calling import must_call, offered, results
 from voxpop.calls import licensed, ruled
 from voxpop.closing import STALE, quip, situation, undeclared
-from voxpop.drafts import Unmarked
 from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
-from voxpop.errors import VoxpopError
 from voxpop.evidence import Evidence, numbered, weigh
 from voxpop.messages import (
     AnswerEvent,
@@ -32,13 +31,14 @@ from voxpop.messages import (
 )
 from voxpop.policy import Policy
 from voxpop.questions import Question
-from voxpop.results import kind_of
+from voxpop.results import kind_of, wins
 from voxpop.retrieval import Plan, plan, retrieve
+from voxpop.shaping import able, decided, filled, refusal, said
 from voxpop.store import Store
 from voxpop.text import language
 from voxpop.tracing import span
 from voxpop.voices import Voice, choose
-from voxpop.writing import checked, written
+from voxpop.writing import chatted, checked
 
 Gaps = Callable[[int, int], Awaitable[Sequence[Gap]]]
 Cite = Callable[[Sequence[str]], Awaitable[None]]
@@ -130,7 +130,8 @@ class Assistant:
         async def look(planned: Plan, request: Request, now: int) -> Looked:
             return looked
 
-        engine = QuoteEngine() if engine_name == "quote" else self._engine()
+        quoted = engine_name == "quote" and not offered(request.tools)  # a model decided what to call, all the same
+        engine = QuoteEngine() if quoted else self._engine()
         answer = Answer(request, at, choose(self._voices, request.voice), engine.describe())
         events = [event async for event in self._steps(answer, engine, look)]
         return answer.made([*events, answer.done()])
@@ -155,20 +156,34 @@ class Assistant:
             yield Refused(rule.name, rule.title)
             yield Text(self._policy.notice(rule, language(answer.request.question)), kind="notice")
             return
+        await able(engine, answer.request)
         planned = plan(answer.request, answer.now)
-        if planned.kind == "posts":
-            # A result is told at once and in the words of who declared it: no model is waited for, none words it.
-            writes = engine.describe().writes and not kind_of(planned.question)
-            engine = engine if writes else QuoteEngine()
-            answer.engine = engine.describe()
-            steps = self._from_posts(planned, engine, answer, look)
-        else:
-            steps = self._from_model(planned, engine, answer, look)
         traced = span("answer", kind=planned.kind, engine=answer.engine.name, voice=answer.voice.name)
         with traced as answer.span:
+            if self._may_call(answer.request, engine, planned):
+                for call in await decided(answer.request, engine, answer, self._patience_s):
+                    yield answer.call(call)
+            if answer.calls or answer.cut:
+                return
+            steps = self._line(planned, engine, answer, look)
             async with aclosing(steps):  # type: ignore[type-var]
                 async for event in steps:
                     yield event
+
+    def _may_call(self, request: Request, engine: Engine, planned: Plan) -> bool:
+        """Who won is told from posts alone: then a function is called only where the client insists."""
+        if not engine.describe().shapes or not offered(request.tools):
+            return False
+        return must_call(request.tools) or not wins(planned.question)
+
+    def _line(self, planned: Plan, engine: Engine, answer: Answer, look: _Look) -> AsyncIterator[AnswerEvent]:
+        if planned.kind != "posts" or (results(answer.request.messages) and not wins(planned.question)):
+            return self._from_model(planned, engine, answer, look)
+        # A result is told at once and in the words of who declared it: no model is waited for, none words it.
+        writes = engine.describe().writes and not kind_of(planned.question)
+        engine = engine if writes or answer.request.schema is not None else QuoteEngine()
+        answer.engine = engine.describe()
+        return self._from_posts(planned, engine, answer, look)
 
     def _count(self, event: AnswerEvent) -> None:
         if isinstance(event, Withheld):
@@ -205,11 +220,23 @@ class Assistant:
         answer.search_ms = answer.elapsed_ms()
         yield Found(len(passages), max((p.post.witnessed_at for p in passages), default=None), answer.search_ms)
         answer.simulated = answer.looked.stream.simulated or any(p.post.network == "simulated" for p in passages)
+        if answer.request.schema is not None:
+            told = self._json(planned, engine, answer, evidence, passages)
+        else:
+            told = self._sentences(planned, engine, answer, evidence, passages)
+        async with aclosing(told):  # type: ignore[type-var]
+            async for event in told:
+                yield event
+
+    async def _sentences(
+        self, planned: Plan, engine: Engine, answer: Answer, evidence: Evidence, passages: tuple[Passage, ...]
+    ) -> AsyncIterator[AnswerEvent]:
+        question, until = planned.question, planned.query.until or answer.now
         if answer.simulated:
             yield notice("simulated", question.lang)
         if passages and answer.result == "not declared":
             yield undeclared(question, until)
-        if evidence.chosen:
+        if evidence.chosen and answer.prompt:
             written = checked(answer.prompt, engine, evidence, answer, self._patience_s)
             async with aclosing(written):  # type: ignore[type-var]
                 async for event in written:
@@ -217,33 +244,50 @@ class Assistant:
         if said := quip(answer.voice, question.lang, situation(planned, passages, evidence, answer, until), answer):
             yield said
 
+    async def _json(
+        self, planned: Plan, engine: Engine, answer: Answer, evidence: Evidence, passages: tuple[Passage, ...]
+    ) -> AsyncIterator[AnswerEvent]:
+        question, until = planned.question, planned.query.until or answer.now
+        if answer.result == "not declared":
+            why = undeclared(question, until).text
+        elif not evidence.chosen:
+            how = situation(planned, passages, evidence, answer, until)
+            why = answer.voice.line(how, question.lang, "") or "No post answers that."
+        else:
+            made = filled(question, engine, evidence, answer, self._patience_s)
+            async with aclosing(made):  # type: ignore[type-var]
+                async for event in made:
+                    yield event
+            return
+        for event in refusal(why):
+            yield event
+
     async def _from_model(
         self, planned: Plan, engine: Engine, answer: Answer, look: _Look
     ) -> AsyncIterator[AnswerEvent]:
-        """What the model says by itself, labelled; it saw no post, so nothing in it may look like a citation."""
+        """What the model says by itself, labelled, or of what the client's functions found; no post is seen."""
         lang, request, voice = planned.question.lang, answer.request, answer.voice
         answer.looked = await look(planned, request, answer.now)
         answer.simulated = answer.looked.stream.simulated
-        if answer.simulated:
-            yield notice("simulated", lang)
-        if not engine.describe().converses:
-            situation = "greeting" if planned.kind == "conversation" else "no_model"
-            yield Text(voice.line(situation, lang, request.question), kind="notice")
+        if wins(planned.question):  # the client forbids the search, and from memory it is not told
+            unsearched = notice("unsearched", lang)
+            for event in [unsearched] if request.schema is None else refusal(unsearched.text):
+                yield event
             return
-        yield notice("model", lang)
-        plain, answer.prompt = Unmarked(), prompts.chat(request, voice)
-        try:
-            async with aclosing(written(answer.prompt, engine, answer, self._patience_s)) as texts:  # type: ignore[type-var]
-                async for text in texts:
-                    if shown := plain.feed(text):
-                        yield answer.chat(shown)
-        except (VoxpopError, TimeoutError):
-            if not answer.chatted:
-                raise
-            answer.broken = True
-            yield notice("broken", lang)
-        if rest := plain.end():
-            yield answer.chat(rest)
+        if request.schema is None:
+            if answer.simulated:
+                yield notice("simulated", lang)
+            if not engine.describe().converses:
+                situation = "greeting" if planned.kind == "conversation" else "no_model"
+                yield Text(voice.line(situation, lang, request.question), kind="notice")
+                return
+            if not results(request.messages):
+                yield notice("model", lang)
+        answer.prompt = prompts.chat(request, voice)
+        tell = chatted if request.schema is None else said
+        async with aclosing(tell(answer.prompt, engine, answer, self._patience_s)) as texts:  # type: ignore[type-var]
+            async for text in texts:
+                yield text
 
 
 def _weigh(question: Question, found: Sequence[Passage], until: int) -> tuple[Evidence, Result]:

@@ -34,6 +34,9 @@ class Talker:
     def generate(self, prompt: Prompt, schema: Mapping[str, Any] | None = None) -> AsyncIterator[Delta]:
         return self._engine.generate(prompt, schema)
 
+    def check(self, schema: Mapping[str, Any]) -> None:
+        self._engine.check(schema)
+
     def count(self, text: str) -> int:
         return self._engine.count(text)
 

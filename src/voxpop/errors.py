@@ -17,15 +17,18 @@ class VoxpopError(Exception):
 
 
 class UsageError(VoxpopError):
-    """The caller asked for something that cannot be: command line exit 2, HTTP 400."""
+    """The caller asked for something that cannot be: command line exit 2, HTTP 400.
 
-    def __init__(self, what: str, cure: str = "", *, code: str = "bad_usage") -> None:
+    `param` names the field of a body that asks for it, where one does.
+    """
+
+    def __init__(self, what: str, cure: str = "", *, code: str = "bad_usage", param: str | None = None) -> None:
         super().__init__(what, cure, code=code, lasting=True)
+        self.param = param
 
 
 class FieldError(UsageError):
     """What one field of a request says cannot be done; `param` names the field, as OpenAI's error object does."""
 
     def __init__(self, param: str, what: str, cure: str, *, code: str = "bad_usage") -> None:
-        super().__init__(what, cure, code=code)
-        self.param = param
+        super().__init__(what, cure, code=code, param=param)

@@ -1,7 +1,7 @@
 """What we ask and answer: the request, the prompt and the one stream of answer events; values only, no I/O."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 from voxpop.posts import Post
@@ -196,7 +196,7 @@ class Prompt:
 class Usage:
     """Tokens of one generation, as the engine counts them; `cached_tokens` of the prompt were not recomputed.
 
-    `seconds` is the time that the engine computed for it, without its waiting.
+    `seconds` is the time that the engine computed for it, without its waiting. Usages can be added up.
     """
 
     prompt_tokens: int = 0
@@ -204,6 +204,9 @@ class Usage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     seconds: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +220,12 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an engine's text; the last one carries the usage."""
+    """A piece of an engine's text; the last one carries the usage. `cut`: it ends for want of more tokens."""
 
     text: str = ""
     usage: Usage | None = None
     tokens: tuple[Token, ...] = ()
+    cut: bool = False
 
 
 class Gap(NamedTuple):
@@ -311,7 +315,10 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The question is not answered: the rule of the policy that says so, by its name, and what it covers."""
+    """The question is not answered: the rule of the policy that says so, by its name, and what it covers.
+
+    The rule `schema` is the line's own: JSON was asked for, and the posts do not carry it.
+    """
 
     rule: str
     title: str

@@ -19,7 +19,7 @@ import orjson
 
 from voxpop.answering import Looked, Made
 from voxpop.engines import EngineInfo
-from voxpop.messages import AnswerEvent, Asker, Citation, Passage, Prompt, Request, Text
+from voxpop.messages import AnswerEvent, Asker, Called, Citation, Passage, Prompt, Request, Text
 from voxpop.posts import Post
 from voxpop.sealing import seal, secret, unseal
 from voxpop.voices import Voice
@@ -28,6 +28,7 @@ T = TypeVar("T")
 _Part = tuple[str, tuple[int, ...], tuple[int, ...], Any]
 How = Literal["deleted", "edited"]
 _EVENTS = {cls.__name__: cls for cls in get_args(AnswerEvent)}
+_OWN = ("chat", "json")
 _LEFT_OUT = (
     "cli",
     "app",
@@ -188,9 +189,12 @@ def _part(
 
 
 def may_be_kept(made: Made) -> bool:
-    """Not what a model said of a conversation: its earlier turns may hold sentences that nobody could withdraw."""
-    chatted = any(isinstance(e, Text) and e.kind == "chat" for e in made.events)
-    return not (chatted and any(m.role != "user" for m in made.request.messages))
+    """Not what a model made of a conversation: its earlier turns may hold sentences that nobody could withdraw.
+
+    Nor what a function of the client's found, which we do not keep, nor what was decided by it.
+    """
+    own = any(isinstance(e, Called) or (isinstance(e, Text) and e.kind in _OWN) for e in made.events)
+    return not ((own or made.request.tools.functions) and any(m.role != "user" for m in made.request.messages))
 
 
 def told(events: Iterable[AnswerEvent]) -> list[str]:
@@ -201,7 +205,7 @@ def told(events: Iterable[AnswerEvent]) -> list[str]:
 def _timeless(said: dict[str, Any]) -> dict[str, Any]:
     said = {name: value for name, value in said.items() if name not in ("timings", "took_ms", "id")}
     if "usage" in said:
-        said["usage"] = {k: v for k, v in said["usage"].items() if k != "cached_tokens"}
+        said["usage"] = {k: v for k, v in said["usage"].items() if k not in ("cached_tokens", "seconds")}
     return said
 
 
@@ -225,8 +229,8 @@ def code() -> str:
 
 
 def dump(value: Any) -> bytes:
-    """A value of ours as JSON; the same value gives the same bytes."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS)
+    """A value of ours as JSON; the same value gives the same bytes. A schema's properties keep their order."""
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _plain(value: Any) -> Any:

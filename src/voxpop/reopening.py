@@ -4,6 +4,7 @@ A sentence is gone where a post that it cites is gone or has another text now. W
 it were written now, beside what was posted since: a later post may have replaced what it says.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
@@ -18,7 +19,9 @@ from voxpop.evidence import Evidence
 from voxpop.history import History, Listed
 from voxpop.messages import Citation, Done, Passage, Text, Withheld
 from voxpop.recipes import How, Kept, Opened, digest, told
+from voxpop.schemas import Schema
 from voxpop.store import Store
+from voxpop.structured import judge
 from voxpop.verification import verify
 
 State = Literal["holds", "gone", "replaced", "fails"]
@@ -113,7 +116,7 @@ class Answers:
         return Reopened(
             kept,
             self._clock(),
-            tuple(_lines(opened, missing, now, declared=declared)),
+            tuple(_lines(opened, missing, now, recipe.request.schema, declared=declared)),
             cited,
             tuple(e for e in events if isinstance(e, Withheld)),
             missing,
@@ -150,19 +153,23 @@ def _numbered(opened: Opened, cited: Sequence[Passage]) -> list[Passage]:
     return [*cited, *(replace(p, number=n) for n, p in enumerate(others, first))]
 
 
-def _lines(opened: Opened, missing: Sequence[Missing], now: Since, *, declared: bool) -> Iterator[Line]:
+def _lines(
+    opened: Opened, missing: Sequence[Missing], now: Since, schema: Schema | None, *, declared: bool
+) -> Iterator[Line]:
     """Each piece; `declared`: a result that was not declared then is by now, and what was said of that is over."""
     gone, passages = {each.id: each for each in missing}, {p.number: p for p in now.passages}
     for each in opened.events:
         if isinstance(each.event, Text):
-            if each.numbers:
+            if each.numbers and each.kind == "json":
+                yield _filled(each.event, schema or {}, passages, now)
+            elif each.numbers:
                 yield _held(each.event, passages, now.evidence)
             elif declared and each.kind in ("notice", "quip") and each.event.text not in LABELS:
                 by = passages[now.evidence.chosen[0].number] if now.evidence.chosen else None
                 yield Line(each.event, (), "replaced", "a listed authority has declared since", by)
             else:
                 yield Line(each.event)
-        elif each.kind == "sentence":
+        elif each.kind in ("sentence", "json"):
             why = "; ".join(_gone(gone[id_]) for id_ in each.rests if id_ in gone)
             yield Line(None, each.numbers, "gone", why)
 
@@ -170,6 +177,20 @@ def _lines(opened: Opened, missing: Sequence[Missing], now: Since, *, declared: 
 def _gone(post: Missing) -> str:
     named = f"[{post.number}] ({post.id})" if post.number else post.id
     return f"the post {named} {'is gone' if post.how == 'deleted' else 'has another text now'}"
+
+
+def _filled(text: Text, schema: Schema, passages: Mapping[int, Passage], now: Since) -> Line:
+    """JSON of posts: it holds as long as they carry its values, and none of them was replaced."""
+    standing = {c.number for c in now.evidence.chosen}
+    later = {c.number: c.by for c in now.evidence.superseded if c.number not in standing and c.by}
+    for number in text.citations:
+        if number in later:
+            return Line(
+                text, text.citations, "replaced", "a later post replaced what it says", passages[later[number]]
+            )
+    cited = [passages[n] for n in text.citations]
+    judged = judge(json.loads(text.text), schema, cited, result=bool(now.result))
+    return Line(text, text.citations, "fails" if judged.reason else "holds", judged.reason)
 
 
 def _held(text: Text, passages: Mapping[int, Passage], evidence: Evidence) -> Line:

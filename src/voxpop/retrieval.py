@@ -52,7 +52,11 @@ def plan(request: Request, now: int) -> Plan:
         kind = "conversation"
     elif means("knowledge", flat) or (means("general", flat) and not names(request.question)):
         kind = "general"
-    if wins(question):  # who won is told from posts or not at all, however it is asked
+    if request.look == "on":
+        kind = "posts"
+    elif request.look == "off" and kind == "posts":
+        kind = "general"
+    if request.look != "off" and wins(question):  # who won is told from posts or not at all, however it is asked
         kind = "posts"
     return Plan(kind, question, _query(question, flat, request, now))
 

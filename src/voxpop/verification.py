@@ -19,7 +19,7 @@ from voxpop.evidence import Evidence
 from voxpop.figures import is_grammar, post_words, readable
 from voxpop.inert import line, quotable
 from voxpop.messages import Claim, Passage
-from voxpop.results import labels
+from voxpop.results import calls, in_no_ones_name, labels
 from voxpop.signs import declaring, is_statement, opposed, settles, settling, sign, unsure
 from voxpop.speakers import known_as, named_by
 from voxpop.support import least as least_support
@@ -46,6 +46,7 @@ _MARK_LIKE = re.compile(r"[\[［【〔]\s*\^?\s*\d")
 _OURS = re.compile(r"\W*voxpop\W*[:：]", re.IGNORECASE)
 _SINGLE = re.compile(r"(?<!\w)[‘']([^‘’']{8,})[’'](?!\w)")
 _SHARE_ABROAD = 0.5
+_SENTENCE = 5  # words of a value from which it is read as a sentence
 _MORE = "says more than the cited posts do"
 _NEARBY = 6
 _LONGEST = 3500
@@ -364,6 +365,25 @@ _CHECKS: tuple[Callable[[str, Sequence[Passage]], str], ...] = (
     wording.keep_their_voice,
     keep_together,
 )
+
+_OF_VALUES = (figures.occur, _names_occur, _quotations_occur, _says_no_opposite, figures.keep_their_company)
+
+
+def held(text: str, passage: Passage) -> str:
+    """Why a post does not hold a value that stands by itself, such as a field of JSON; empty where it does.
+
+    A few words must be the post's own and not denied there; what is a sentence is held to what sentences are.
+    """
+    post = [passage]
+    for check in _CHECKS if len(words(text)) >= _SENTENCE else _OF_VALUES:
+        if check is not _settles_nothing and (reason := check(text, post)):
+            return reason
+    told = in_no_ones_name(text, [known_as(passage), sign("nameless")])
+    if told and not calls(passage) & told:
+        return "tells as settled what no listed authority declares"
+    known = wording.held(readable(passage))
+    strange = next((w for w in wording.meant(text) if not known.has(w)), "")
+    return f"the word '{strange}' is in no cited post" if strange else ""
 
 
 def adds_nothing(quip: str, sentences: str) -> bool:

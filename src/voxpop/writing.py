@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from voxpop.answering import Answer, notice
-from voxpop.drafts import Draft, Lines
+from voxpop.drafts import Draft, Lines, Unmarked
 from voxpop.engines import Engine
 from voxpop.engines.quote import quotation
 from voxpop.errors import VoxpopError
 from voxpop.evidence import Evidence
-from voxpop.messages import AnswerEvent, Claim, Outcome, Prompt, Text, Withheld
+from voxpop.messages import AnswerEvent, Claim, Delta, Outcome, Prompt, Text, Token, Withheld
 from voxpop.results import unconfirmed
+from voxpop.schemas import Schema
 from voxpop.telling import differing, repaired, why
+from voxpop.text import language
 from voxpop.tracing import span
 from voxpop.verification import Verdict, verify
 from voxpop.wording import shorter
@@ -30,8 +32,8 @@ async def checked(
         yield Text(differ, kind="notice")
     try:
         async with aclosing(written(prompt, engine, answer, patience_s)) as texts:  # type: ignore[type-var]
-            async for text in texts:
-                for draft in lines.feed(text):
+            async for delta in texts:
+                for draft in lines.feed(delta.text):
                     for event in _judge(draft, evidence, prompt.lang, unused, answer):
                         yield event
     except (VoxpopError, TimeoutError):
@@ -49,19 +51,40 @@ async def checked(
             yield event
 
 
-async def written(prompt: Prompt, engine: Engine, answer: Answer, patience_s: float) -> AsyncIterator[str]:
+async def written(
+    prompt: Prompt, engine: Engine, answer: Answer, patience_s: float, schema: Schema | None = None
+) -> AsyncIterator[Delta]:
     """The engine's text as it comes; TimeoutError where nothing comes for too long."""
     with span("generate", answer.span, engine=engine.describe().name):
-        async with aclosing(engine.generate(prompt)) as deltas:  # type: ignore[type-var]
+        async with aclosing(engine.generate(prompt, schema)) as deltas:  # type: ignore[type-var]
             while True:
                 try:
                     async with asyncio.timeout(patience_s):
                         delta = await anext(deltas)
                 except StopAsyncIteration:
                     return
-                answer.usage = delta.usage or answer.usage
-                if delta.text:
-                    yield delta.text
+                answer.take(delta)
+                if delta.text or delta.tokens:
+                    yield delta
+
+
+async def chatted(prompt: Prompt, engine: Engine, answer: Answer, patience_s: float) -> AsyncIterator[AnswerEvent]:
+    """A model's own words as they come, in which nothing may look like a citation; that it broke off is said."""
+    plain, tokens = Unmarked(), tuple[Token, ...]()
+    try:
+        async with aclosing(written(prompt, engine, answer, patience_s)) as deltas:  # type: ignore[type-var]
+            async for delta in deltas:
+                tokens += delta.tokens
+                if shown := plain.feed(delta.text):
+                    yield answer.chat(shown, tokens)
+                    tokens = ()
+    except (VoxpopError, TimeoutError):
+        if not answer.chatted:
+            raise
+        answer.broken = True
+        yield notice("broken", language(answer.request.question))
+    if (rest := plain.end()) or tokens:
+        yield answer.chat(rest, tokens)
 
 
 def _judge(draft: Draft, evidence: Evidence, lang: str, unused: list[Claim], answer: Answer) -> list[AnswerEvent]:

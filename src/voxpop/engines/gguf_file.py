@@ -220,6 +220,7 @@ class Template:
             self._template = environment.from_string(source)
         except Exception as error:  # also what is no text, or nests too deep
             raise VoxpopError(f"The chat template cannot be read: {error}.", "Choose another model.") from error
+        self._takes_results = '"tool"' in source or "'tool'" in source
         with _readable(card.name):
             tokens = card.values["tokenizer.ggml.tokens"]
             bos = card.values.get("tokenizer.ggml.bos_token_id")
@@ -230,7 +231,12 @@ class Template:
 
     def pieces(self, messages: Sequence[Message]) -> list[tuple[str, bool]]:
         """The prompt in order: (text, whether the template wrote it), so that no message can forge a mark."""
-        stand_ins = [{"role": m.role, "content": f"\ue000{i}\ue001"} for i, m in enumerate(messages)]
+        stand_ins = [
+            {"role": m.role, "content": f"\ue000{i}\ue001"}
+            if m.role != "tool" or self._takes_results
+            else {"role": "user", "content": f"Result of the function:\n\ue000{i}\ue001"}
+            for i, m in enumerate(messages)
+        ]
         try:
             text = self._template.render(
                 messages=stand_ins, add_generation_prompt=True, tools=None, enable_thinking=False, **self._marks
@@ -239,7 +245,7 @@ class Template:
             raise VoxpopError(f"The chat template failed: {error}.", "Choose another model.") from error
         parts = re.split("\ue000([0-9]+)\ue001", text)
         return [
-            (part, True) if i % 2 == 0 else (messages[int(part)].content, False)
+            (part, True) if i % 2 == 0 else (_said(messages[int(part)]), False)
             for i, part in enumerate(parts)
             if part
         ]
@@ -259,6 +265,12 @@ def _readable(name: str) -> Iterator[None]:
 
 def _refuse(message: str) -> None:
     raise TemplateError(message)
+
+
+def _said(message: Message) -> str:
+    """A message's text, its calls as text too: a template would take them for its own words."""
+    made = (f'{{"name": "{c.name}", "arguments": {c.arguments}}}' for c in message.calls)
+    return "\n".join(filter(None, [message.content, *(f"<tool_call>\n{call}\n</tool_call>" for call in made)]))
 
 
 def _split(name: str) -> Any:

@@ -2,21 +2,28 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from voxpop.engines import EngineInfo
 from voxpop.engines.gguf_file import Card, Template, Vocabulary
 from voxpop.engines.openvino_graph import converted, digest, group
-from voxpop.engines.openvino_session import Session
-from voxpop.engines.sampling import Chooser, Grammars, Guesser, Writer
+from voxpop.engines.openvino_session import Compiled, Session
+from voxpop.engines.sampling import Chooser, Chosen, Grammars, Guesser, Writer
+from voxpop.engines.seats import Seats
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import Delta, Message, Prompt, Usage
+from voxpop.messages import Asker, Delta, Message, Prompt, Token, Usage
 
 _Send = Callable[[Delta | None], None]
+_SEATS = 8
+_AT_ONCE = 2  # contexts whose keys and values may be held by all seats together
+_PIECE_WORK = 64_000_000_000  # weights times tokens: about a tenth of a second of two cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +35,36 @@ class _Tokens:
 
 
 class LocalEngine:
-    """One model, one request at a time, the others in the order of their coming. `open` makes it."""
+    """One model for several requests at once, a step of each in turn. `open` makes it.
+
+    `piece` is how many tokens of a prompt are read in one step.
+    """
 
     def __init__(
         self,
         name: str,
         vocabulary: Vocabulary,
         template: Template,
-        session: Session,
+        sessions: Sequence[Session],
         context: int,
         digest: str = "",
+        *,
+        piece: int = 32,
     ) -> None:
-        self._name, self._context, self._digest = name, context, digest
-        self._vocabulary, self._template, self._session = vocabulary, template, session
+        self._name, self._context, self._digest, self._piece = name, context, digest, piece
+        self._vocabulary, self._template = vocabulary, template
         self._grammars = Grammars(vocabulary)
-        self._worker = ThreadPoolExecutor(1, f"voxpop-{name}")
+        self._seats = Seats(sessions, _AT_ONCE * context, f"voxpop-{name}")
 
     @classmethod
-    def open(cls, path: Path, *, name: str = "", threads: int = 0, context: int = 8192) -> "LocalEngine":
+    def open(
+        cls, path: Path, *, name: str = "", threads: int = 0, context: int = 8192, seats: int = _SEATS
+    ) -> "LocalEngine":
         """Load the GGUF file at `path`; slow (seconds; tens of seconds the first time), so call it in a thread.
 
-        `threads` 0 takes every physical core; `context` is in tokens, never more than the model's own.
-        Raises VoxpopError where the file is missing or is not a model that this engine can run.
+        `threads` 0 takes every physical core; `context` is in tokens, never more than the model's own; `seats` is
+        how many requests are under way at once. Raises VoxpopError where the file is missing or is not a model that
+        this engine can run.
         """
         name = name or path.stem
         if not path.is_file():
@@ -58,118 +73,74 @@ class LocalEngine:
             )
         folder = converted(path)
         card = Card.read(folder / "card.json")
-        session = Session(folder / "model.xml", threads=threads, group=group(card.shape))
-        return cls(name, Vocabulary(card), Template(card), session, min(context, card.shape.context), digest(path))
+        compiled = Compiled(folder / "model.xml", threads=threads, group=group(card.shape))
+        return cls(
+            name,
+            Vocabulary(card),
+            Template(card),
+            [compiled.session() for _ in range(seats)],
+            min(context, card.shape.context),
+            digest(path),
+            piece=_piece((folder / "model.bin").stat().st_size),
+        )
 
     def warm(self, instructions: Iterable[str]) -> None:
         """Compute these system messages now and keep their keys and values; returns when that is done."""
         for text in instructions:
-            self._worker.submit(self._warm, text).result()
+            tokens = self._tokens((Message("system", text), Message("user", "?")))
+            job = _Warming(tokens.all[: tokens.fixed], self._piece)
+            self._seats.put(job)
+            job.done.result()
 
     def close(self) -> None:
-        """Let the queue end and the thread go."""
-        self._worker.shutdown(cancel_futures=True)
+        """Break off what is under way and let the thread go."""
+        self._seats.close()
 
     async def generate(self, prompt: Prompt, schema: Mapping[str, Any] | None = None) -> AsyncIterator[Delta]:
-        """Stream the continuation; closing the stream stops the computation within a token or 256 of the prompt.
+        """Stream the continuation; closing the stream stops the computation within one step.
 
-        Raises UsageError where the grammar cannot be read or the prompt is longer than the context.
+        Raises UsageError where the grammar or schema cannot be followed or the prompt is longer than the context.
         """
         loop = asyncio.get_running_loop()
         deltas: asyncio.Queue[Delta | None] = asyncio.Queue()
-        stop = threading.Event()
 
         def send(delta: Delta | None) -> None:
-            if not stop.is_set():
-                loop.call_soon_threadsafe(deltas.put_nowait, delta)
+            loop.call_soon_threadsafe(deltas.put_nowait, delta)
 
-        done = loop.run_in_executor(self._worker, self._work, prompt, schema, stop, send)
+        job = await asyncio.to_thread(self._answering, prompt, schema, send)
         try:
+            self._seats.put(job)
             while (delta := await deltas.get()) is not None:
                 yield delta
-            await done
+            if job.error:
+                raise job.error
         finally:
-            stop.set()
-            done.cancel()
+            job.stopped.set()
+
+    def check(self, schema: Mapping[str, Any]) -> None:
+        """Raises UsageError where no grammar can be made of it."""
+        self._grammars.matcher(None, schema)
 
     def count(self, text: str) -> int:
         """Tokens of `text`, exactly."""
         return len(self._vocabulary.encode(text))
 
     def describe(self) -> EngineInfo:
-        return EngineInfo("local", self._name, converses=True, context=self._context, digest=self._digest)
+        return EngineInfo(
+            "local", self._name, converses=True, context=self._context, digest=self._digest, shapes=True
+        )
 
-    def _work(self, prompt: Prompt, schema: Mapping[str, Any] | None, stop: threading.Event, send: _Send) -> None:
-        try:
-            if not stop.is_set():
-                self._answer(prompt, schema, stop, send)
-        finally:
-            send(None)
-
-    def _answer(self, prompt: Prompt, schema: Mapping[str, Any] | None, stop: threading.Event, send: _Send) -> None:
+    def _answering(self, prompt: Prompt, schema: Mapping[str, Any] | None, send: _Send) -> "_Answering":
         tokens = self._tokens(prompt.messages)
         room = self._context - len(tokens.all)
         if room < 1:
             raise UsageError(
                 f"The prompt has {len(tokens.all)} tokens; the model takes {self._context}.",
-                "Ask for fewer posts, or set a larger context.",
+                "Ask for fewer posts, send less, or set a larger context.",
+                code="too_long",
             )
-        sampling = prompt.sampling
-        matcher = self._grammars.matcher(prompt.grammar, schema)
-        chooser = Chooser(sampling.temperature, sampling.seed, matcher)
-        cached = self._session.begin(tokens.all)
-        at = cached
-        if cached < tokens.fixed < len(tokens.all):
-            self._read_instruction(tokens, cached, stop)
-            at = tokens.fixed
-        logits = self._session.read(tokens.all[at:], stop.is_set)
-        if logits is None:
-            return
-        made = self._write(
-            tokens.all, logits, chooser, Writer(sampling.stop), min(sampling.max_tokens, room), stop, send
-        )
-        send(Delta(usage=Usage(len(tokens.all), made, cached)))
-
-    def _write(
-        self,
-        tokens: list[int],
-        logits: Any,
-        chooser: Chooser,
-        writer: Writer,
-        most: int,
-        stop: threading.Event,
-        send: _Send,
-    ) -> int:
-        """Choose, guess ahead, check the guesses in one step; returns how many tokens were made."""
-        guesser, guess, made = Guesser(tokens), list[int](), 0
-        while most > 0 and not stop.is_set():
-            fresh, goes_on = self._accept(logits, guess, chooser, most - made)
-            made += len(fresh)
-            ended = fresh[-1] in self._vocabulary.end_tokens
-            for token in fresh:
-                guesser.add(token)
-            data = b"".join(self._vocabulary.bytes_of[t] for t in (fresh[:-1] if ended else fresh))
-            last = ended or not goes_on or made >= most
-            if text := writer.write(data, last=last):
-                send(Delta(text))
-            if last or writer.stopped:
-                break
-            self._session.take_back(len(guess) + 1 - len(fresh))
-            guess = guesser.guess(most - made - 1)
-            logits = self._session.feed([fresh[-1], *guess], 1 + len(guess))
-        return made
-
-    def _accept(self, logits: Any, guess: list[int], chooser: Chooser, most: int) -> tuple[list[int], bool]:
-        """Tokens chosen row by row for as long as the guess before each was right."""
-        fresh: list[int] = []
-        goes_on = True
-        for row in range(-1 - len(guess), 0):
-            token, goes_on = chooser.choose(logits[row])
-            fresh.append(token)
-            ended = not goes_on or token in self._vocabulary.end_tokens or len(fresh) >= most
-            if ended or row == -1 or guess[len(fresh) - 1] != token:
-                break
-        return fresh, goes_on
+        chooser = Chooser(prompt.sampling, self._grammars.matcher(prompt.grammar, schema))
+        return _Answering(prompt, tokens, room, chooser, self._vocabulary, self._piece, send)
 
     def _tokens(self, messages: tuple[Message, ...]) -> _Tokens:
         """Tokens of the whole prompt; all before the second message's text belongs to the instruction."""
@@ -182,11 +153,132 @@ class LocalEngine:
             tokens += self._vocabulary.encode(text, specials=ours)
         return _Tokens(tokens, fixed if messages[0].role == "system" else 0)
 
-    def _read_instruction(self, tokens: _Tokens, cached: int, stop: threading.Event) -> None:
-        if self._session.read(tokens.all[cached : tokens.fixed], stop.is_set) is not None:
-            self._session.keep_beginning()
 
-    def _warm(self, instruction: str) -> None:
-        tokens = self._tokens((Message("system", instruction), Message("user", "?")))
-        cached = self._session.begin(tokens.all[: tokens.fixed])
-        self._read_instruction(tokens, cached, threading.Event())
+class _Warming:
+    """An instruction that is read and kept; nobody's, so that it waits for nobody."""
+
+    def __init__(self, tokens: list[int], piece: int) -> None:
+        self.asker = Asker()
+        self.tokens: Sequence[int] = tokens
+        self.most = len(tokens)
+        self.stopped = threading.Event()
+        self.turn, self.seconds = 0, 0.0
+        self.done: Future[None] = Future()
+        self._piece = piece
+
+    def steps(self, session: Session) -> Iterator[None]:
+        for _ in _read(session, self.tokens, session.begin(self.tokens), self._piece):
+            yield
+        session.keep_beginning()
+
+    def end(self, error: Exception | None) -> None:
+        self.done.set_exception(error) if error else self.done.set_result(None)
+
+
+class _Answering:
+    """A prompt that is read and continued; `send` takes the deltas, and None at the end."""
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        tokens: _Tokens,
+        room: int,
+        chooser: Chooser,
+        vocabulary: Vocabulary,
+        piece: int,
+        send: _Send,
+    ) -> None:
+        sampling = prompt.sampling
+        self.asker = prompt.asker
+        self.tokens: Sequence[int] = tokens.all
+        self._most = min(sampling.max_tokens, room)
+        self.most = len(tokens.all) + self._most
+        self.stopped = threading.Event()
+        self.turn, self.seconds = 0, 0.0
+        self.error: Exception | None = None
+        self._fixed, self._piece = tokens.fixed, piece
+        self._chooser, self._vocabulary, self._send = chooser, vocabulary, send
+        self._writer = Writer(sampling.stop)
+        self._guesser = Guesser(tokens.all)
+        self._made = self._cached = 0
+        self._over = self._cut = False
+
+    def steps(self, session: Session) -> Iterator[None]:
+        at = self._cached = session.begin(self.tokens)
+        if at < self._fixed < len(self.tokens):
+            yield from _read(session, self.tokens[: self._fixed], at, self._piece)
+            session.keep_beginning()
+            at = self._fixed
+        logits = yield from _read(session, self.tokens, at, self._piece)
+        guess: list[int] = []
+        while fresh := self._write(logits, guess):
+            yield
+            session.take_back(len(guess) + 1 - len(fresh))
+            guess = self._guesser.guess(self._most - self._made - 1)
+            logits = session.feed([fresh[-1], *guess], 1 + len(guess))
+        self._over = True
+
+    def end(self, error: Exception | None) -> None:
+        self.error = error
+        try:
+            if self._over:
+                used = Usage(len(self.tokens), self._made, self._cached, seconds=round(self.seconds, 4))
+                self._send(Delta(usage=used, cut=self._cut))
+            self._send(None)
+        except RuntimeError:  # the loop of whoever asked is closed
+            self.stopped.set()
+
+    def _write(self, logits: NDArray[np.float32], guess: list[int]) -> list[int]:
+        """Send what these logits say; the tokens that it goes on from, none where the text is over."""
+        chosen = self._accept(logits, guess)
+        fresh = [c.token for c in chosen]
+        self._made += len(fresh)
+        ended = fresh[-1] in self._vocabulary.end_tokens
+        for token in fresh:
+            self._guesser.add(token)
+        said = chosen[:-1] if ended else chosen
+        data = b"".join(self._vocabulary.bytes_of[c.token] for c in said)
+        self._cut = not ended and chosen[-1].goes_on and self._made >= self._most
+        last = ended or not chosen[-1].goes_on or self._cut
+        text = self._writer.write(data, last=last)
+        tokens = tuple(map(self._told, said)) if self._chooser.tells else ()
+        if text or tokens:
+            self._send(Delta(text, tokens=tokens))
+        self._cut = self._cut and not self._writer.stopped
+        return [] if last or self._writer.stopped else fresh
+
+    def _accept(self, logits: NDArray[np.float32], guess: list[int]) -> list[Chosen]:
+        """Tokens chosen row by row for as long as the guess before each was right."""
+        fresh: list[Chosen] = []
+        for row in range(-1 - len(guess), 0):
+            fresh.append(chosen := self._chooser.choose(logits[row]))
+            full = self._made + len(fresh) >= self._most
+            ended = not chosen.goes_on or chosen.token in self._vocabulary.end_tokens or full
+            if ended or row == -1 or guess[len(fresh) - 1] != chosen.token:
+                break
+        return fresh
+
+    def _told(self, chosen: Chosen) -> Token:
+        top = tuple((self._text(token), odds) for token, odds in chosen.top)
+        return Token(self._text(chosen.token), chosen.logprob, top)
+
+    def _text(self, token: int) -> str:
+        return self._vocabulary.bytes_of[token].decode("utf-8", "replace")
+
+
+def _read(
+    session: Session, tokens: Sequence[int], at: int, piece: int
+) -> Generator[None, None, NDArray[np.float32]]:
+    """Feed the tokens from `at`, a piece a step; the logits after the last of them."""
+    while True:
+        logits = session.feed(tokens[at : at + piece])
+        at += piece
+        if at >= len(tokens):
+            return logits
+        yield
+
+
+def _piece(weights: int) -> int:
+    """Tokens of a prompt a step: as many as are read in about a tenth of a second, a power of two of 16 to 256."""
+    fit = _PIECE_WORK // max(weights, 1)
+    return max(16, min(256, 1 << max(fit, 1).bit_length() - 1))

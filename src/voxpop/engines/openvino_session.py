@@ -1,10 +1,10 @@
-"""Hold one sequence of tokens in a compiled model: feed it, take tokens back, keep fixed beginnings.
+"""Hold sequences of tokens in a compiled model: feed one, take tokens back, keep fixed beginnings for all.
 
-It refuses nothing and decides nothing: which token comes next is the caller's choice.
+It refuses nothing and decides nothing: which token comes next, and whose turn it is, is the caller's choice.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,39 @@ from numpy.typing import NDArray
 
 from voxpop.engines.openvino_quiet import ov
 
-_CHUNK = 256
 _LEAST_REUSE = 8
-_KEPT_BEGINNINGS = 24
+_KEPT_TOKENS = 4096
 _UNSEEN = np.float32(-3e38)
+_State = list[NDArray[np.float32]]
 
 
-class Session:
-    """Not for several threads at once. `threads` 0 leaves the number to OpenVINO (the physical cores)."""
+class Beginnings:
+    """Keys and values of the beginnings that were kept, the last used of them, no more than `most` tokens."""
+
+    def __init__(self, most: int = _KEPT_TOKENS) -> None:
+        self._most = most
+        self._kept: OrderedDict[tuple[int, ...], _State] = OrderedDict()
+
+    def longest(self, tokens: Sequence[int], most: int) -> tuple[int, ...]:
+        """The longest that `tokens` begins with, of at most `most`; empty where there is none."""
+        return max((b for b in self._kept if shared(b, tokens) == len(b) <= most), key=len, default=())
+
+    def take(self, tokens: tuple[int, ...]) -> _State:
+        """The keys and values of one that `longest` gave."""
+        self._kept.move_to_end(tokens)
+        return self._kept[tokens]
+
+    def keep(self, tokens: tuple[int, ...], state: _State) -> None:
+        """Keep one; what was not used for longest goes."""
+        if len(tokens) > self._most:
+            return
+        self._kept[tokens] = state
+        while sum(map(len, self._kept)) > self._most:
+            self._kept.popitem(last=False)
+
+
+class Compiled:
+    """A model in memory, once for all sessions. `threads` 0 leaves the number to OpenVINO (the physical cores)."""
 
     def __init__(self, xml: Path, *, threads: int = 0, group: int = 128) -> None:
         settings: dict[str, Any] = {
@@ -30,25 +55,46 @@ class Session:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         core: Any = ov.Core()
-        self._request = core.compile_model(xml, "CPU", settings).create_infer_request()
+        self._model = core.compile_model(xml, "CPU", settings)
+        self._beginnings = Beginnings()
+
+    def session(self) -> "Session":
+        """A sequence of its own over the same weights."""
+        return Session(self._model.create_infer_request(), self._beginnings)
+
+
+class Session:
+    """One sequence. Not for several threads at once, nor two sessions of one model at the same time."""
+
+    def __init__(self, request: Any, beginnings: Beginnings) -> None:
+        self._request = request
         self._tokens: list[int] = []
         self._seen: list[bool] = []
-        self._beginnings: OrderedDict[tuple[int, ...], list[NDArray[np.float32]]] = OrderedDict()
+        self._beginnings = beginnings
+
+    def __len__(self) -> int:
+        """How many tokens its state holds."""
+        return len(self._tokens)
+
+    def reuse(self, tokens: Sequence[int]) -> int:
+        """How many first tokens of `tokens` its state holds already."""
+        return min(shared(self._tokens[: self._unbroken()], tokens), len(tokens) - 1)
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._request.reset_state()
+        self._hold([])
 
     def begin(self, tokens: Sequence[int]) -> int:
         """Take up the longest kept beginning of `tokens`, at most all but one; returns its length."""
-        most = len(tokens) - 1
-        living = min(_shared(self._tokens[: self._unbroken()], tokens), most)
-        kept = max((b for b in self._beginnings if _shared(b, tokens) == len(b) <= most), key=len, default=())
+        living, kept = self.reuse(tokens), self._beginnings.longest(tokens, len(tokens) - 1)
         if max(living, len(kept)) < _LEAST_REUSE:
-            self._request.reset_state()
-            self._hold([])
+            self.clear()
         elif living >= len(kept):
             self._load([state.state.data[:, :, :living] for state in self._request.query_state()])
             self._hold(tokens[:living])
         else:
-            self._beginnings.move_to_end(kept)
-            self._load(self._beginnings[kept])
+            self._load(self._beginnings.take(kept))
             self._hold(kept)
         return len(self._tokens)
 
@@ -73,15 +119,6 @@ class Session:
         logits: NDArray[np.float32] = self._request.get_output_tensor(0).data[0]
         return logits
 
-    def read(self, tokens: Sequence[int], stopped: Callable[[], bool]) -> NDArray[np.float32] | None:
-        """Feed a long text in pieces, asking before each whether to go on; None where it was stopped."""
-        logits = None
-        for first in range(0, len(tokens), _CHUNK):
-            if stopped():
-                return None
-            logits = self.feed(tokens[first : first + _CHUNK])
-        return logits
-
     def take_back(self, count: int) -> None:
         """Forget the last `count` tokens: their place stays in the state, and nothing looks at it again."""
         for place in range(len(self._seen) - count, len(self._seen)):
@@ -89,9 +126,7 @@ class Session:
 
     def keep_beginning(self) -> None:
         """Keep the present tokens' keys and values for later sequences that begin with them."""
-        self._beginnings[tuple(self._tokens)] = [s.state.data.copy() for s in self._request.query_state()]
-        while len(self._beginnings) > _KEPT_BEGINNINGS:
-            self._beginnings.popitem(last=False)
+        self._beginnings.keep(tuple(self._tokens), [s.state.data.copy() for s in self._request.query_state()])
 
     def _unbroken(self) -> int:
         return self._seen.index(False) if False in self._seen else len(self._seen)
@@ -104,7 +139,7 @@ class Session:
             state.state = ov.Tensor(np.ascontiguousarray(value))
 
 
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+def shared(one: Sequence[int], other: Sequence[int]) -> int:
     """How many first tokens are the same."""
     for i, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:

@@ -6,7 +6,7 @@ It never says anything in its own words but who says it, and it says nothing whe
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from voxpop.engines import EngineInfo
+from voxpop.engines import EngineInfo, no_model
 from voxpop.inert import quotable
 from voxpop.messages import Claim, Delta, Passage, Prompt, Usage
 from voxpop.results import unconfirmed
@@ -36,6 +36,9 @@ class QuoteEngine:
             said += self.count(line)
             yield Delta(f"{line} [{claim.number}]\n")
         yield Delta(usage=Usage(sum(self.count(c.text) for c in prompt.claims), said))
+
+    def check(self, schema: Mapping[str, Any]) -> None:
+        raise no_model("quote")
 
     def count(self, text: str) -> int:
         return len(words(text))

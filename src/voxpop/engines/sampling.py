@@ -1,8 +1,9 @@
 """Choose tokens by a grammar, a temperature and a seed, guessing ahead; never one outside the grammar."""
 
 import codecs
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -11,7 +12,8 @@ from llguidance.gbnf_to_lark import gbnf_to_lark
 from numpy.typing import NDArray
 
 from voxpop.engines.gguf_file import Vocabulary
-from voxpop.errors import UsageError
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.messages import Sampling
 
 _GUESS = 4
 _MATCHES = (3, 2)
@@ -31,15 +33,32 @@ class Grammars:
             except Exception as error:  # the converter raises bare Exceptions
                 raise UsageError(f"The grammar cannot be read: {error}.", "Write it as GBNF.") from error
         elif schema is not None:
-            written = LLMatcher.grammar_from_json_schema(
-                orjson.dumps(schema).decode(), overrides={"whitespace_flexible": False}
-            )
+            written = _of_schema(schema)
         else:
             return None
         matcher = LLMatcher(self._tokenizer, written, log_level=0)
         if matcher.is_error():
-            raise UsageError(f"The grammar cannot be used: {matcher.get_error()}.", "Simplify it.")
+            why = _first_line(matcher.get_error())
+            if schema is not None and not grammar:
+                raise _unsupported(why)
+            raise UsageError(f"The grammar cannot be used: {why}.", "Simplify it.")
         return Matcher(matcher)
+
+
+def _of_schema(schema: Mapping[str, Any]) -> str:
+    try:
+        text = orjson.dumps(dict(schema)).decode()
+        return LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_flexible": False})
+    except (TypeError, ValueError) as error:
+        raise _unsupported(_first_line(str(error))) from error
+
+
+def _unsupported(why: str) -> UsageError:
+    return UsageError(f"The JSON schema cannot be followed: {why}.", "Simplify it.", code="unsupported")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:200].rstrip(".") if text.strip() else "no reason given"
 
 
 class Matcher:
@@ -49,37 +68,99 @@ class Matcher:
         self._matcher = matcher
 
     def allowed(self, size: int) -> NDArray[np.bool_]:
-        """Which of `size` tokens may come next."""
+        """Which of `size` tokens may come next. Raises VoxpopError where the grammar is too wide to be followed."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         allowed = np.zeros(size, np.bool_)
         found = np.unpackbits(bits, bitorder="little")[:size]
         allowed[: len(found)] = found
+        self._sound(bool(allowed.any()))
         return allowed
 
     def take(self, token: int) -> bool:
-        """Accept a token; False where nothing may follow it."""
-        return self._matcher.consume_token(token) and not self._matcher.is_stopped()
+        """Accept a token; False where nothing may follow it. Raises VoxpopError as `allowed` does."""
+        self._sound(self._matcher.consume_token(token))
+        return not self._matcher.is_stopped()
+
+    def _sound(self, well: bool) -> None:
+        if not well or self._matcher.is_error():
+            raise VoxpopError(
+                f"The grammar could not be followed: {self._matcher.get_error() or 'no token fits'}.",
+                "Simplify the schema.",
+                code="engine_failed",
+            )
+
+
+class Chosen(NamedTuple):
+    """A token, whether any may follow it, its natural log probability by the model alone, and the likeliest."""
+
+    token: int
+    goes_on: bool
+    logprob: float = 0.0
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class Chooser:
-    """The next token of a row of logits: the likeliest at temperature 0, else drawn by `seed`."""
+    """The next token of a row of logits: the likeliest at temperature 0, else drawn by the seed.
 
-    def __init__(self, temperature: float, seed: int, matcher: Matcher | None) -> None:
-        self._temperature = temperature
-        self._random = np.random.default_rng(seed)
+    Penalties lower what was written before, temperature flattens, and of the rest the likeliest `top_p` are drawn
+    from. The probabilities that are told are the model's, before all of that and without the grammar.
+    """
+
+    def __init__(self, sampling: Sampling, matcher: Matcher | None) -> None:
+        self._sampling = sampling
+        self._random = np.random.default_rng(abs(sampling.seed) * 2 + (sampling.seed < 0))
         self._matcher = matcher
+        self._written: Counter[int] = Counter()
+        self.tells = sampling.logprobs is not None
 
-    def choose(self, logits: NDArray[np.float32]) -> tuple[int, bool]:
-        """A token, and whether any may follow it."""
+    def choose(self, logits: NDArray[np.float32]) -> Chosen:
+        """One token of these logits [vocabulary]."""
+        odds = logits
+        if self._written and (self._sampling.frequency_penalty or self._sampling.presence_penalty):
+            odds = self._penalised(odds)
         if self._matcher is not None:
-            logits = np.where(self._matcher.allowed(len(logits)), logits, -np.inf)
-        token = int(logits.argmax()) if self._temperature <= 0 else self._draw(logits)
-        return token, self._matcher is None or self._matcher.take(token)
+            odds = np.where(self._matcher.allowed(len(odds)), odds, -np.inf)
+        token = int(odds.argmax()) if self._sampling.temperature <= 0 else self._draw(odds)
+        self._written[token] += 1
+        goes_on = self._matcher is None or self._matcher.take(token)
+        if self._sampling.logprobs is None:
+            return Chosen(token, goes_on)
+        return Chosen(token, goes_on, *_probabilities(logits, token, self._sampling.logprobs))
+
+    def _penalised(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        written = np.fromiter(self._written, np.int64)
+        counts = np.fromiter(self._written.values(), np.float32)
+        lowered = logits.copy()
+        lowered[written] -= self._sampling.frequency_penalty * counts + self._sampling.presence_penalty
+        return lowered
 
     def _draw(self, logits: NDArray[np.float32]) -> int:
-        scaled = (logits.astype(np.float64) - float(logits.max())) / self._temperature
+        scaled = (logits.astype(np.float64) - float(logits.max())) / self._sampling.temperature
         odds = np.exp(scaled)
-        return int(self._random.choice(len(odds), p=odds / odds.sum()))
+        odds /= odds.sum()
+        if self._sampling.top_p < 1:
+            odds = _nucleus(odds, self._sampling.top_p)
+        return int(self._random.choice(len(odds), p=odds))
+
+
+def _nucleus(odds: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """The fewest likeliest that have `share` of all between them; at least one."""
+    order = np.argsort(-odds, kind="stable")
+    kept = order[: int(np.searchsorted(np.cumsum(odds[order]), share)) + 1]
+    held = np.zeros_like(odds)
+    held[kept] = odds[kept]
+    held /= held.sum()
+    return held
+
+
+def _probabilities(
+    logits: NDArray[np.float32], token: int, most: int
+) -> tuple[float, tuple[tuple[int, float], ...]]:
+    wide = logits.astype(np.float64)
+    wide -= wide.max()
+    told = wide - np.log(np.exp(wide).sum())
+    likeliest = np.argsort(-told, kind="stable")[:most]
+    return float(told[token]), tuple((int(t), float(told[t])) for t in likeliest)
 
 
 class Guesser:

@@ -131,6 +131,9 @@ class Obedient:
             yield Delta("".join(f"{line} [{number}]\n" for line in prompt.messages[0].content.split("\n")))
         yield Delta(usage=Usage(1, 1))
 
+    def check(self, schema: Mapping[str, Any]) -> None:
+        """It is held to none."""
+
     def count(self, text: str) -> int:
         return len(text.split())
 

@@ -70,6 +70,9 @@ class Liar:
             body not in passage.post.text and bool(lacks(said, [passage.post]) or self.kind != "citation swapped")
         )
 
+    def check(self, schema: Mapping[str, Any]) -> None:
+        """It is held to none."""
+
     def count(self, text: str) -> int:
         return len(text.split())
 
