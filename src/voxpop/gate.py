@@ -43,7 +43,7 @@ class NoQuotas:
     """Nothing is counted and nobody is stopped."""
 
     async def permit(self, account: Account, wanted: Wanted) -> Permit:
-        return _Free()
+        return _Free(Asker(account.id))
 
 
 class OpenGate(NoQuotas):
@@ -53,9 +53,13 @@ class OpenGate(NoQuotas):
         return Account()
 
 
+@dataclass(frozen=True, slots=True)
 class _Free:
-    headers: Mapping[str, str] = {}
-    asker = Asker()
+    asker: Asker
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
 
     async def settle(self, spent: Spent) -> int:
         return 0

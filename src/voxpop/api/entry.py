@@ -18,8 +18,9 @@ from voxpop.errors import VoxpopError
 
 SESSION = "voxpop_session"
 PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
-# What says nothing of anybody, and what clients ask before all else: a key's scopes do not matter for it.
-_ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-models", "api-key"}
+# For these a key's scopes do not matter: what says nothing of anybody, and what is only had by an id that was given
+# to the same account's answer.
+_ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-models", "api-key", "streams"}
 _NAMED = {"/api/answer": "chat", "/api/live": "status"}
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -60,7 +61,8 @@ class Entry:
 
 def endpoint_of(path: str) -> str:
     """By which name a key's scopes know a route: what follows `/v1/` or `/api/`; empty where any key will do."""
-    name = _NAMED.get(path) or path.removeprefix("/v1").removeprefix("/api").strip("/").partition("/")[0]
+    first, _, rest = path.strip("/").partition("/")
+    name = _NAMED.get(path) or (rest if first in ("v1", "api") else first).partition("/")[0]
     return "" if name in _ANY_KEY else name
 
 

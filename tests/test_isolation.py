@@ -1,0 +1,365 @@
+"""Two accounts never see each other's anything: every route and method, with every kind of key that must not do.
+
+The real program, with accounts, is asked at each of its own routes. A route that `ROUTES` does not name fails the
+test: whoever adds one says here whose it is, and for what belongs to an account, how one of it is made.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import Mount, Route
+
+from voxpop.accounts import keys, people
+from voxpop.accounts.audit import By
+from voxpop.accounts.keys import Scopes
+from voxpop.accounts.people import Wish
+from voxpop.records import Database
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+MARK = "xq-marked-by-ada-xq"  # stands in everything that Ada has: no other account may ever see it
+ASKED = {"model": "voxpop", "messages": [{"role": "user", "content": f"Did a ballot box burn in Dornick? {MARK}"}]}
+_S = 1_000_000
+
+Params = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose a route is, and what a request to it says.
+
+    `kind`: `public` needs no key; `any` says nothing of anybody and takes every valid key; `asks` makes something
+    for the one who asks; `own` serves what belongs to the asking account; `admin` is for admins. `make` makes one
+    of Ada's things and gives what stands in the path; `body` is of the request, made of those values.
+    """
+
+    kind: str
+    make: Callable[[httpx.Client], Params] | None = None
+    body: Callable[[Params], Any] = lambda _: None
+
+
+def a_key(client: httpx.Client) -> Params:
+    return {"id": client.post("/v1/keys", json={"name": MARK}).raise_for_status().json()["id"]}
+
+
+def an_answer(client: httpx.Client) -> Params:
+    id_ = client.post("/v1/chat/completions", json=ASKED).raise_for_status().json()["answer_id"]
+    assert id_
+    return {"id": id_}
+
+
+def a_watch(client: httpx.Client) -> Params:
+    asked = {"question": f"Who won the election in Avalon? {MARK}"}
+    return {"id": client.post("/v1/watches", json=asked).raise_for_status().json()["id"]}
+
+
+def a_stream(client: httpx.Client) -> Params:
+    asked, wish = {**ASKED, "stream": True}, {"x-voxpop-resume": "true"}
+    with client.stream("POST", "/v1/chat/completions", json=asked, headers=wish) as answer:
+        return {"id": answer.raise_for_status().headers["x-voxpop-stream"]}
+
+
+def _asks(body: Any) -> Whose:
+    return Whose("asks", body=lambda _: body)
+
+
+PUBLIC, ANY, ADMIN = Whose("public"), Whose("any"), Whose("admin")
+# One line for each method and path of the application.
+ROUTES: dict[str, Whose] = {
+    "GET /": PUBLIC,
+    "GET /answers/{id}": PUBLIC,  # leads to the page, which then asks as its session
+    "GET /healthz": PUBLIC,
+    "GET /readyz": PUBLIC,
+    "GET /openapi.json": PUBLIC,
+    "GET /reference": PUBLIC,
+    "GET /static": PUBLIC,
+    "GET /metrics": Whose("asks"),
+    "GET /api/status": Whose("asks"),
+    "GET /api/live": Whose("asks"),
+    "POST /api/answer": _asks(ASKED),
+    "GET /v1/models": ANY,
+    "GET /v1/models/{name}": ANY,
+    "POST /v1/chat/completions": _asks(ASKED),
+    "GET /v1/answers": Whose("own", an_answer),
+    "GET /v1/answers/{id}": Whose("own", an_answer),
+    "DELETE /v1/answers/{id}": Whose("own", an_answer),
+    "POST /v1/answers/{id}/reproduce": Whose("own", an_answer),
+    "POST /v1/watches": _asks({"question": "Who won the election?"}),
+    "GET /v1/watches": Whose("own", a_watch),
+    "GET /v1/watches/{id}": Whose("own", a_watch),
+    "DELETE /v1/watches/{id}": Whose("own", a_watch),
+    "GET /v1/watches/{id}/events": Whose("own", a_watch),
+    "GET /v1/streams/{id}": Whose("own", a_stream),
+    "DELETE /v1/streams/{id}": Whose("own", a_stream),
+    "GET /v1/api-key": ANY,
+    "POST /v1/keys": _asks({"name": "mine"}),
+    "GET /v1/keys": Whose("own", a_key),
+    "GET /v1/keys/{id}": Whose("own", a_key),
+    "DELETE /v1/keys/{id}": Whose("own", a_key),
+    "POST /v1/keys/{id}/rotate": Whose("own", a_key, lambda _: {}),
+    "GET /v1/admin/keys": ADMIN,
+    "POST /v1/admin/keys": ADMIN,
+    "GET /v1/admin/keys/{id}": ADMIN,
+    "DELETE /v1/admin/keys/{id}": ADMIN,
+    "POST /v1/admin/keys/{id}/rotate": ADMIN,
+    "GET /v1/admin/users": ADMIN,
+    "POST /v1/admin/users": ADMIN,
+    "GET /v1/admin/users/{id}": ADMIN,
+    "PATCH /v1/admin/users/{id}": ADMIN,
+    "DELETE /v1/admin/users/{id}": ADMIN,
+    "GET /v1/admin/teams": ADMIN,
+    "POST /v1/admin/teams": ADMIN,
+    "GET /v1/admin/teams/{id}": ADMIN,
+    "PATCH /v1/admin/teams/{id}": ADMIN,
+    "DELETE /v1/admin/teams/{id}": ADMIN,
+    "GET /v1/admin/audit": ADMIN,
+}
+FREE_OF_SCOPES = ("/v1/streams/",)  # had only by an id that the same account was given
+
+
+@dataclass
+class House:
+    """The running program, and keys of people in it."""
+
+    url: str
+    app: Any
+    data: Path
+    good: dict[str, str]
+    """Keys that are valid: `admin`, `ada` and `bob`, who are members, and two of Bob's for less."""
+    bad: dict[str, str] = field(default_factory=dict)
+    """By why nobody is let in with it."""
+
+    def client(self, key: str = "") -> httpx.Client:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+
+
+async def settle(data: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """People and keys; those that must not do are spoiled in each way that there is."""
+    async with Database.beside(data) as database:
+        now = time.time_ns() // 1000
+        by, future = By("test", now), now + 3600 * _S
+
+        def work(session: Any) -> tuple[dict[str, str], dict[str, str]]:
+            def add(name: str, rank: str = "member") -> Any:
+                return people.add_user(session, by, Wish(name=name, rank=rank))
+
+            def key(owner: Any, **scopes: Any) -> tuple[Any, str]:
+                return keys.create(session, by, owner, "k", Scopes(**scopes))
+
+            users = {"admin": add("root", "admin"), "ada": add("ada"), "bob": add("bob")}
+            good = {name: key(user)[1] for name, user in users.items()}
+            good["narrow"] = key(users["bob"], endpoints=["nothing"])[1]
+            good["other model"] = key(users["bob"], models=["another"])[1]
+            expired, bad = By("test", now - 3600 * _S), {}
+            bad["expired"] = keys.create(session, expired, users["bob"], "k", Scopes(expires_at=now - _S))[1]
+            gone, bad["revoked"] = key(users["bob"], expires_at=future)
+            keys.revoke(session, by, gone)
+            turned, bad["rotated away"] = key(users["bob"])
+            keys.rotate(session, by, turned)
+            disabled, removed = add("eve"), add("mallory")
+            bad["of a disabled user"], bad["of a removed user"] = key(disabled)[1], key(removed)[1]
+            people.change_user(session, by, disabled, Wish(disabled=True))
+            people.remove_user(session, by, removed)
+            return good, bad
+
+        good, bad = await database.run(work)
+    own = good["bob"]
+    bad |= {"missing": "", "unknown": f"vx-aaaaaaaa-{own[12:]}", "another's prefix": good["ada"][:12] + own[12:]}
+    return good, bad
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    from voxpop import app
+    from voxpop.api import serving
+    from voxpop.config import Config, EngineChoice, Server, Sources, Storage
+
+    data = tmp_path_factory.mktemp("house")
+    good, bad = asyncio.run(settle(data))
+    built: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        make, run = serving.application, serving.server_of
+
+        def application(*given: Any, **options: Any) -> Any:
+            built["app"] = make(*given, **options)
+            return built["app"]
+
+        def server_of(*given: Any, **options: Any) -> Any:
+            built["server"] = run(*given, **options)
+            return built["server"]
+
+        patch.setattr(serving, "application", application)
+        patch.setattr(serving, "server_of", server_of)
+        said: list[str] = []
+        config = Config(
+            server=Server(port=0, drain_s=0.1),
+            storage=Storage(data=str(data)),
+            sources=Sources(use=("simulated",)),
+            engine=EngineChoice(use="quote"),
+        )
+        thread = threading.Thread(target=lambda: asyncio.run(app.serve(config, said.append)))
+        thread.start()
+        try:
+            end = time.monotonic() + 30
+            while not (opened := [s for s in said if "open http" in s]) and time.monotonic() < end:
+                time.sleep(0.05)
+            house = House(opened[0].split()[2], built["app"], data, good, bad)
+            with house.client(good["admin"]) as client:
+                before = -1
+                while (posts := client.get("/api/status").json()["posts"]) > before or not posts:
+                    before = posts
+                    time.sleep(0.5)
+            yield house
+        finally:
+            if "server" in built:
+                built["server"].should_exit = True
+            thread.join(30)
+
+
+def routes(app: Any) -> list[tuple[str, str]]:
+    """(method, path) of each route, HEAD with GET."""
+    found = []
+    for route in app.routes:
+        assert isinstance(route, Route | Mount)
+        methods = (route.methods or set()) - {"HEAD"} if isinstance(route, Route) else {"GET"}
+        found += [(method, route.path) for method in sorted(methods)]
+    return found
+
+
+def filled(path: str, params: Params) -> str:
+    for name, value in params.items():
+        path = path.replace(f"{{{name}}}", value).replace(f"{{{name}:path}}", value)
+    return path.replace("{id}", "x").replace("{name}", "voxpop") + ("/x.js" if path == "/static" else "")
+
+
+def ask(client: httpx.Client, method: str, path: str, body: Any = None) -> httpx.Response:
+    """A request; of a stream only the first part is read."""
+    with client.stream(method, path, json=body) as response:
+        text = b""
+        for part in response.iter_bytes():
+            text += part
+            if "event-stream" in response.headers.get("content-type", ""):
+                break
+        response._content = text
+    return response
+
+
+def kinds(house: House, *wanted: str) -> list[tuple[str, str, Whose]]:
+    rows = [(m, p, ROUTES[f"{m} {p}"]) for m, p in routes(house.app) if f"{m} {p}" in ROUTES]
+    return [row for row in rows if row[2].kind in wanted]
+
+
+def test_every_route_is_classified_and_no_other_is(house: House) -> None:
+    served = {f"{method} {path}" for method, path in routes(house.app)}
+    assert served - ROUTES.keys() == set(), "say in ROUTES whose this is"
+    assert ROUTES.keys() - served == set(), "ROUTES names what is not served"
+
+
+def test_nobody_comes_in_with_a_key_that_will_not_do(house: House) -> None:
+    for why, key in house.bad.items():
+        with house.client(key) as client:
+            for method, path, _ in kinds(house, "any", "asks", "own", "admin"):
+                response = client.request(method, filled(path, {}), json={})
+                assert response.status_code == 401, f"{method} {path} with a key that is {why}"
+                assert response.headers["www-authenticate"] == "Bearer"
+                assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_nobody_comes_in_by_another_method_or_a_key_of_another_form(house: House) -> None:
+    own = house.good["bob"]
+    with house.client() as client:
+        for path in sorted({p for _, p, _ in kinds(house, "any", "asks", "own", "admin")}):
+            for method in METHODS:
+                assert client.request(method, filled(path, {})).status_code == 401, f"{method} {path}"
+        assert client.get("/v1/no-such-route").status_code == 401
+        for key in (
+            "any",
+            own + "A",
+            own[:-1],
+            own.upper(),
+            f"{own} {own}",
+            own.replace("-", "_", 1),
+            "vx-",
+            "é" * 55,
+        ):
+            headers = {"authorization": f"Bearer {key}".encode()}
+            assert client.get("/v1/models", headers=headers).status_code == 401, key
+
+
+def test_another_header_and_a_session_open_nothing_either(house: House) -> None:
+    with house.client() as client:
+        for headers in (
+            {"x-api-key": house.bad["revoked"]},
+            {"authorization": f"Basic {house.good['ada']}"},
+            {"cookie": f"voxpop_session={house.good['ada']}"},
+            {"cookie": "voxpop_session=" + "0" * 64},
+        ):
+            for method, path, _ in kinds(house, "own", "admin"):
+                assert client.request(method, filled(path, {}), headers=headers).status_code == 401, headers
+
+
+def test_a_public_route_asks_for_no_key_and_tells_nothing(house: House) -> None:
+    with house.client(house.good["ada"]) as ada:
+        an_answer(ada)
+    with house.client() as client:
+        for method, path, _ in kinds(house, "public"):
+            response = client.request(method, filled(path, {}))
+            assert response.status_code != 401
+            assert MARK not in response.text, path
+
+
+def test_a_narrower_key_opens_only_what_says_nothing_of_anybody(house: House) -> None:
+    with house.client(house.good["narrow"]) as client:
+        for method, path, whose in kinds(house, "any", "asks", "own", "admin"):
+            if path.startswith(FREE_OF_SCOPES):
+                continue
+            response = ask(client, method, filled(path, {}), whose.body({}))
+            if whose.kind == "any":
+                assert response.status_code == 200, f"{method} {path}"
+            else:
+                assert response.status_code == 403, f"{method} {path}"
+                assert response.json()["error"]["code"] == "forbidden"
+
+
+def test_a_key_for_another_model_asks_nothing(house: House) -> None:
+    with house.client(house.good["other model"]) as client:
+        for method, path, whose in kinds(house, "asks"):
+            if "model" in (whose.body({}) or {}):
+                response = ask(client, method, path, whose.body({}))
+                assert (response.status_code, response.json()["error"]["code"]) == (403, "forbidden"), path
+
+
+def test_only_an_admin_sees_what_admins_do(house: House) -> None:
+    with house.client(house.good["ada"]) as client:
+        for method, path, _ in kinds(house, "admin"):
+            response = ask(client, method, filled(path, {}), {} if method in ("POST", "PATCH") else None)
+            assert response.status_code == 403, f"{method} {path}"
+    with house.client(house.good["admin"]) as client:
+        assert {u["name"] for u in client.get("/v1/admin/users").json()["data"]} == {"root", "ada", "bob", "eve"}
+
+
+def test_nobody_sees_or_touches_what_is_anothers(house: House) -> None:
+    """With Ada's own ids Bob finds nothing, and Ada finds hers as it was."""
+    with house.client(house.good["ada"]) as ada, house.client(house.good["bob"]) as bob:
+        for method, path, whose in kinds(house, "own"):
+            assert whose.make, f"{method} {path}: say in ROUTES how one is made"
+            params = whose.make(ada)
+            response = ask(bob, method, filled(path, params), whose.body(params))
+            if "{" in path:
+                assert response.status_code == 404, f"{method} {path}: {response.text}"
+            else:
+                assert response.status_code == 200, f"{method} {path}: {response.text}"
+                assert not any(v in response.text for v in params.values()), f"{method} {path}"
+            assert MARK not in response.text, f"{method} {path}"
+            again = ask(ada, method, filled(path, params), whose.body(params))
+            assert again.status_code == 200, f"{method} {path}: {again.text}"
+            assert "{" in path or all(v in again.text for v in params.values()), (
+                f"{method} {path}: hers is not there"
+            )
