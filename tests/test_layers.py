@@ -58,8 +58,9 @@ live_table
 engine_choice source_choice
 app
 demo doctor cli_options evaluation
+cli_usage
 cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers cli_users
-cli_keys cli_teams
+cli_keys cli_teams cli_tiers
 cli
 docs
 trust

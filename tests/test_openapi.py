@@ -13,6 +13,7 @@ from voxpop.api.http import application
 from voxpop.api.keys import KeyFaces
 from voxpop.api.openapi import document
 from voxpop.api.people import PeopleFaces
+from voxpop.api.usage import UsageFaces
 from voxpop.api.watches import Standing
 
 _PLAIN = {"GET", "POST", "DELETE", "PATCH", "PUT"}
@@ -23,7 +24,7 @@ def served() -> set[tuple[str, str]]:
     nothing: Any = None
     watches = Standing(nothing, nothing, nothing, nothing, False)
     people = [*PeopleFaces(nothing, nothing).routes(), *KeyFaces(nothing, nothing).routes()]
-    app = application(Running(), more=[*watches.routes(), *people])
+    app = application(Running(), more=[*watches.routes(), *people, *UsageFaces(nothing).routes()])
     found = set()
     for route in app.routes:
         assert isinstance(route, Route | Mount)

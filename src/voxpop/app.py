@@ -33,6 +33,8 @@ from voxpop.policy import Policy
 from voxpop.prompt import instruction
 from voxpop.recheck import Recheck
 from voxpop.recipes import digest
+from voxpop.quotas.opening import opened as counting
+from voxpop.quotas.permits import Quotas
 from voxpop.records import Database
 from voxpop.reopening import Answers
 from voxpop.service import Service, clock, gaps_of
@@ -279,12 +281,14 @@ async def serve(config: Config, say: Say) -> None:
     from voxpop.api.keys import KeyFaces
     from voxpop.api.people import PeopleFaces
     from voxpop.api.serving import run
+    from voxpop.api.usage import UsageFaces
 
     server = config.server
     policy(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(traced(config))
-        database, gate = await _entrance(stack, config)
+        database, quotas = await _counted(stack, config)
+        gate = await _entrance(config, database, quotas)
         # The language identifier takes half a second to load: not at the first question.
         await asyncio.to_thread(language, "load what tells languages apart")
         say(f"voxpop: data in {config.data}")
@@ -308,10 +312,11 @@ async def serve(config: Config, say: Say) -> None:
             engine=engines.now,
             engine_state=lambda: engines.state,
             history=kept,
-            beside=[*_rechecks(config, sources, store), watcher.run, asked.courier.run],
+            beside=[*_rechecks(config, sources, store), watcher.run, asked.courier.run, quotas.run],
         )
         tune()
-        more = [*asked.routes(), *PeopleFaces(database, clock).routes(), *KeyFaces(database, clock).routes()]
+        people = [*PeopleFaces(database, clock).routes(), *KeyFaces(database, clock).routes()]
+        more = [*asked.routes(), *people, *UsageFaces(quotas).routes()]
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
         await run(service, engines, server, say, more=more, desk=desk)
 
@@ -321,10 +326,15 @@ def records(config: Config) -> Database:
     return Database.beside(config.data, config.records.url)
 
 
-async def _entrance(stack: AsyncExitStack, config: Config) -> tuple[Database, AccountGate]:
-    """The database of accounts, and the gate. Raises UsageError where anybody could come in from outside."""
-    server = config.server
+async def _counted(stack: AsyncExitStack, config: Config) -> tuple[Database, Quotas]:
+    """The database of accounts and what counts in it, until the stack is closed."""
     database = await stack.enter_async_context(records(config))
+    return database, await stack.enter_async_context(counting(config.accounts, database, clock))
+
+
+async def _entrance(config: Config, database: Database, quotas: Quotas) -> AccountGate:
+    """The gate. Raises UsageError where anybody could come in from outside."""
+    server = config.server
     inside = _is_loopback(server.host) and not server.trusted_hosts
     if not inside and not await database.run(count_users, write=False):
         where = f"on {server.host}" if not server.trusted_hosts else f"for {', '.join(server.trusted_hosts)}"
@@ -333,7 +343,7 @@ async def _entrance(stack: AsyncExitStack, config: Config) -> tuple[Database, Ac
             "Or use 127.0.0.1 and no server.trusted_hosts."
         )
         raise UsageError(f"Will not listen {where}: there are no accounts, so anybody could use it.", cure)
-    return database, AccountGate(database, clock, open_here=inside)
+    return AccountGate(database, clock, open_here=inside, quotas=quotas)
 
 
 def _rechecks(

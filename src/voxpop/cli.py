@@ -330,11 +330,14 @@ def program() -> click.Group:
     from voxpop.cli_policy import policy
     from voxpop.cli_sources import sources
     from voxpop.cli_teams import teams
+    from voxpop.cli_tiers import tiers
+    from voxpop.cli_usage import usage
     from voxpop.cli_users import users
     from voxpop.cli_watch import watch
     from voxpop.cli_x import x
 
-    for command in (models, policy, sources, x, evaluate, watch, users, teams, keys, *COMMANDS, *ON_ANSWERS):
+    ours = (models, policy, sources, x, evaluate, watch, users, teams, keys, tiers, usage)
+    for command in (*ours, *COMMANDS, *ON_ANSWERS):
         cli.add_command(command)
     return cli
 

@@ -1,13 +1,15 @@
 """What was used, summed as somebody asks; what is left of each limit; and whether totals and ledger agree."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
-from voxpop.accounts import TICKS, Account
+from voxpop.accounts import TICKS, Account, people
+from voxpop.accounts.tables import User
+from voxpop.errors import UsageError
 from voxpop.quotas import ledger, waiting
 from voxpop.quotas.permits import Quotas, count
 from voxpop.quotas.tables import Hold, Line, Total
@@ -16,7 +18,7 @@ from voxpop.times import MICROS, iso
 
 DAY = 86_400 * MICROS
 MOST_ROWS = 10_000
-GROUPS = ("day", "month", "model", "key", "endpoint", "account", "team", "bucket")
+GROUPS = ("day", "model", "key", "endpoint", "account", "team", "bucket")
 SUMS = (
     "requests",
     "answers",
@@ -57,25 +59,44 @@ def usage(session: Session, asked: Asked) -> list[dict[str, Any]]:
         query = query.where(Line.account == asked.account)
     if asked.team is not None:
         query = query.where(Line.team == asked.team)
-    rows = session.execute(query.group_by(*columns).order_by(*columns).limit(MOST_ROWS)).all()
+    rows = session.execute(query.group_by(*columns).order_by(*columns).limit(MOST_ROWS + 1)).all()
     return [_row(asked.groups, row) for row in rows]
 
 
-def total(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The sum of all rows."""
-    summed = dict.fromkeys(SUMS, 0)
-    for row in rows:
-        for name in SUMS:
-            summed[name] += row["_"][name]
-    return _shown(summed)
+def report(session: Session, asked: Asked) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of a report and their sum. Raises UsageError where they are too many."""
+    rows = usage(session, asked)
+    if len(rows) > MOST_ROWS:
+        raise UsageError(f"There are over {MOST_ROWS:,} rows.", "Ask for a shorter time, or for fewer groups.")
+    (whole,) = usage(session, replace(asked, groups=()))
+    return rows, whole
+
+
+def statement(session: Session, team: str, begins: int, ends: int) -> dict[str, Any]:
+    """A month of a team (its id or name; empty: of whoever is in none), by account and model, with its sum.
+
+    Raises UsageError where there is no such team.
+    """
+    found = people.team(session, team) if team else None
+    rows, whole = report(session, Asked(begins, ends, None, found.id if found else "", ("account", "model")))
+    names: dict[str, str] = dict(session.execute(select(User.id, User.name)).tuples().all())
+    named = [{"account": r["account"], "name": names.get(r["account"], ""), **r} for r in rows]
+    return {
+        "object": "usage.statement",
+        "month": iso(begins)[:7],
+        "start": iso(begins),
+        "end": iso(ends),
+        "team": {"id": found.id, "name": found.name} if found else None,
+        "data": named,
+        "total": whole,
+    }
 
 
 def _row(groups: Sequence[str], row: Any) -> dict[str, Any]:
     named = dict(zip(groups, row, strict=False))
     if "day" in named:
         named["day"] = iso(int(named["day"]))[:10]
-    sums = {name: int(n) for name, n in zip(SUMS, row[len(groups) :], strict=True)}
-    return {**named, **_shown(sums), "_": sums}
+    return {**named, **_shown({name: int(n) for name, n in zip(SUMS, row[len(groups) :], strict=True)})}
 
 
 def _shown(sums: dict[str, int]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""How limits are told: headers as OpenAI's clients read them, the refusal of a request, and the list for a page.
+"""How limits and usage are told: headers as OpenAI's clients read them, a refusal, a list for a page, CSV.
 
 Durations in headers are as OpenAI writes them (`6m0s`, `120ms`); `retry-after` is in whole seconds (RFC 9110).
 """
 
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -12,6 +14,7 @@ from voxpop.accounts import Limited
 from voxpop.tiers import Limit, Tier
 from voxpop.times import MICROS, iso, span
 
+_RISKY = ("=", "+", "-", "@", "\t", "\r")
 _WHAT = {"requests": "requests", "tokens": "tokens", "concurrent": "answers at once"}
 
 
@@ -117,3 +120,18 @@ def duration(micros: int) -> str:
     hours, minutes = seconds // 3600, seconds // 60 % 60
     head = f"{hours}h" if hours else ""
     return head + (f"{minutes}m" if hours or minutes else "") + f"{seconds % 60}s"
+
+
+def csv_text(rows: list[dict[str, Any]], groups: tuple[str, ...]) -> str:
+    """Rows as RFC 4180 has them, with a head; a text that a spreadsheet would take for a formula is quoted by '."""
+    columns = [*groups, *(n for n in (rows[0] if rows else {}) if n not in groups)]
+    written = io.StringIO()
+    writer = csv.writer(written)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row[name]) for name in columns])
+    return written.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_RISKY) else value
