@@ -31,10 +31,10 @@ from voxpop.live_table import rated
 from voxpop.logs import Say
 from voxpop.policy import Policy
 from voxpop.prompt import instruction
-from voxpop.recheck import Recheck
-from voxpop.recipes import digest
 from voxpop.quotas.opening import opened as counting
 from voxpop.quotas.permits import Quotas
+from voxpop.recheck import Recheck
+from voxpop.recipes import digest
 from voxpop.records import Database
 from voxpop.reopening import Answers
 from voxpop.service import Service, clock, gaps_of

@@ -3,20 +3,21 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from voxpop.accounts import Account
 from voxpop.cli_options import config_of, data_option, json_option, runs
-from voxpop.quotas.permits import Quotas
+
+if TYPE_CHECKING:
+    from voxpop.quotas.permits import Quotas
 
 _WIDTH = 24
 
 
 @asynccontextmanager
-async def counting(context: click.Context, **given: Any) -> AsyncIterator[Quotas]:
+async def counting(context: click.Context, **given: Any) -> AsyncIterator["Quotas"]:
     """What counts, over the database of the data folder."""
     from voxpop.quotas.opening import opened
     from voxpop.records import Database
@@ -108,7 +109,7 @@ async def limits(context: click.Context, account: str, as_json: bool, data: Any)
 
     Example: voxpop usage limits ann
     """
-    from voxpop.accounts import keys, people
+    from voxpop.accounts import Account, keys, people
     from voxpop.quotas.reports import limits_of
 
     async with counting(context, data=data) as quotas:

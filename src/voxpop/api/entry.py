@@ -20,7 +20,11 @@ SESSION = "voxpop_session"
 PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
 # For these a key's scopes do not matter: what says nothing of anybody, and what is only had by an id that was given
 # to the same account's answer.
-_ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-models", "api-key", "streams"}
+_ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-models"} | {
+    "api-key",
+    "limits",
+    "streams",
+}
 _NAMED = {"/api/answer": "chat", "/api/live": "status"}
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 

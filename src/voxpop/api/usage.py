@@ -40,7 +40,6 @@ class UsageFaces:
 
     async def usage(self, request: Request) -> Response:
         account = account_of(request)
-        account.check("usage")
         given = dict(request.query_params)
         bounds = asked(given, self.quotas.clock(), **_whose(account, given))
         rows, total = await self.quotas.database.run(lambda s: report(s, bounds), write=False)
@@ -59,7 +58,6 @@ class UsageFaces:
 
     async def statement(self, request: Request) -> Response:
         account = account_of(request)
-        account.check("usage")
         given = dict(request.query_params)
         team = given.get("team", account.team)
         if account.rank != "admin":

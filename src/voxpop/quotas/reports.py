@@ -79,7 +79,7 @@ def statement(session: Session, team: str, begins: int, ends: int) -> dict[str, 
     """
     found = people.team(session, team) if team else None
     rows, whole = report(session, Asked(begins, ends, None, found.id if found else "", ("account", "model")))
-    names: dict[str, str] = dict(session.execute(select(User.id, User.name)).tuples().all())
+    names: dict[str, str] = {id_: name for id_, name in session.execute(select(User.id, User.name))}
     named = [{"account": r["account"], "name": names.get(r["account"], ""), **r} for r in rows]
     return {
         "object": "usage.statement",
