@@ -148,10 +148,18 @@ class Running:
     assistant: Any = field(default_factory=Script)
     voices: Any = field(default_factory=_voices)
     default_voice: str = "regular"
+    aliases: Sequence[str] = ("grok-*",)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     started: int = 1_700_000_000
     policy: Any = field(default_factory=_policy)
     why_unready: str = ""
+
+    speaker: Any = None
+
+    def engine(self) -> Any:
+        from voxpop.engines.quote import QuoteEngine
+
+        return self.speaker or QuoteEngine()
 
     async def status(self) -> dict[str, Any]:
         return {"posts": 3, "sources": [], "engine": {"name": "echo", "ok": True}, "examples": ["Who?"]}
@@ -168,7 +176,7 @@ def talking(engine: Any) -> Running:
     lists = Authorities.of([], [])
     store: Any = None
     assistant = Assistant(store, lambda: engine, _voices(), authorities=lists, clock=lambda: time.time_ns() // 1000)
-    return Running(assistant)
+    return Running(assistant, speaker=engine)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import Running, Script, talking
 from voxpop.api import bodies, patience, streams
+from voxpop.api.chat import fingerprint
 from voxpop.engines.echo import EchoEngine
 from voxpop.errors import VoxpopError
 from voxpop.messages import (
@@ -73,16 +74,26 @@ LINK = (
 )
 HELD = '"withheld":[{"text":"It is blue.","reason":"no cited post says so"}]'
 ENGINE = '"answerable":true,"engine":"quote","answer_id":"ab12"'
+USED = (
+    '{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,'
+    '"prompt_tokens_details":{"text_tokens":7,"audio_tokens":0,"image_tokens":0,"cached_tokens":2},'
+    '"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,'
+    '"rejected_prediction_tokens":0},"num_sources_used":1,"cost_in_usd_ticks":0}'
+)
+NAMED = fingerprint(Running())
 PLAIN = (
     '{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"voxpop",'
+    f'"system_fingerprint":"{NAMED}",'
     '"choices":[{"index":0,"message":{"role":"assistant",'
     '"content":"Ada 🚋 says: “The bridge is open. 🚋” [1]\\nMind the gap.","refusal":null,'
     f'"annotations":[{LINK}]}},"logprobs":null,"finish_reason":"stop"}}],'
-    '"usage":{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,'
-    '"prompt_tokens_details":{"cached_tokens":2}},"citations":["https://posts.example/1"],'
+    f'"usage":{USED},"citations":["https://posts.example/1"],'
     f"{HELD},{FRESH},{ENGINE}}}"
 )
-HEAD = 'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"voxpop","choices":'
+HEAD = (
+    'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"voxpop",'
+    f'"system_fingerprint":"{NAMED}","choices":'
+)
 
 
 def chunk(delta: str, finish: str = "null", more: str = "") -> str:
@@ -94,8 +105,7 @@ CHUNKS = (
     + chunk(f'"content":"Ada 🚋 says: “The bridge is open. 🚋” [1]","annotations":[{{"index":0,{LINK[1:]}]')
     + chunk('"content":"\\nMind the gap."')
     + chunk("", '"stop"', f',"citations":["https://posts.example/1"],{HELD},{FRESH},{ENGINE}')
-    + f'{HEAD}[],"usage":{{"prompt_tokens":7,"completion_tokens":9,"total_tokens":16,'
-    '"prompt_tokens_details":{"cached_tokens":2}}}\n\n'
+    + f'{HEAD}[],"usage":{USED}}}\n\n'
     "data: [DONE]\n\n"
 )
 PAGE = (
@@ -209,15 +219,15 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
     (
         {"content": b'{"n":' + b"[" * 500 + b"]" * 500 + b"}", "headers": {"content-type": "application/json"}},
         400,
-        "unsupported",
+        "bad_usage",
     ),
     ({"content": b"[]", "headers": {"content-type": "Application/JSON; charset=utf-8"}}, 400, "bad_usage"),
     ({"content": b"{}"}, 415, "unsupported_media_type"),
     ({"data": {"messages": "x"}}, 415, "unsupported_media_type"),
     ({"content": b"{}", "headers": {"content-type": "text/plain"}}, 415, "unsupported_media_type"),
     ({"content": b" " * (bodies.MAX_BODY + 1), "headers": {"content-type": "application/json"}}, 413, "too_large"),
-    ({"json": HELLO | {"model": "gpt-9"}}, 404, "model_not_found"),
-    ({"json": HELLO | {"n": 3}}, 400, "unsupported"),
+    ({"json": HELLO | {"model": "llama-9"}}, 404, "model_not_found"),
+    ({"json": HELLO | {"modalities": ["audio"]}}, 400, "unsupported"),
 ]
 
 

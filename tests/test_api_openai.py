@@ -88,7 +88,7 @@ def test_models_are_listed_and_retrieved(client: openai.OpenAI) -> None:
     assert names == ["voxpop", "voxpop-regular", "voxpop-fun"]
     assert client.models.retrieve("voxpop-fun").owned_by == "voxpop"
     with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("gpt-9")
+        client.models.retrieve("llama-9")
 
 
 def test_an_earlier_moment_can_be_asked_for(client: openai.OpenAI) -> None:
@@ -103,13 +103,13 @@ def test_errors_are_the_sdks_own(client: openai.OpenAI) -> None:
         return client.chat.completions.create(**{"model": "voxpop", "messages": QUESTION} | fields)
 
     with pytest.raises(openai.NotFoundError) as missing:
-        ask(model="gpt-9")
+        ask(model="llama-9")
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as refused:
-        ask(n=2)
-    assert (refused.value.code, refused.value.param) == ("unsupported", "n")
+        ask(modalities=["text", "audio"])
+    assert (refused.value.code, refused.value.param) == ("unsupported", "modalities")
     body: Any = refused.value.body
-    assert body["cure"] == "Ask once for each answer that you want."
+    assert body["cure"] == "Ask for text."
     with pytest.raises(openai.APIStatusError) as large:
         ask(messages=[{"role": "user", "content": "x" * (1 << 20)}])
     assert large.value.status_code == 413

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from voxpop import voices
 from voxpop.api import openai
-from voxpop.api.asked import parse
+from voxpop.api.asked import Known, parse
 from voxpop.api.fields import FieldError, told
 from voxpop.errors import UsageError
-from voxpop.messages import Sampling
+from voxpop.messages import Bounds, Call, Function, Message, Sampling, Tools
 from voxpop.times import micros
 
-VOICES = voices.load()
+KNOWN = Known(voices.load(), "regular", ("grok-*",))
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 def read(**fields: Any) -> Any:
-    return parse(HELLO | fields, VOICES, "regular")
+    return parse(HELLO | fields, KNOWN)
 
 
 def test_a_bare_question_gets_the_defaults() -> None:
@@ -62,12 +62,12 @@ HARMLESS = {
     "store": True,
     "service_tier": "auto",
     "parallel_tool_calls": True,
-    "top_p": 0.9,
-    "presence_penalty": 0.1,
+    "top_p": None,
+    "presence_penalty": 0,
     "logit_bias": {},
-    "reasoning_effort": "low",
-    "web_search_options": {},
-    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "reasoning_effort": "none",
+    "web_search_options": {"search_context_size": "high"},
+    "tools": [],
     "tool_choice": "auto",
     "n": 1,
     "stop": [],
@@ -75,6 +75,8 @@ HARMLESS = {
     "top_logprobs": 0,
     "response_format": {"type": "text"},
     "modalities": ["text"],
+    "search_parameters": {"mode": "auto", "sources": None},
+    "deferred": False,
     "voice": "",
     "as_of": None,
     "stream": None,
@@ -87,30 +89,164 @@ def test_harmless_fields_change_nothing() -> None:
     assert read(**HARMLESS) == read()
 
 
+WEATHER = {"name": "weather", "description": "Of a city", "parameters": {"type": "object"}}
+SHAPE = {"type": "object", "properties": {"a": {"type": "integer"}}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oss"}'}}
+
+
+def test_how_tokens_are_chosen_arrives() -> None:
+    asked = read(
+        top_p=0.5,
+        frequency_penalty=-1,
+        presence_penalty=2,
+        stop=["\n", "END"],
+        logprobs=True,
+        top_logprobs=20,
+        n=8,
+        reasoning_effort="xhigh",
+        deferred=True,
+    )
+    sampling = asked.request.sampling
+    assert (sampling.top_p, sampling.frequency_penalty, sampling.presence_penalty) == (0.5, -1.0, 2.0)
+    assert (sampling.stop, sampling.logprobs) == (("\n", "END"), 20)
+    assert (asked.answers, asked.request.effort, asked.deferred) == (8, "high", True)
+    assert read(logprobs=True).request.sampling.logprobs == 0
+    assert read(stop="END").request.sampling.stop == ("END",)
+
+
+def test_functions_and_a_schema_arrive() -> None:
+    asked = read(
+        tools=[{"type": "function", "function": WEATHER}, {"type": "function", "function": {"name": "now"}}],
+        tool_choice={"type": "function", "function": {"name": "now"}},
+        parallel_tool_calls=False,
+        response_format={"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": SHAPE}},
+    )
+    weather = Function("weather", "Of a city", {"type": "object"})
+    assert asked.request.tools == Tools((weather, Function("now")), "now", False)
+    assert asked.request.schema == SHAPE
+    assert read(response_format={"type": "json_object"}).request.schema == {"type": "object"}
+
+
+def test_calls_and_their_results_arrive() -> None:
+    messages = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "12 degrees"}]},
+        {"role": "assistant", "content": ""},
+        {"role": "assistant"},
+        {"role": "user", "content": "And now?"},
+    ]
+    said = read(messages=messages).request.messages
+    assert said[1] == Message("assistant", "", (Call("c1", "weather", '{"city": "Oss"}'),))
+    assert said[2] == Message("tool", "12 degrees", answers="c1")
+    assert [m.content for m in said[3:5]] == ["", ""]
+    assert read(messages=messages[:3]).request.question == "Weather?"
+
+
+def test_a_foreign_name_means_voxpop_and_is_answered_by() -> None:
+    asked = read(model="grok-4-fast")
+    assert (asked.model, asked.named, asked.request.voice) == ("voxpop", "grok-4-fast", "regular")
+
+
+def test_live_search_is_read_as_bounds() -> None:
+    asked = read(
+        search_parameters={
+            "mode": "on",
+            "return_citations": False,
+            "from_date": "2026-11-20",
+            "to_date": "2026-11-21",
+            "max_search_results": 30,
+            "sources": [
+                {"type": "x", "included_x_handles": ["anna", "@bert"], "post_favorite_count": 10},
+                {"type": "rss", "links": ["https://news.example/feed.xml"]},
+            ],
+        }
+    )
+    bounds = asked.request.bounds
+    assert (asked.request.look, asked.cited) == ("on", False)
+    assert (bounds.since, bounds.until) == (micros("2026-11-20"), micros("2026-11-22") - 1)
+    assert bounds.handles == ("anna", "@bert", "rss:news.example/feed.xml")
+    assert (set(bounds.networks), bounds.min_likes, bounds.limit) == ({"social", "feeds"}, 10, 30)
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("source", "bound"),
     [
-        ("n", 2),
-        ("n", True),
-        ("tool_choice", "required"),
-        ("tool_choice", {"type": "function", "function": {"name": "f"}}),
-        ("function_call", {"name": "f"}),
-        ("response_format", {"type": "json_object"}),
-        ("response_format", {"type": "json_schema", "json_schema": {}}),
-        ("stop", ["\n"]),
-        ("logprobs", True),
-        ("top_logprobs", 3),
-        ("modalities", ["text", "audio"]),
-        ("audio", {}),
-        ("deferred", True),
-        ("search_parameters", {"mode": "off"}),
+        ({"type": "x"}, Bounds(networks=("social",))),
+        ("x", Bounds(networks=("social",))),
+        ({"type": "x", "x_handles": ["a"]}, Bounds(networks=("social",), handles=("a",))),
+        ({"type": "x", "excluded_x_handles": ["a"]}, Bounds(networks=("social",), not_handles=("a",))),
+        ({"type": "news", "country": "CH", "safe_search": True}, Bounds(networks=("feeds",))),
+        (
+            {"type": "web", "allowed_websites": ["https://www.a.example/x", "B.example"]},
+            Bounds(networks=("feeds",), domains=("a.example", "b.example")),
+        ),
+        (
+            {"type": "news", "excluded_websites": ["a.example"]},
+            Bounds(networks=("feeds",), not_domains=("a.example",)),
+        ),
     ],
 )
-def test_what_would_change_the_meaning_is_refused_by_name(field: str, value: Any) -> None:
+def test_sources_are_our_networks(source: Any, bound: Bounds) -> None:
+    assert read(search_parameters={"sources": [source]}).request.bounds == bound
+
+
+def test_without_a_source_all_are_searched() -> None:
+    assert read(search_parameters={}).request.bounds == Bounds()
+    assert read(search_parameters={"mode": "off"}).request.look == "off"
+
+
+def _x(**more: Any) -> dict[str, Any]:
+    return {"search_parameters": {"sources": [{"type": "x", **more}]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice", "unsupported"),
+        ({"function_call": {"name": "f"}}, "function_call", "unsupported"),
+        ({"response_format": {"type": "grammar"}}, "response_format", "unsupported"),
+        ({"modalities": ["text", "audio"]}, "modalities", "unsupported"),
+        ({"audio": {}}, "audio", "unsupported"),
+        ({"tools": [{"type": "code_interpreter"}]}, "tools[0]", "unsupported"),
+        (_x(post_view_count=5), "search_parameters.sources[0].post_view_count", "unsupported"),
+        ({"n": 9}, "n", "bad_usage"),
+        ({"n": True}, "n", "bad_usage"),
+        ({"tool_choice": "required"}, "tool_choice", "bad_usage"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice", "bad_usage"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "bad_usage"),
+        ({"tools": [{"type": "function", "function": {"name": "auto"}}]}, "tools[0].function.name", "bad_usage"),
+        ({"tools": [{"type": "function", "function": WEATHER}] * 2}, "tools", "bad_usage"),
+        ({"tools": [{"type": "function", "function": WEATHER}] * 129}, "tools", "bad_usage"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.schema", "bad_usage"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "bad_usage"),
+        ({"stop": ["a", ""]}, "stop", "bad_usage"),
+        ({"top_logprobs": 3}, "top_logprobs", "bad_usage"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "bad_usage"),
+        ({"top_p": 1.5}, "top_p", "bad_usage"),
+        ({"presence_penalty": 3}, "presence_penalty", "bad_usage"),
+        ({"reasoning_effort": "very"}, "reasoning_effort", "bad_usage"),
+        ({"deferred": True, "stream": True}, "deferred", "bad_usage"),
+        ({"messages": [*HELLO["messages"], {"role": "tool", "tool_call_id": "c1", "content": ""}]}, None, None),
+        ({"messages": [*HELLO["messages"], {"role": "tool", "content": "12"}]}, "messages[1].tool_call_id", None),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}, *HELLO["messages"]]}, None, None),
+        ({"search_parameters": {"mode": "always"}}, "search_parameters.mode", "bad_usage"),
+        ({"search_parameters": {"from_date": "soon"}}, "search_parameters.from_date", "bad_usage"),
+        ({"search_parameters": {"from_date": "2026-02-02", "to_date": "2026-02-01"}}, "from_date", "bad_usage"),
+        ({"search_parameters": {"max_search_results": 51}}, "max_search_results", "bad_usage"),
+        ({"search_parameters": {"sources": [{"type": "tv"}]}}, "search_parameters.sources[0]", "bad_usage"),
+        (_x(x_handles=["a"], excluded_x_handles=["b"]), "allowed_handles", "bad_usage"),
+        ({"search_parameters": {"sources": [{"type": "rss", "links": ["ftp://a"]}]}}, None, "bad_usage"),
+        ({"search_parameters": {"sources": [{"type": "web", "allowed_websites": ["a b"]}]}}, None, "bad_usage"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_by_name(fields: dict[str, Any], param: str | None, code: str) -> None:
     with pytest.raises(FieldError) as caught:
-        read(**{field: value})
+        read(**fields)
     error = openai.error(caught.value)["error"]
-    assert (error["param"], error["code"], error["type"]) == (field, "unsupported", "invalid_request_error")
+    assert error["param"] == param or param is None
+    assert error["code"] == code or code is None
+    assert error["type"] == "invalid_request_error"
     assert error["cure"]
 
 
@@ -129,7 +265,7 @@ def test_what_would_change_the_meaning_is_refused_by_name(field: str, value: Any
         ({"messages": HELLO["messages"] * 201}, "messages", "bad_usage"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "messages", None),
         ({"messages": ["Hello"]}, "messages[0]", "bad_usage"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0]", "bad_usage"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0]", "bad_usage"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0]", "bad_usage"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "bad_usage"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages[0].content", "bad_usage"),
@@ -171,7 +307,7 @@ def test_a_wrong_value_is_refused_by_name(fields: dict[str, Any], param: str, co
 @pytest.mark.parametrize("body", [None, [], "x", 1, True])
 def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
     with pytest.raises(UsageError):
-        parse(body, VOICES, "regular")
+        parse(body, KNOWN)
 
 
 def test_values_of_strangers_are_told_in_short() -> None:
@@ -191,7 +327,7 @@ def test_values_of_strangers_are_told_in_short() -> None:
     ]
 
 
-FIELDS = (*HARMLESS, "messages", "model", "max_tokens", "max_completion_tokens", "temperature", "seed")
+FIELDS = (*HARMLESS, "messages", "model", "max_tokens", "max_completion_tokens", "temperature", "seed", "audio")
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -202,7 +338,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
 )
-MESSAGE = st.fixed_dictionaries({}, optional={"role": st.just("user") | JSON, "content": st.text() | JSON})
+ROLES = st.sampled_from(["user", "assistant", "tool"])
+CALLS = st.lists(st.just(CALL) | JSON, max_size=2)
+MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={"role": ROLES | JSON, "content": st.text() | JSON, "tool_calls": CALLS, "tool_call_id": JSON},
+)
 BODY = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4).flatmap(
     lambda body: st.just(body) | st.lists(MESSAGE | JSON, max_size=3).map(lambda m: body | {"messages": m})
 )
@@ -212,7 +353,7 @@ BODY = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4).flatmap(
 @given(JSON | BODY)
 def test_whatever_comes_only_usage_errors_escape(body: Any) -> None:
     try:
-        asked = parse(body, VOICES, "regular")
+        asked = parse(body, KNOWN)
     except UsageError as error:
         orjson.dumps(openai.error(error))
         return

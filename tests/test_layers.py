@@ -45,7 +45,7 @@ meters
 health
 service
 records
-conversations
+conversations deferred
 accounts
 tiers
 windows tier_file

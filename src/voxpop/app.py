@@ -18,6 +18,7 @@ from voxpop.accounts.people import count_users
 from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.config import Config
+from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.engine_choice import Engines
 from voxpop.engines import Engine
@@ -53,6 +54,8 @@ from voxpop.watcher import Look, Watcher
 from voxpop.watches import Watches
 
 if TYPE_CHECKING:
+    from starlette.routing import Route
+
     from voxpop.api.watches import Standing
 
 _QUIET_S = 1.5
@@ -278,10 +281,7 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
 
 async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
-    from voxpop.api.keys import KeyFaces
-    from voxpop.api.people import PeopleFaces
     from voxpop.api.serving import run
-    from voxpop.api.usage import UsageFaces
 
     server = config.server
     policy(config)
@@ -312,13 +312,14 @@ async def serve(config: Config, say: Say) -> None:
             engine=engines.now,
             engine_state=lambda: engines.state,
             history=kept,
+            aliases=server.aliases,
             beside=[*_rechecks(config, sources, store), watcher.run, asked.courier.run, quotas.run],
         )
         tune()
-        people = [*PeopleFaces(database, clock).routes(), *KeyFaces(database, clock).routes()]
-        more = [*asked.routes(), *people, *UsageFaces(quotas).routes()]
+        later = await stack.enter_async_context(Later(database, store.posts, clock))
+        more = [*asked.routes(), *_people(database, quotas)]
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
-        await run(service, engines, server, say, more=more, desk=desk)
+        await run(service, engines, server, say, more=more, desk=desk, later=later)
 
 
 def records(config: Config) -> Database:
@@ -344,6 +345,16 @@ async def _entrance(config: Config, database: Database, quotas: Quotas) -> Accou
         )
         raise UsageError(f"Will not listen {where}: there are no accounts, so anybody could use it.", cure)
     return AccountGate(database, clock, open_here=inside, quotas=quotas)
+
+
+def _people(database: Database, quotas: Quotas) -> list["Route"]:
+    """The faces of accounts, their keys and what they used."""
+    from voxpop.api.keys import KeyFaces
+    from voxpop.api.people import PeopleFaces
+    from voxpop.api.usage import UsageFaces
+
+    faces = (PeopleFaces(database, clock), KeyFaces(database, clock), UsageFaces(quotas))
+    return [route for face in faces for route in face.routes()]
 
 
 def _rechecks(

@@ -41,6 +41,11 @@ class Server:
     country_header: str = _setting(
         "", "Header in which those proxies name a client's country, such as `cf-ipcountry`."
     )
+    aliases: tuple[str, ...] = _setting(
+        ("grok-*", "gpt-*", "chatgpt-*", "claude-*"),
+        "Names of models that mean `voxpop`, `*` for any characters: what programs ask for that were written for "
+        "others. The answer carries the name that was asked for.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from voxpop.config import Server
 from voxpop.errors import FieldError
 from voxpop.messages import Bounds, Message
 
 NAME = "voxpop"
-ALSO = ("grok-*",)  # names of models that programs written for xAI ask for: the default voice answers
+ALSO = Server().aliases
 MOST_MESSAGES = 200
 LONGEST = 100_000  # characters of a message
 LONGEST_QUESTION = 4_000  # the page's own bound; what users said is read for what to search, the rest is not
 LONGEST_QUESTIONS = 40_000
 MOST_ANSWERS = 8  # at once
 MOST_TOKENS = 4096
-MOST_HANDLES, MOST_DOMAINS, MOST_POSTS = 20, 5, 30
+MOST_HANDLES, MOST_DOMAINS, MOST_POSTS = 20, 5, 50
 _SHOWN = 60
 
 Kind = Literal["x", "web", "news", "rss"]
@@ -45,12 +46,12 @@ def named(voices: Iterable[str]) -> list[str]:
     return [NAME, *(f"{NAME}-{voice}" for voice in voices)]
 
 
-def resolve(model: str, voices: Iterable[str]) -> str:
-    """Our own name of a model. Raises FieldError for one that is not known."""
+def resolve(model: str, voices: Iterable[str], aliases: Iterable[str] = ALSO) -> str:
+    """Our own name of a model, or of an alias (a pattern). Raises FieldError for one that is not known."""
     known = named(voices)
     if model in known:
         return model
-    if any(fnmatchcase(model, pattern) for pattern in ALSO):
+    if any(fnmatchcase(model, pattern) for pattern in aliases):
         return NAME
     cure = f"Choose one of: {', '.join(known)}."
     raise FieldError("model", f"No model '{model[:_SHOWN]}'.", cure, code="model_not_found")
@@ -82,7 +83,7 @@ def conversation(messages: Sequence[Message], param: str = "messages") -> tuple[
 
 def _readable(message: Message, where: str) -> None:
     text = message.content
-    if len(text) > LONGEST or not (text.strip() or message.calls or message.role == "tool"):
+    if len(text) > LONGEST or not (text.strip() or message.role in ("assistant", "tool")):
         what = f"A message's content must be text of 1 to {LONGEST} characters."
         raise FieldError(where, what, "Shorten or fill it.")
     if not text.isascii() and text.encode("utf-8", "replace").decode() != text:

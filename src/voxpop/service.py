@@ -92,11 +92,13 @@ class Service:
         engine: Callable[[], Engine],
         engine_state: Callable[[], str],
         history: History,
+        aliases: Sequence[str] = (),
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self._beside = beside
         self.voices = dict(voices)
-        self.default_voice = default_voice
+        self.default_voice, self.aliases = default_voice, aliases
+        self.engine = engine
         self.policy = policy or load()
         self.started = int(time.time())
         self._began = time.monotonic()

@@ -198,10 +198,10 @@ def specs(data: bytes) -> None:
 
 
 def api(data: bytes) -> None:
-    from voxpop.api.asked import parse
+    from voxpop.api.asked import Known, parse
 
     with suppress(orjson.JSONDecodeError, VoxpopError):
-        parse(orjson.loads(data), _voices(), "regular")
+        parse(orjson.loads(data), Known(_voices(), "regular"))
 
 
 @cache

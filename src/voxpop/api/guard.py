@@ -48,6 +48,9 @@ _STATUS = {
     "too_many_watches": 429,
     "too_slow": 408,
     "unsupported_media_type": 415,
+    "deferred_lost": 410,
+    "withdrawn": 410,
+    "not_implemented": 501,
     "internal_error": 500,
 }
 

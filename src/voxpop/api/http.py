@@ -19,19 +19,21 @@ from starlette.staticfiles import StaticFiles
 
 from voxpop.api import openapi, page
 from voxpop.api.answers import AnswerFaces, Kept
-from voxpop.api.chat import ChatFaces, data, stamp
+from voxpop.api.chat import ChatFaces, Speaking, data, stamp
 from voxpop.api.coming_back import StreamFaces
+from voxpop.api.completions import CompletionFaces
 from voxpop.api.door import Door, Proxied
 from voxpop.api.draining import Drain
 from voxpop.api.entry import Entry
 from voxpop.api.guard import Guard, refused
+from voxpop.api.models import ModelFaces
 from voxpop.api.resuming import NAMES, Posts, Resumable
 from voxpop.api.streams import Frame, Places, stream
+from voxpop.deferred import Later
 from voxpop.desk import Answers, Desk
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent
-from voxpop.policy import Policy
-from voxpop.voices import Voice
+from voxpop.tiers import Price
 
 STREAMS = 64
 _LIVE_S = 1.0
@@ -44,7 +46,7 @@ _CORS: dict[str, Any] = {
 }
 
 
-class Running(Protocol):
+class Running(Speaking, Protocol):
     """What the faces ask of the running program."""
 
     @property
@@ -53,11 +55,7 @@ class Running(Protocol):
     @property
     def answers(self) -> Kept: ...
 
-    voices: dict[str, Voice]
-    default_voice: str
     registry: CollectorRegistry
-    started: int
-    policy: Policy
 
     async def status(self) -> dict[str, Any]:
         """What the page shows of the stream, the sources and the engine."""
@@ -99,6 +97,8 @@ class Faces:
 
     async def answer(self, request: HttpRequest) -> Response:
         asked = await self.chat.asked(request)
+        if asked.answers > 1 or asked.deferred:
+            raise UsageError("The page's events tell one answer, now.", "Ask once for each.", code="unsupported")
         turn = await self.chat.turn(request, asked)
         return await stream(request, _named(turn.events()), self.answers, _failure, turn)
 
@@ -128,16 +128,18 @@ def application(
     desk: Desk | None = None,
     door: Door | None = None,
     posts: Posts | None = None,
+    later: Later | None = None,
+    price: Callable[[str], Price] = lambda _: Price(),
 ) -> Starlette:
     """The ASGI application; `streams` bounds the answers under way, and the open pages; `more` is served beside.
 
     Without a `desk` everybody may ask and nothing is counted; without a `door` only loopback's names are known;
-    without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed.
+    without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed; without `later`
+    none can be deferred. `price` tells what a model costs.
     """
     desk = desk or Desk(running.assistant)
-    chat = ChatFaces(running, desk, Places(streams), stamp)
-    door, drain = door or Door(), Drain()
-    resumable = Resumable(posts) if posts else None
+    chat = ChatFaces(running, desk, Places(streams), stamp, later)
+    door, drain, resumable = door or Door(), Drain(), Resumable(posts) if posts else None
     faces = Faces(running, chat, drain, chat.places, Places(streams))
     routes = [
         Route("/", faces.home),
@@ -145,7 +147,7 @@ def application(
         Route("/healthz", faces.health),
         Route("/readyz", faces.ready),
         Route("/metrics", faces.metrics),
-        *chat.routes(),
+        *_programs(running, chat, price),
         Route("/api/answer", faces.answer, methods=["POST"]),
         Route("/api/status", faces.status),
         Route("/api/live", faces.live),
@@ -172,6 +174,11 @@ def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain) -> None:
     app.add_middleware(Guard, door=door, drain=drain)
     if door.proxies:
         app.add_middleware(Proxied, door=door)
+
+
+def _programs(running: Running, chat: ChatFaces, price: Callable[[str], Price]) -> list[Route]:
+    """What is served to programs that were written for OpenAI and xAI."""
+    return [*chat.routes(), *CompletionFaces(chat).routes(), *ModelFaces(running, price).routes()]
 
 
 def _failure(error: VoxpopError) -> Frame:

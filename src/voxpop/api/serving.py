@@ -17,6 +17,7 @@ from voxpop.api.draining import Drain
 from voxpop.api.http import application
 from voxpop.api.patience import PatientHTTP
 from voxpop.config import Server
+from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.errors import VoxpopError
 from voxpop.service import Service
@@ -77,13 +78,15 @@ async def run(
     *,
     more: Sequence[BaseRoute] = (),
     desk: Desk | None = None,
+    later: Later | None = None,
 ) -> None:
     """Serve until interrupted. Raises VoxpopError where the port cannot be had, UsageError for a bad setting."""
     names = Door(settings.trusted_hosts, settings.cors_origins, settings.proxies, settings.country_header)
     desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
     host = settings.host
     door = listen(host, settings.port)
-    app = application(service, streams=settings.streams, more=more, desk=desk, door=names, posts=service.posts)
+    beside = {"door": names, "posts": service.posts, "later": later}
+    app = application(service, streams=settings.streams, more=more, desk=desk, **beside)  # type: ignore[arg-type]
     server = server_of(app, drain_s=settings.drain_s, say=say)
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")
