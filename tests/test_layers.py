@@ -45,8 +45,10 @@ meters
 health
 service
 records
-conversations deferred
+conversations deferred files
+documents
 accounts
+batches
 tiers
 windows tier_file
 quotas

@@ -77,6 +77,12 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    each_mb: int = _setting(100, "How large an uploaded file may be, in MiB.", 1, 10_000)
+    account_mb: int = _setting(1000, "How large the files of one account may be together, in MiB.", 1, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     use: tuple[str, ...] = _setting(
         ("auto",),
@@ -171,6 +177,7 @@ class Config:
     storage: Storage = field(default_factory=Storage)
     records: Records = field(default_factory=Records)
     accounts: Accounts = field(default_factory=Accounts)
+    files: Files = field(default_factory=Files)
     sources: Sources = field(default_factory=Sources)
     x: X = field(default_factory=X)
     rss: Rss = field(default_factory=Rss)

@@ -7,7 +7,8 @@ none had begun.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from voxpop.accounts import Account, Gate, Permit, Spent, Wanted
@@ -17,6 +18,21 @@ from voxpop.messages import AnswerEvent, Called, Citation, Done, Request, Text
 from voxpop.posts import Post
 
 _CHARS = 4  # of a token, where only an estimate is to be had
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """That a request is made in the background: from another allowance, after everybody who waits for an answer.
+
+    `cited` gathers the posts that its answers rest on.
+    """
+
+    bucket: str = "batch"
+    share: float = 0.1  # of its account's own weight
+    cited: list[Post] = field(default_factory=list)
+
+
+BEHIND: ContextVar[Behind | None] = ContextVar("behind", default=None)
 
 
 class Answers(Protocol):
@@ -34,12 +50,15 @@ class Turn:
         self, answers: Answers, request: Request, permit: Permit, wanted: Wanted, longest_s: float
     ) -> None:
         self._answers, self._permit, self._wanted, self._longest_s = answers, permit, wanted, longest_s
-        self._request = replace(request, asker=permit.asker)
+        behind = BEHIND.get()
+        asker = permit.asker
+        asker = replace(asker, weight=asker.weight * behind.share) if behind else asker
+        self._request = replace(request, asker=asker)
         self._open = wanted.answers
         self._spent = Spent()
         self._told = False
         self.ticks = 0
-        self.cited: list[Post] = []
+        self.cited: list[Post] = behind.cited if behind else []
 
     @property
     def endpoint(self) -> str:
@@ -110,6 +129,7 @@ class Desk:
             id=id,
             endpoint=endpoint,
             model=model,
+            bucket=behind.bucket if (behind := BEHIND.get()) else "chat",
             voice=request.voice,
             tools=tuple(f.name for f in request.tools.functions),
             as_of=request.as_of,

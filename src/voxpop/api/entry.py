@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from voxpop.accounts import Account, Credential
 from voxpop.api.guard import refused
+from voxpop.api.inside import ACCOUNT
 from voxpop.desk import Desk
 from voxpop.errors import VoxpopError
 
@@ -50,8 +51,8 @@ class Entry:
 
         state = scope.setdefault("state", {})
         state["request_id"] = id_.decode()
-        state["account"] = Account()
-        if not PUBLIC.fullmatch(scope["path"]):
+        state["account"] = scope.get(ACCOUNT, Account())
+        if ACCOUNT not in scope and not PUBLIC.fullmatch(scope["path"]):
             try:
                 country = state.get("country", "")
                 account = state["account"] = await self._desk.gate.account(credential(headers, country))

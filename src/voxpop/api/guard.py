@@ -36,6 +36,8 @@ _STATUS = {
     "not_found": 404,
     "answer_not_found": 404,
     "stream_not_found": 404,
+    "file_not_found": 404,
+    "batch_not_found": 404,
     "answer_too_slow": 504,
     "wrong_host": 403,
     "wrong_site": 403,
