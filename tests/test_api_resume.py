@@ -355,7 +355,7 @@ class Slow:
     """A server that speaks OpenAI's API and takes its time; `left` says that a client has gone before its end."""
 
     def __init__(self, words: int, pause_s: float) -> None:
-        self.words, self.pause_s, self.left = words, pause_s, 0
+        self.words, self.pause_s, self.left, self.asked = words, pause_s, 0, 0
         app = Starlette(routes=[Route("/v1/chat/completions", self.answer, methods=["POST"])])
         config = uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="off")
         self.server = uvicorn.Server(config)
@@ -366,6 +366,7 @@ class Slow:
 
     async def say(self) -> AsyncIterator[str]:
         self.left += 1
+        self.asked += 1
         for n in range(self.words):
             yield f'data: {{"choices":[{{"delta":{{"content":"w{n} "}}}}]}}\n\n'
             await asyncio.sleep(self.pause_s)

@@ -282,6 +282,7 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
 async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
+    from voxpop.api.storing import storing
 
     server = config.server
     policy(config)
@@ -319,7 +320,8 @@ async def serve(config: Config, say: Say) -> None:
         later = await stack.enter_async_context(Later(database, store.posts, clock))
         more = [*asked.routes(), *_people(database, quotas)]
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
-        await run(service, engines, server, say, more=more, desk=desk, later=later)
+        faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
+        await run(service, engines, server, say, more=[*more, *faces], desk=desk, later=later, beside=work)
 
 
 def records(config: Config) -> Database:

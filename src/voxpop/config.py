@@ -79,6 +79,7 @@ class Accounts:
 @dataclass(frozen=True, slots=True)
 class Files:
     each_mb: int = _setting(100, "How large an uploaded file may be, in MiB.", 1, 10_000)
+    batch_at_once: int = _setting(2, "How many requests of batches are under way at once, of all accounts.", 1, 64)
     account_mb: int = _setting(1000, "How large the files of one account may be together, in MiB.", 1, 1_000_000)
 
 

@@ -6,6 +6,7 @@ A secret is given back once, by `create` or `rotate`; afterwards there is only i
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -144,6 +145,23 @@ def known(session: Session, given: Sealed, now: int) -> Known:
     row = session.execute(_KNOWN.where(Secret.prefix == given.prefix)).first()
     if not secret.same(row.hash if row else bytes(32), given.hash) or row is None:
         raise Denied("This key is not known.", "Check it, or ask an admin for a new one.", code="invalid_api_key")
+    return _good(row, now)
+
+
+def still(session: Session, account: Account, now: int) -> Account:
+    """Who asked before, as it is now: for what is done later for it. Raises Denied where it may not."""
+    if not account.id:
+        return account
+    if account.key:
+        row = session.execute(_KNOWN.where(Key.id == account.key).order_by(Secret.created_at.desc())).first()
+        if row is not None:
+            return _good(row, now).account
+    elif (user := session.get(User, account.id)) is not None and not user.disabled:
+        return account_of(user)
+    raise Denied("Who asked this is not there any more.", "Ask by another account.", code="invalid_api_key")
+
+
+def _good(row: Any, now: int) -> Known:
     ends = [t for t in (row.until, row.expires_at) if t is not None]
     why = (
         "is revoked"

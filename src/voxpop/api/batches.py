@@ -117,8 +117,13 @@ class BatchFaces:
         batch = await self._batch(request)
         found = await self.batches.lines(batch.id, start=_token(request), limit=_limit(request, 100), results=False)
         rows = [
-            {"batch_request_id": n.custom_id, "endpoint": n.endpoint, "state": n.state}
-            | {"create_time": _at(n.created_at), "finish_time": _at(n.ended_at)}
+            {
+                "batch_request_id": n.custom_id,
+                "endpoint": n.endpoint,
+                "state": n.state,
+                "create_time": _at(n.created_at),
+                "finish_time": _at(n.ended_at),
+            }
             for n in found
         ]
         return JSONResponse(
@@ -195,8 +200,9 @@ def _result(line: Line) -> dict[str, Any]:
 
 
 def _wish(raw: Any, where: str) -> Wish:
-    asked = raw.get("batch_request") if isinstance(raw, dict) else None
-    kinds = [k for k in _KINDS if isinstance(asked, dict) and isinstance(asked.get(k), dict)]
+    said = raw.get("batch_request") if isinstance(raw, dict) else None
+    asked: dict[str, Any] = said if isinstance(said, dict) else {}
+    kinds = [k for k in _KINDS if isinstance(asked.get(k), dict)]
     if len(kinds) != 1 or asked[kinds[0]].get("stream"):
         cure = f"Give 'batch_request' with one of: {', '.join(_KINDS)}; nothing is streamed."
         refuse(where, "The request cannot be read.", cure)
@@ -210,7 +216,7 @@ def _meta(raw: Any) -> Mapping[str, str]:
         refuse(
             "metadata", f"'metadata' cannot be {told(raw)}.", f"Give at most {_META} short texts by short names."
         )
-    return meta  # type: ignore[no-any-return]
+    return meta
 
 
 def _limit(request: Request, usual: int) -> int:

@@ -1,10 +1,15 @@
 """Requests that the server makes of itself, for an account that is known already; they cross no network."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from voxpop.accounts import Account
+from voxpop.accounts import Account, Denied
+from voxpop.api.guard import refused
+from voxpop.batches import Line
+from voxpop.batches.work import Serve, Served
+from voxpop.desk import BEHIND, Behind
 
 ACCOUNT = "voxpop.account"  # a key of an ASGI scope: no byte from a network can set it
 
@@ -37,6 +42,7 @@ async def ask(app: Any, account: Account, path: str, body: bytes, id_: str) -> S
         else:
             parts.extend(message.get("body", b""))
 
+    sent = {"host": "localhost", "content-type": "application/json", "x-request-id": id_}
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -47,11 +53,7 @@ async def ask(app: Any, account: Account, path: str, body: bytes, id_: str) -> S
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [
-            (b"host", b"localhost"),
-            (b"content-type", b"application/json"),
-            (b"x-request-id", id_.encode()),
-        ],
+        "headers": [(k.encode(), v.encode()) for k, v in sent.items()],
         "client": None,
         "server": ("localhost", 80),
         "state": {},
@@ -59,3 +61,25 @@ async def ask(app: Any, account: Account, path: str, body: bytes, id_: str) -> S
     }
     await app(scope, receive, send)
     return Said(status, headers, bytes(parts))
+
+
+def behind(app: Any, still: Callable[[Account], Awaitable[Account]]) -> Serve:
+    """How a batch's request is served: behind everybody who waits. `still` gives its account as it is now, or
+    raises Denied: a key that was revoked asks nothing more.
+    """
+
+    async def serve(account: Account, line: Line) -> Served:
+        try:
+            account = await still(account)
+        except Denied as error:
+            return Served(401, bytes(refused(error).body))
+        how = Behind()
+        token = BEHIND.set(how)
+        try:
+            said = await ask(app, account, line.endpoint, line.body, line.request_id)
+        finally:
+            BEHIND.reset(token)
+        again_s = said.headers.get("retry-after", "")
+        return Served(said.status, said.body, how.cited, float(again_s) if again_s.isdigit() else 1.0)
+
+    return serve

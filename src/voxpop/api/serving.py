@@ -3,10 +3,10 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -79,8 +79,12 @@ async def run(
     more: Sequence[BaseRoute] = (),
     desk: Desk | None = None,
     later: Later | None = None,
+    beside: Callable[[Starlette], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Serve until interrupted. Raises VoxpopError where the port cannot be had, UsageError for a bad setting."""
+    """Serve until interrupted; `beside` works meanwhile, and asks the application itself.
+
+    Raises VoxpopError where the port cannot be had, UsageError for a bad setting.
+    """
     names = Door(settings.trusted_hosts, settings.cors_origins, settings.proxies, settings.country_header)
     desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
     host = settings.host
@@ -91,6 +95,7 @@ async def run(
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")
     background = [asyncio.create_task(service.run()), asyncio.create_task(engines.prepare())]
+    background += [asyncio.create_task(beside(app))] if beside else []
     try:
         background[0].add_done_callback(lambda task: _stop_if_failed(task, server))
         await server.serve(sockets=[door])

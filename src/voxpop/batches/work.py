@@ -45,23 +45,23 @@ Serve = Callable[[Account, Line], Awaitable[Served]]
 class Work:
     """Works until it is cancelled. `at_once`: how many requests are under way at most."""
 
-    def __init__(self, batches: Batches, files: Files, serve: Serve, *, at_once: int = 2) -> None:
-        self._batches, self._files, self._serve = batches, files, serve
+    def __init__(self, batches: Batches, files: Files, *, at_once: int = 2) -> None:
+        self._batches, self._files = batches, files
         self._at_once = at_once
         self._doing: set[asyncio.Task[None]] = set()
         self._not_before: dict[str, float] = {}
         self._last: dict[str, int] = {}  # by owner: when it had its last turn
         self._turn = 0
 
-    async def run(self) -> None:
-        """Never ends by itself."""
+    async def run(self, serve: Serve) -> None:
+        """Never ends by itself; `serve` asks one request."""
         await self._batches.begin()
         try:
             while True:
                 self._batches.woken.clear()
                 try:
                     await self._batches.drop()
-                    busy = await self._round()
+                    busy = await self._round(serve)
                 except VoxpopError as error:
                     _log.warning("Batches wait: %s", error.what)
                     busy = False
@@ -73,7 +73,7 @@ class Work:
                 task.cancel()
             await asyncio.gather(*self._doing, return_exceptions=True)
 
-    async def _round(self) -> bool:
+    async def _round(self, serve: Serve) -> bool:
         """Begin what there is room for; whether something was begun."""
         begun = False
         now = asyncio.get_running_loop().time()
@@ -85,7 +85,7 @@ class Work:
                 if len(self._doing) < self._at_once and (line := await self._batches.take(batch.id)):
                     self._turn += 1
                     self._last[batch.owner] = self._turn
-                    task = asyncio.create_task(self._do(batch, line))
+                    task = asyncio.create_task(self._do(batch, line, serve))
                     self._doing.add(task)
                     task.add_done_callback(self._done)
                     begun = True
@@ -99,9 +99,9 @@ class Work:
         if not task.cancelled() and (error := task.exception()):
             _log.error("A request of a batch failed", exc_info=error)
 
-    async def _do(self, batch: Batch, line: Line) -> None:
+    async def _do(self, batch: Batch, line: Line, serve: Serve) -> None:
         try:
-            served = await self._serve(batch.account, line)
+            served = await serve(batch.account, line)
         except BaseException:
             await asyncio.shield(self._batches.put_back(line))
             raise
@@ -125,11 +125,14 @@ class Work:
                     errors.append({"code": error.code, "message": error.what, "line": number, "param": None})
                 if number > MOST or len(errors) >= _MOST_ERRORS:
                     break
+                if len(wishes) == _AT_ONCE and not errors:
+                    await self._batches.add(batch, wishes)
+                    wishes = []
             if number > MOST or not number:
                 what = f"The file has no request, or over {MOST}."
                 errors.append({"code": "bad_file", "message": what, "line": None, "param": None})
-            for start in range(0, 0 if errors else len(wishes), _AT_ONCE):
-                await self._batches.add(batch, wishes[start : start + _AT_ONCE])
+            if not errors:
+                await self._batches.add(batch, wishes)
         except UsageError as error:
             errors.append({"code": error.code, "message": error.what, "line": None, "param": None})
         if errors:

@@ -24,6 +24,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_files_owner", "files", ["owner", "created_at"])
     op.create_index("ix_files_expires_at", "files", ["expires_at"])
+    _batches()
+
+
+def _batches() -> None:
     op.create_table(
         "batches",
         sa.Column("id", sa.String(64), primary_key=True),

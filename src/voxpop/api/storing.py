@@ -1,0 +1,44 @@
+"""Put together what is stored for accounts: the faces of files and batches, and what works through the batches."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.routing import Route
+
+from voxpop.accounts import Account, keys
+from voxpop.api.batches import BatchFaces
+from voxpop.api.files import FileFaces
+from voxpop.api.inside import behind
+from voxpop.api.streams import Places
+from voxpop.batches.store import Batches
+from voxpop.batches.work import Work
+from voxpop.config import Config
+from voxpop.files import Files
+from voxpop.posts import Post
+from voxpop.records import Database
+
+
+@asynccontextmanager
+async def storing(
+    config: Config,
+    database: Database,
+    posts: Callable[[Sequence[str]], Awaitable[list[Post]]],
+    clock: Callable[[], int],
+    still: Callable[[Account], Awaitable[Account]] | None = None,
+) -> AsyncIterator[tuple[list[Route], Callable[[Any], Coroutine[Any, Any, None]]]]:
+    """The routes, and the work, which is given the application that it asks.
+
+    `still` gives an account as it is now, or raises Denied; by default the database says.
+    """
+    kept, folder = config.files, config.data / "files"
+    async with Files(database, folder, clock, each=kept.each_mb << 20, account=kept.account_mb << 20) as files:
+        batches = Batches(database, posts, clock)
+        work = Work(batches, files, at_once=kept.batch_at_once)
+
+        async def known(asker: Account) -> Account:
+            return await database.run(lambda s: keys.still(s, asker, clock()), write=False)
+
+        places = Places(config.server.streams)
+        routes = [*FileFaces(files, work.made, places).routes(), *BatchFaces(batches, work, files).routes()]
+        yield routes, lambda app: work.run(behind(app, still or known))
