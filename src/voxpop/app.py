@@ -54,8 +54,6 @@ from voxpop.watcher import Look, Watcher
 from voxpop.watches import Watches
 
 if TYPE_CHECKING:
-    from starlette.routing import Route
-
     from voxpop.api.watches import Standing
 
 _QUIET_S = 1.5
@@ -282,7 +280,7 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
 async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
-    from voxpop.api.storing import storing
+    from voxpop.api.storing import people, storing
 
     server = config.server
     policy(config)
@@ -318,10 +316,10 @@ async def serve(config: Config, say: Say) -> None:
         )
         tune()
         later = await stack.enter_async_context(Later(database, store.posts, clock))
-        more = [*asked.routes(), *_people(database, quotas)]
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
-        await run(service, engines, server, say, more=[*more, *faces], desk=desk, later=later, beside=work)
+        more = [*asked.routes(), *people(database, quotas, clock), *faces]
+        await run(service, engines, server, say, more=more, desk=desk, later=later, beside=work)
 
 
 def records(config: Config) -> Database:
@@ -347,16 +345,6 @@ async def _entrance(config: Config, database: Database, quotas: Quotas) -> Accou
         )
         raise UsageError(f"Will not listen {where}: there are no accounts, so anybody could use it.", cure)
     return AccountGate(database, clock, open_here=inside, quotas=quotas)
-
-
-def _people(database: Database, quotas: Quotas) -> list["Route"]:
-    """The faces of accounts, their keys and what they used."""
-    from voxpop.api.keys import KeyFaces
-    from voxpop.api.people import PeopleFaces
-    from voxpop.api.usage import UsageFaces
-
-    faces = (PeopleFaces(database, clock), KeyFaces(database, clock), UsageFaces(quotas))
-    return [route for face in faces for route in face.routes()]
 
 
 def _rechecks(

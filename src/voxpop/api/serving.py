@@ -89,8 +89,8 @@ async def run(
     desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
     host = settings.host
     door = listen(host, settings.port)
-    beside = {"door": names, "posts": service.posts, "later": later}
-    app = application(service, streams=settings.streams, more=more, desk=desk, **beside)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"door": names, "posts": service.posts, "later": later}
+    app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")

@@ -1,4 +1,4 @@
-"""Put together what is stored for accounts: the faces of files and batches, and what works through the batches."""
+"""Put together what is stored for accounts: their faces, and what works through their batches."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -10,13 +10,23 @@ from voxpop.accounts import Account, keys
 from voxpop.api.batches import BatchFaces
 from voxpop.api.files import FileFaces
 from voxpop.api.inside import behind
+from voxpop.api.keys import KeyFaces
+from voxpop.api.people import PeopleFaces
 from voxpop.api.streams import Places
+from voxpop.api.usage import UsageFaces
 from voxpop.batches.store import Batches
 from voxpop.batches.work import Work
 from voxpop.config import Config
 from voxpop.files import Files
 from voxpop.posts import Post
+from voxpop.quotas.permits import Quotas
 from voxpop.records import Database
+
+
+def people(database: Database, quotas: Quotas, clock: Callable[[], int]) -> list[Route]:
+    """The faces of accounts, their keys and what they used."""
+    faces = (PeopleFaces(database, clock), KeyFaces(database, clock), UsageFaces(quotas))
+    return [route for face in faces for route in face.routes()]
 
 
 @asynccontextmanager
