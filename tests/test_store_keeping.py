@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from voxpop.posts import (
     Upsert,
 )
 from voxpop.store import Query, partition
+from voxpop.store.index import PartitionIndex
 from voxpop.store.local import LocalStore
 from voxpop.store.orders import order
 from voxpop.store.reading import Reader
@@ -478,3 +480,32 @@ def test_a_reader_alone(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     assert [s.post.id for some in reader.after(1, 0) for s in some] == ["a"]
     reader.close()
+
+
+async def test_leaving_amid_a_rebuild_waits_for_its_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    rest = PartitionIndex.rest
+
+    def slow(part: PartitionIndex) -> None:
+        rest(part)
+        if part.folder.name != "index":  # the one that is to take its place
+            begun.set()
+            assert goes_on.wait(10)
+
+    monkeypatch.setattr(PartitionIndex, "rest", slow)
+    async with open_store(tmp_path) as store:
+        await store.apply(
+            "s", [Upsert(post("a", "a fox in the wood"), "1"), Upsert(post("b", "fox on a roof, again"), "2")]
+        )
+        await store.commit()
+        rebuilding = asyncio.create_task(store.rebuild())
+        assert await asyncio.to_thread(begun.wait, 10)
+        rebuilding.cancel()
+        await asyncio.gather(rebuilding, return_exceptions=True)
+        goes_on.set()
+        await store.apply("s", [Upsert(post("c", "who saw that fox?"), "3")])
+        await store.commit()
+        assert sorted(await found(store, "fox")) == ["a", "b", "c"]
+    async with open_store(tmp_path) as store:
+        assert store.rebuilt == ""
+        assert sorted(await found(store, "fox")) == ["a", "b", "c"]

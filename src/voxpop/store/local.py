@@ -312,9 +312,8 @@ class LocalStore:
                 last = await build_apart(self.folder, first, folder.name, progress)
                 await self._on(self._indexing, lambda: shelves.swap(first, folder, last))
             finally:
-                shelves.unwatch(first)
-                with suppress(OSError):
-                    erase(folder)
+                # On the thread of the swap, so after it: who leaves must not take away what is being put in place.
+                self._indexing.submit(_let_go, shelves, first, folder)
 
     # on a reading thread
 
@@ -348,6 +347,12 @@ class LocalStore:
             self._readers.append(self._local.reader)
         reader: Reader = self._local.reader
         return reader
+
+
+def _let_go(shelves: Shelves, first: int, folder: Path) -> None:
+    shelves.unwatch(first)
+    with suppress(OSError):
+        erase(folder)
 
 
 def _shifted(progress: Callable[[int, int], None], before: int, of: int, done: int) -> None:
