@@ -34,9 +34,10 @@ Params = dict[str, str]
 class Whose:
     """Whose a route is, and what a request to it says.
 
-    `kind`: `public` needs no key; `any` says nothing of anybody and takes every valid key; `asks` makes something
-    for the one who asks; `own` serves what belongs to the asking account; `admin` is for admins. `make` makes one
-    of Ada's things and gives what stands in the path; `body` is of the request, made of those values.
+    `kind`: `public` needs no key; `sign-in` looks at no key but at a password or our cookie; `any` says nothing of
+    anybody and takes every valid key; `asks` makes something for the one who asks; `own` serves what belongs to the
+    asking account; `admin` is for admins. `make` makes one of Ada's things and gives what stands in the path;
+    `body` is of the request, made of those values.
     """
 
     kind: str
@@ -69,7 +70,7 @@ def _asks(body: Any) -> Whose:
     return Whose("asks", body=lambda _: body)
 
 
-PUBLIC, ANY, ADMIN = Whose("public"), Whose("any"), Whose("admin")
+PUBLIC, ANY, ADMIN, SIGN_IN = Whose("public"), Whose("any"), Whose("admin"), Whose("sign-in")
 # One line for each method and path of the application.
 ROUTES: dict[str, Whose] = {
     "GET /": PUBLIC,
@@ -79,6 +80,15 @@ ROUTES: dict[str, Whose] = {
     "GET /openapi.json": PUBLIC,
     "GET /reference": PUBLIC,
     "GET /static": PUBLIC,
+    # Who is not signed in signs in here; tests/test_sessions.py and test_oidc.py hold each of them.
+    "GET /api/session": PUBLIC,
+    "POST /api/session": SIGN_IN,
+    "DELETE /api/session": SIGN_IN,
+    "DELETE /api/session/all": SIGN_IN,
+    "POST /api/session/password": SIGN_IN,
+    "POST /api/session/sign-up": SIGN_IN,
+    "GET /api/session/oidc": SIGN_IN,
+    "GET /api/session/oidc/callback": SIGN_IN,
     "GET /metrics": Whose("asks"),
     "GET /api/status": Whose("asks"),
     "GET /api/live": Whose("asks"),

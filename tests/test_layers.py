@@ -57,7 +57,7 @@ desk dialects
 api
 render
 live_table
-engine_choice source_choice
+engine_choice source_choice signing
 app
 demo doctor cli_options evaluation
 cli_usage

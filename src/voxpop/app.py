@@ -28,6 +28,7 @@ from voxpop.gate import AccountGate
 from voxpop.health import of
 from voxpop.history import History
 from voxpop.ingest import Progress, ingest
+from voxpop.leaving import forget
 from voxpop.live_table import rated
 from voxpop.logs import Say
 from voxpop.policy import Policy
@@ -281,6 +282,7 @@ async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
     from voxpop.api.storing import people, storing
+    from voxpop.signing import session_faces
 
     server = config.server
     policy(config)
@@ -288,6 +290,7 @@ async def serve(config: Config, say: Say) -> None:
         stack.enter_context(traced(config))
         database, quotas = await _counted(stack, config)
         gate = await _entrance(config, database, quotas)
+        session = session_faces(config.accounts, database, gate)
         # The language identifier takes half a second to load: not at the first question.
         await asyncio.to_thread(language, "load what tells languages apart")
         say(f"voxpop: data in {config.data}")
@@ -318,8 +321,9 @@ async def serve(config: Config, say: Say) -> None:
         later = await stack.enter_async_context(Later(database, store.posts, clock))
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
-        more = [*asked.routes(), *people(database, quotas, clock), *faces]
-        await run(service, engines, server, say, more=more, desk=desk, later=later, beside=work)
+        whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches))
+        more = [*asked.routes(), *whose, *faces]
+        await run(service, engines, server, say, more=more, desk=desk, later=later, beside=work, session=session)
 
 
 def records(config: Config) -> Database:

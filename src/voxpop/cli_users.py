@@ -256,13 +256,14 @@ async def password(context: click.Context, who: str, as_json: bool, data: Path |
 @click.pass_context
 @runs
 async def remove_user(context: click.Context, who: str, yes: bool, as_json: bool, data: Path | None) -> None:
-    """Remove a user and their keys for good; asks first. What was used, and the log, stay.
+    """Remove a user, their keys, answers and standing questions for good; asks first. What was used stays.
 
     Example: voxpop users remove ada
     """
     from voxpop.accounts import people
+    from voxpop.leaving import forget_in
 
-    if not (yes or as_json or click.confirm(f"Remove '{who}' and all their keys?", err=True)):
+    if not (yes or as_json or click.confirm(f"Remove '{who}' and all that is theirs?", err=True)):
         raise UsageError("Nobody was removed.", "Answer y, or give --yes.", code="declined")
 
     def work(session: "Session", by: "By") -> dict[str, Any]:
@@ -271,7 +272,8 @@ async def remove_user(context: click.Context, who: str, yes: bool, as_json: bool
         return {"id": gone.id, "name": gone.name, "removed": True}
 
     row = await in_records(context, data, work)
-    show(as_json, row, f"{row['name']} and their keys are gone.")
+    await forget_in(config_of(context, data=data).data, row["id"])
+    show(as_json, row, f"{row['name']}, their keys, kept answers and standing questions are gone.")
 
 
 @users.command("log")

@@ -74,6 +74,19 @@ class Accounts:
         "Where requests of a second and tokens of a minute are counted, such as `redis://localhost:6379`, for "
         "several servers together. Empty: in this process.",
     )
+    sign_up: str = _setting("off", "Who may make an account on the page: `off`, `invited`, `open`.")
+    session_days: float = _setting(30.0, "Days after which a signed-in page must sign in again.", 0.01, 400)
+    session_idle_days: float = _setting(7.0, "Days without use after which it must.", 0.01, 400)
+    oidc_issuer: str = _setting(
+        "", "Provider of identities to sign in by (docs/signing-in.md); its secret is in VOXPOP_OIDC_SECRET."
+    )
+    oidc_client: str = _setting("", "The id that it gave this server.")
+    oidc_title: str = _setting("your company's account", "What the button says after: Sign in with.")
+    oidc_domains: tuple[str, ...] = _setting((), "Domains whose verified addresses may sign in. Empty: all.")
+    oidc_add: bool = _setting(True, "Add a user for somebody new; else only those who were added already come in.")
+    oidc_claims: tuple[str, ...] = _setting(
+        (), "What a claim gives, such as `groups=staff tier=premium team=News`; the first that is met."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +252,9 @@ _NOT_SETTINGS = {
     "VOXPOP_CHROMIUM",
     "VOXPOP_CONFIG",
     "VOXPOP_HUB",
+    "VOXPOP_KEY",
     "VOXPOP_MASTODON_TOKENS",
+    "VOXPOP_OIDC_SECRET",
     "VOXPOP_OPENAI_KEY",
     "VOXPOP_TEST_DATA",
     "VOXPOP_X_TOKEN",

@@ -28,6 +28,11 @@ def matches(kept: str, password: str) -> bool:
         return False
 
 
+def stale(kept: str) -> bool:
+    """Whether a hash was made with other parameters than those of today, and is to be made anew."""
+    return bool(kept) and _hasher.check_needs_rehash(kept)
+
+
 @cache
 def _nobodys() -> str:
     return _hasher.hash("nobody has this password")

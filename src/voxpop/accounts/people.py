@@ -90,7 +90,7 @@ def change_user(session: Session, by: By, changed: User, wish: Wish) -> None:
 
 
 def remove_user(session: Session, by: By, gone: User) -> None:
-    """Remove a user and all their keys. Raises UsageError where no admin would be left."""
+    """Remove a user with all their keys and sessions. Raises UsageError where no admin would be left."""
     audit.alone(session)
     session.delete(gone)
     session.flush()

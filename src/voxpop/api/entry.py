@@ -8,6 +8,7 @@ import re
 import secrets
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
@@ -15,9 +16,10 @@ from voxpop.accounts import Account, Credential
 from voxpop.api.guard import refused
 from voxpop.api.inside import ACCOUNT
 from voxpop.desk import Desk
-from voxpop.errors import VoxpopError
+from voxpop.errors import UsageError, VoxpopError
 
-SESSION = "voxpop_session"
+_SESSION = "voxpop_session"
+_SAFE = ("GET", "HEAD", "OPTIONS")
 PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
 # For these a key's scopes do not matter: what says nothing of anybody, and what is only had by an id that was given
 # to the same account's answer.
@@ -27,6 +29,7 @@ _ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-m
     "streams",
 }
 _NAMED = {"/api/answer": "chat", "/api/live": "status"}
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -54,8 +57,10 @@ class Entry:
         state["account"] = scope.get(ACCOUNT, Account())
         if ACCOUNT not in scope and not PUBLIC.fullmatch(scope["path"]):
             try:
-                country = state.get("country", "")
-                account = state["account"] = await self._desk.gate.account(credential(headers, country))
+                shown = credential(scope)
+                account = state["account"] = await self._desk.gate.account(shown)
+                if shown.session and not shown.key:  # a browser sends its cookie whoever made it ask
+                    check_same_origin(scope)
                 if endpoint := endpoint_of(scope["path"]):
                     account.check(endpoint)
             except VoxpopError as error:
@@ -71,11 +76,30 @@ def endpoint_of(path: str) -> str:
     return "" if name in _ANY_KEY else name
 
 
-def credential(headers: dict[bytes, bytes], country: str = "") -> Credential:
-    """What a request's headers say of who sends it."""
+def credential(scope: Any) -> Credential:
+    """What a request says of who sends it."""
+    headers = dict(scope["headers"])
     kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     key = key.strip() if kind.lower() == "bearer" else headers.get(b"x-api-key", b"").decode("latin-1")
-    return Credential(key=key, session=_cookie(headers.get(b"cookie", b"").decode("latin-1")), country=country)
+    session = _cookie(headers.get(b"cookie", b"").decode("latin-1"), session_cookie(scope))
+    return Credential(key=key, session=session, country=scope.get("state", {}).get("country", ""))
+
+
+def session_cookie(scope: Any, name: str = _SESSION) -> str:
+    """The name of a cookie of ours: over TLS one that only this very host can have set (RFC 6265bis, 4.1.3)."""
+    return f"__Host-{name}" if scope["scheme"] == "https" else name
+
+
+def check_same_origin(scope: Any) -> None:
+    """Raises UsageError where a page of ours did not send what changes something; programs come by a key."""
+    if scope["method"] in _SAFE:
+        return
+    headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin", "")
+    ours = urlsplit(origin).netloc == headers.get(b"host") if _ORIGIN.fullmatch(origin) else False
+    if site != "same-origin" if site else not ours:
+        what = "This server's own page did not send this."
+        raise UsageError(what, "Ask from the page, or with a key.", code="wrong_site")
 
 
 def account_of(connection: HTTPConnection) -> Account:
@@ -84,9 +108,9 @@ def account_of(connection: HTTPConnection) -> Account:
     return account
 
 
-def _cookie(header: str) -> str:
+def _cookie(header: str, name: str) -> str:
     try:
-        found = SimpleCookie(header).get(SESSION)
+        found = SimpleCookie(header).get(name)
     except CookieError:
         return ""
     return found.value if found else ""

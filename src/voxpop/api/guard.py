@@ -4,6 +4,7 @@ A request under another Host, or sent by another site's page, is refused: no web
 """
 
 import logging
+import re
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -29,7 +30,9 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+_LED = re.compile(r"/answers/|/api/session/oidc/callback$")
 _STATUS = {
+    "bad_sign_in": 401,
     "invalid_api_key": 401,
     "forbidden": 403,
     "model_not_found": 404,
@@ -114,7 +117,7 @@ class Guard:
             cure = "Use 127.0.0.1 or localhost as the Host, or add the name to server.trusted_hosts."
             return UsageError(what, cure, code="wrong_host")
         # Where only the page comes of it, a link may lead here from anywhere.
-        led = scope["path"] == "/" or (scope["path"].startswith("/answers/") and scope["method"] == "GET")
+        led = scope["path"] == "/" or (_LED.match(scope["path"]) and scope["method"] == "GET")
         foreign = headers.get(b"sec-fetch-site") in ("cross-site", "same-site")
         if foreign and not led and headers.get(b"origin") not in self._door.origins:
             cure = "Ask from this server's own page, or add that site to server.cors_origins."

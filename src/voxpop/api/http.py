@@ -28,6 +28,7 @@ from voxpop.api.entry import Entry
 from voxpop.api.guard import Guard, refused
 from voxpop.api.models import ModelFaces
 from voxpop.api.resuming import NAMES, Posts, Resumable
+from voxpop.api.session import SessionFaces
 from voxpop.api.streams import Frame, Places, stream
 from voxpop.deferred import Later
 from voxpop.desk import Answers, Desk
@@ -75,6 +76,19 @@ class Faces:
     drain: Drain
     answers: Places = field(default_factory=lambda: Places(STREAMS))
     watchers: Places = field(default_factory=lambda: Places(STREAMS))
+
+    def routes(self) -> list[Route]:
+        """Where they are served."""
+        return [
+            Route("/", self.home),
+            Route("/answers/{id}", self.kept),
+            Route("/healthz", self.health),
+            Route("/readyz", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/api/answer", self.answer, methods=["POST"]),
+            Route("/api/status", self.status),
+            Route("/api/live", self.live),
+        ]
 
     async def home(self, request: HttpRequest) -> Response:
         return FileResponse(str(resources.files("voxpop").joinpath("web/index.html")))
@@ -130,30 +144,25 @@ def application(
     posts: Posts | None = None,
     later: Later | None = None,
     price: Callable[[str], Price] = lambda _: Price(),
+    session: SessionFaces | None = None,
 ) -> Starlette:
     """The ASGI application; `streams` bounds the answers under way, and the open pages; `more` is served beside.
 
     Without a `desk` everybody may ask and nothing is counted; without a `door` only loopback's names are known;
     without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed; without `later`
-    none can be deferred. `price` tells what a model costs.
+    none can be deferred; without a `session` nobody can sign in. `price` tells what a model costs.
     """
     desk = desk or Desk(running.assistant)
     chat = ChatFaces(running, desk, Places(streams), stamp, later)
     door, drain, resumable = door or Door(), Drain(), Resumable(posts) if posts else None
     faces = Faces(running, chat, drain, chat.places, Places(streams))
     routes = [
-        Route("/", faces.home),
-        Route("/answers/{id}", faces.kept),
-        Route("/healthz", faces.health),
-        Route("/readyz", faces.ready),
-        Route("/metrics", faces.metrics),
+        *faces.routes(),
         *_programs(running, chat, price),
-        Route("/api/answer", faces.answer, methods=["POST"]),
-        Route("/api/status", faces.status),
-        Route("/api/live", faces.live),
         *AnswerFaces(lambda: running.answers, faces.answers).routes(),
         *(StreamFaces(resumable).routes() if resumable else ()),
         *openapi.routes(),
+        *(session or SessionFaces(desk.gate)).routes(),
         *more,
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
     ]

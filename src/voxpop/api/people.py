@@ -1,7 +1,7 @@
 """Users, teams and the audit log over HTTP, under `/v1/admin`: for admins, and for nobody else."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,17 @@ _USER = (*_TEXTS, "disabled", "password")
 _LONGEST_LOG = 1000
 
 
+async def _nothing(owner: str) -> None:
+    """Where nothing is kept of anybody."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeopleFaces:
-    """The handlers; `clock` is in microseconds of UTC."""
+    """The handlers; `clock` is in microseconds of UTC. `forget` removes what a user leaves beside the database."""
 
     database: Database
     clock: Callable[[], int]
+    forget: Callable[[str], Awaitable[None]] = _nothing
 
     def routes(self) -> list[Route]:
         """Where they are served."""
@@ -81,7 +86,9 @@ class PeopleFaces:
             people.remove_user(session, by, gone)
             return {"id": gone.id, "object": "user.deleted", "deleted": True}
 
-        return await self._done(work)
+        removed = await self.database.run(work)
+        await self.forget(removed["id"])
+        return JSONResponse(removed)
 
     async def add_team(self, request: Request) -> Response:
         by, body = self._by(request), only(await read_json(request), ("name", "tier"))

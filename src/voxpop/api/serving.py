@@ -16,6 +16,7 @@ from voxpop.api.door import Door
 from voxpop.api.draining import Drain
 from voxpop.api.http import application
 from voxpop.api.patience import PatientHTTP
+from voxpop.api.session import SessionFaces
 from voxpop.config import Server
 from voxpop.deferred import Later
 from voxpop.desk import Desk
@@ -80,6 +81,7 @@ async def run(
     desk: Desk | None = None,
     later: Later | None = None,
     beside: Callable[[Starlette], Coroutine[Any, Any, None]] | None = None,
+    session: SessionFaces | None = None,
 ) -> None:
     """Serve until interrupted; `beside` works meanwhile, and asks the application itself.
 
@@ -89,7 +91,7 @@ async def run(
     desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
     host = settings.host
     door = listen(host, settings.port)
-    given: dict[str, Any] = {"door": names, "posts": service.posts, "later": later}
+    given: dict[str, Any] = {"door": names, "posts": service.posts, "later": later, "session": session}
     app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)
     shown = f"[{host}]" if ":" in host else host

@@ -23,9 +23,11 @@ from voxpop.quotas.permits import Quotas
 from voxpop.records import Database
 
 
-def people(database: Database, quotas: Quotas, clock: Callable[[], int]) -> list[Route]:
-    """The faces of accounts, their keys and what they used."""
-    faces = (PeopleFaces(database, clock), KeyFaces(database, clock), UsageFaces(quotas))
+def people(
+    database: Database, quotas: Quotas, clock: Callable[[], int], forget: Callable[[str], Awaitable[None]]
+) -> list[Route]:
+    """The faces of accounts, their keys and what they used; `forget` removes what else a removed user had."""
+    faces = (PeopleFaces(database, clock, forget), KeyFaces(database, clock), UsageFaces(quotas))
     return [route for face in faces for route in face.routes()]
 
 
