@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy import text
 
 from voxpop.accounts import Account, Denied, Limited, Spent, Wanted
 from voxpop.errors import VoxpopError
-from voxpop.quotas import permits
+from voxpop.quotas import ledger, permits
 from voxpop.quotas.permits import Quotas
 from voxpop.quotas.reports import differences, limits_of
 from voxpop.quotas.short import Short
@@ -325,6 +326,16 @@ class TestSeveralServers:
         assert await left(server, "tokens_per_month") == 992
         assert await rows(database) == [("expired", 0, 0), ("settled", 1, 8)]
         assert await database.run(differences, write=False) == []
+
+    async def test_a_settlement_that_is_written_twice_counts_once(self, database: Database) -> None:
+        """A server that got no word of its commit writes again."""
+        server = quotas(database, Clock(), "tokens_per_month = 1000")
+        permit: Any = await server.permit(ANN, wanted())
+        for _ in range(2):
+            work = partial(ledger.settle, who=permit._who, now=NOON, spent=Spent(4, 4), ticks=1, held=True)
+            await database.run(work)
+        assert await left(server, "tokens_per_month") == 992
+        assert await rows(database) == [("settled", 1, 8)]
 
     async def test_a_server_that_beats_keeps_what_it_holds(self, database: Database) -> None:
         clock = Clock()

@@ -288,7 +288,8 @@ async def serve(config: Config, say: Say) -> None:
     policy(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(traced(config))
-        database, quotas = await _counted(stack, config)
+        database = await stack.enter_async_context(records(config))
+        quotas = await stack.enter_async_context(counting(config.accounts, database, clock))
         gate = await _entrance(config, database, quotas)
         session = session_faces(config.accounts, database, gate)
         # The language identifier takes half a second to load: not at the first question.
@@ -323,18 +324,13 @@ async def serve(config: Config, say: Say) -> None:
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
         whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches))
         more = [*asked.routes(), *whose, *faces]
-        await run(service, engines, server, say, more=more, desk=desk, later=later, beside=work, session=session)
+        asking: dict[str, Any] = {"more": more, "desk": desk, "later": later, "session": session, "quotas": quotas}
+        await run(service, engines, server, say, beside=work, **asking)
 
 
 def records(config: Config) -> Database:
     """The database of accounts, usage and what is stored for them, to be entered."""
     return Database.beside(config.data, config.records.url)
-
-
-async def _counted(stack: AsyncExitStack, config: Config) -> tuple[Database, Quotas]:
-    """The database of accounts and what counts in it, until the stack is closed."""
-    database = await stack.enter_async_context(records(config))
-    return database, await stack.enter_async_context(counting(config.accounts, database, clock))
 
 
 async def _entrance(config: Config, database: Database, quotas: Quotas) -> AccountGate:

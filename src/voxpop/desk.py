@@ -33,6 +33,8 @@ class Behind:
 
 
 BEHIND: ContextVar[Behind | None] = ContextVar("behind", default=None)
+# Where every turn that is admitted is noted, for who keeps the answer: what it cites is what that is sealed under.
+admitted: ContextVar["list[Turn] | None"] = ContextVar("admitted", default=None)
 
 
 class Answers(Protocol):
@@ -137,7 +139,10 @@ class Desk:
             max_tokens=request.sampling.max_tokens * answers,
             answers=answers,
         )
-        return Turn(self._answers, request, await self.gate.permit(account, wanted), wanted, self._longest_s)
+        turn = Turn(self._answers, request, await self.gate.permit(account, wanted), wanted, self._longest_s)
+        if (noted := admitted.get()) is not None:
+            noted.append(turn)
+        return turn
 
 
 async def _next(events: AsyncIterator[AnswerEvent], end: float, longest_s: float) -> AnswerEvent | None:

@@ -44,6 +44,8 @@ _STATUS = {
     "answer_too_slow": 504,
     "wrong_host": 403,
     "wrong_site": 403,
+    "repeat_of_another": 409,
+    "repeat_under_way": 409,
     "taken": 409,
     "has_members": 409,
     "no_admin": 409,
@@ -63,7 +65,7 @@ _STATUS = {
 def refused(error: VoxpopError) -> Response:
     """An error as OpenAI's clients expect it, under the status that its code means."""
     status = _STATUS.get(error.code, 400 if isinstance(error, UsageError) else 503)
-    headers = {"retry-after": "1"} if error.code in ("too_busy", "draining") else {}
+    headers = {"retry-after": "1"} if error.code in ("too_busy", "draining", "repeat_under_way") else {}
     if error.code == "draining":
         headers["connection"] = "close"  # it is sent to another server then
     if isinstance(error, Limited):

@@ -27,6 +27,7 @@ from voxpop.api.draining import Drain
 from voxpop.api.entry import Entry
 from voxpop.api.guard import Guard, refused
 from voxpop.api.models import ModelFaces
+from voxpop.api.repeating import Repeating
 from voxpop.api.resuming import NAMES, Posts, Resumable
 from voxpop.api.session import SessionFaces
 from voxpop.api.streams import Frame, Places, stream
@@ -34,6 +35,7 @@ from voxpop.deferred import Later
 from voxpop.desk import Answers, Desk
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent
+from voxpop.quotas.permits import Quotas
 from voxpop.tiers import Price
 
 STREAMS = 64
@@ -145,12 +147,14 @@ def application(
     later: Later | None = None,
     price: Callable[[str], Price] = lambda _: Price(),
     session: SessionFaces | None = None,
+    quotas: Quotas | None = None,
 ) -> Starlette:
     """The ASGI application; `streams` bounds the answers under way, and the open pages; `more` is served beside.
 
     Without a `desk` everybody may ask and nothing is counted; without a `door` only loopback's names are known;
     without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed; without `later`
-    none can be deferred; without a `session` nobody can sign in. `price` tells what a model costs.
+    none can be deferred; without a `session` nobody can sign in; without `quotas` none is known by its
+    `Idempotency-Key`. `price` tells what a model costs.
     """
     desk = desk or Desk(running.assistant)
     chat = ChatFaces(running, desk, Places(streams), stamp, later)
@@ -171,6 +175,8 @@ def application(
         exception_handlers={VoxpopError: _on_error, HTTPException: _on_missing},  # type: ignore[dict-item]
     )
     app.state.drain, app.state.resumable = drain, resumable
+    if posts and quotas:
+        app.add_middleware(Repeating, quotas=quotas, posts=posts)
     _stand_before(app, desk, door, drain)
     return app
 

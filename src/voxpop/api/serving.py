@@ -21,6 +21,7 @@ from voxpop.config import Server
 from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.errors import VoxpopError
+from voxpop.quotas.permits import Quotas
 from voxpop.service import Service
 
 DRAIN_S = 30.0
@@ -82,6 +83,7 @@ async def run(
     later: Later | None = None,
     beside: Callable[[Starlette], Coroutine[Any, Any, None]] | None = None,
     session: SessionFaces | None = None,
+    quotas: Quotas | None = None,
 ) -> None:
     """Serve until interrupted; `beside` works meanwhile, and asks the application itself.
 
@@ -92,6 +94,8 @@ async def run(
     host = settings.host
     door = listen(host, settings.port)
     given: dict[str, Any] = {"door": names, "posts": service.posts, "later": later, "session": session}
+    if quotas:
+        given |= {"quotas": quotas, "price": quotas.price}
     app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)
     shown = f"[{host}]" if ":" in host else host

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select
+from sqlalchemy import ColumnElement, case, delete, func, insert, select, union
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from voxpop.accounts import TICKS, Spent
-from voxpop.quotas.tables import Hold, Line, Server, Total
+from voxpop.quotas.tables import Hold, Line, Repeat, Server, Total
 from voxpop.tiers import Limit
 from voxpop.times import MICROS
 from voxpop.windows import frees, slot_of
@@ -123,14 +123,16 @@ def beat(session: Session, server: str) -> None:
     """Say that this server lives."""
     row = {"id": server, "beats": 1}
     grown = {"beats": _SERVERS.c.beats + 1}
-    session.execute(_insert(session, _SERVERS).values(row).on_conflict_do_update(index_elements=["id"], set_=grown))
+    session.execute(
+        inserting(session, _SERVERS).values(row).on_conflict_do_update(index_elements=["id"], set_=grown)
+    )
 
 
 def holders(session: Session) -> dict[str, int]:
-    """The servers that hold something, with their beats (0 for one that never beat)."""
-    beats = func.coalesce(func.max(_SERVERS.c.beats), 0)
-    both = _HOLDS.outerjoin(_SERVERS, _SERVERS.c.id == _HOLDS.c.server)
-    rows = session.execute(select(_HOLDS.c.server, beats).select_from(both).group_by(_HOLDS.c.server))
+    """The servers that hold something or serve what may be repeated, with their beats (0: it never beat)."""
+    busy = union(select(Hold.server), select(Repeat.server).where(Repeat.server != "")).subquery()
+    both = busy.outerjoin(_SERVERS, _SERVERS.c.id == busy.c.server)
+    rows = session.execute(select(busy.c.server, func.coalesce(_SERVERS.c.beats, 0)).select_from(both))
     return {server: int(n) for server, n in rows}
 
 
@@ -142,7 +144,8 @@ def held_by(session: Session, server: str) -> list[Who]:
 
 
 def forget_server(session: Session, server: str) -> None:
-    """Nothing is held by it any more."""
+    """Nothing is held by it any more, and what it served can be asked for anew."""
+    session.execute(delete(Repeat).where(Repeat.server == server))
     session.execute(delete(_SERVERS).where(_SERVERS.c.id == server))
 
 
@@ -164,8 +167,8 @@ def _append(session: Session, who: Who, kind: str, now: int, spent: Spent, ticks
         "ticks": ticks,
         "why": why[:200],
     }
-    line = _insert(session, _LINES).on_conflict_do_nothing(index_elements=["hold", "kind"])
-    return bool(session.execute(line, row).rowcount)  # type: ignore[attr-defined]
+    line = inserting(session, _LINES).on_conflict_do_nothing(index_elements=["hold", "kind"])
+    return session.execute(line.returning(_LINES.c.seq), row).first() is not None
 
 
 def _let_go(session: Session, hold: str) -> tuple[int, int] | None:
@@ -177,7 +180,7 @@ def _let_go(session: Session, hold: str) -> tuple[int, int] | None:
 
 def _add(session: Session, account: str, bucket: str, slot: int, requests: int, tokens: int) -> None:
     row = {"account": account, "bucket": bucket, "slot": slot, "requests": requests, "tokens": tokens}
-    made = _insert(session, _TOTALS)
+    made = inserting(session, _TOTALS)
     grown = {n: _TOTALS.c[n] + made.excluded[n] for n in ("requests", "tokens")}
     session.execute(made.on_conflict_do_update(index_elements=["account", "bucket", "slot"], set_=grown), row)
 
@@ -199,7 +202,7 @@ def _frees(session: Session, who: Who, full: Counted, taken: int) -> int | None:
     return None
 
 
-def _insert(session: Session, table: Any) -> Any:
+def inserting(session: Session, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, in the dialect of this database."""
     dialect = session.get_bind().dialect.name
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

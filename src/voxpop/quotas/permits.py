@@ -24,7 +24,7 @@ from voxpop.quotas.short import NoRoom, Short, Taken
 from voxpop.quotas.telling import State, headers, limited
 from voxpop.quotas.writer import Writer
 from voxpop.records import Database
-from voxpop.tiers import Limit, Tier, Tiers
+from voxpop.tiers import Limit, Price, Tier, Tiers
 from voxpop.windows import long
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,10 @@ class Quotas:
         self.open += bool(counted)
         asker = Asker(account.id, tier.weight)
         return _Permit(self, tiers, who, asker, headers(states, now), taken, bool(counted))
+
+    def price(self, model: str) -> Price:
+        """What a model costs now."""
+        return self.tiers().price(model)
 
     async def _reserve(
         self,

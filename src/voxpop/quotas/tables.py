@@ -93,12 +93,12 @@ class Waiting(Base):
 
 
 class Repeat(Base):
-    """An answer that is given again to the same `Idempotency-Key`; `sealed` is empty while it is under way."""
+    """An answer that is given again to the same `Idempotency-Key`; while it is under way `server` makes it."""
 
     __tablename__ = "repeats"
     account: Mapped[str] = mapped_column(String(64), primary_key=True)
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
-    server: Mapped[str] = mapped_column(String(32))
+    server: Mapped[str] = mapped_column(String(32), index=True)
     at: Mapped[int] = mapped_column(BigInteger, index=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)

@@ -100,3 +100,4 @@ def _lists() -> None:
         sa.Column("sealed", sa.LargeBinary, nullable=False),
     )
     op.create_index("ix_repeats_at", "repeats", ["at"])
+    op.create_index("ix_repeats_server", "repeats", ["server"])
