@@ -18,7 +18,7 @@ tones
 authorities
 policy settling sealing kana
 results sealed
-sources store engines models
+sources store engines models vectors
 matters
 superseding bearing figures
 stances

@@ -1,5 +1,6 @@
 """The description against what is served: every route and method stands in it, and nothing else does."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from starlette.routing import Mount, Route
 from conftest import Running
 from test_api_http import Serve
 from test_web_page import ARGUMENTS, CHROMIUM
+from voxpop.api.batches import BatchFaces
+from voxpop.api.files import FileFaces
 from voxpop.api.http import application
 from voxpop.api.keys import KeyFaces
 from voxpop.api.openapi import document
@@ -24,7 +27,9 @@ def served() -> set[tuple[str, str]]:
     nothing: Any = None
     watches = Standing(nothing, nothing, nothing, nothing, False)
     people = [*PeopleFaces(nothing, nothing).routes(), *KeyFaces(nothing, nothing).routes()]
-    app = application(Running(), more=[*watches.routes(), *people, *UsageFaces(nothing).routes()])
+    stored = [*FileFaces(nothing, nothing, nothing).routes(), *BatchFaces(nothing, nothing, nothing).routes()]
+    more = [*watches.routes(), *people, *UsageFaces(nothing).routes(), *stored]
+    app = application(Running(), more=more, posts=lambda ids: nothing)
     found = set()
     for route in app.routes:
         assert isinstance(route, Route | Mount)
@@ -64,7 +69,7 @@ def test_every_reference_leads_somewhere() -> None:
 
 @pytest.mark.parametrize(("path", "methods"), document()["paths"].items())
 def test_every_route_says_what_it_gives(path: str, methods: dict[str, Any]) -> None:
-    named = {part.strip("{}") for part in path.split("/") if part.startswith("{")}
+    named = set(re.findall(r"{(\w+)}", path))
     for method, operation in methods.items():
         if method == "parameters":
             continue

@@ -42,6 +42,7 @@ _STATUS = {
     "file_not_found": 404,
     "batch_not_found": 404,
     "answer_too_slow": 504,
+    "no_embeddings": 501,
     "wrong_host": 403,
     "wrong_site": 403,
     "repeat_of_another": 409,

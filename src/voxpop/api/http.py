@@ -24,6 +24,7 @@ from voxpop.api.coming_back import StreamFaces
 from voxpop.api.completions import CompletionFaces
 from voxpop.api.door import Door, Proxied
 from voxpop.api.draining import Drain
+from voxpop.api.embeddings import EmbeddingFaces
 from voxpop.api.entry import Entry
 from voxpop.api.guard import Guard, refused
 from voxpop.api.models import ModelFaces
@@ -193,7 +194,9 @@ def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain) -> None:
 
 def _programs(running: Running, chat: ChatFaces, price: Callable[[str], Price]) -> list[Route]:
     """What is served to programs that were written for OpenAI and xAI."""
-    return [*chat.routes(), *CompletionFaces(chat).routes(), *ModelFaces(running, price).routes()]
+    vectors = EmbeddingFaces(chat.desk, chat.places, running.started)
+    faces = (chat, CompletionFaces(chat), ModelFaces(running, price), vectors)
+    return [route for face in faces for route in face.routes()]
 
 
 def _failure(error: VoxpopError) -> Frame:

@@ -39,8 +39,8 @@ class ModelFaces:
             Route("/v1/models/{name}", self.model),
             Route("/v1/language-models", self.language_models),
             Route("/v1/language-models/{name}", self.language_model),
-            *(Route(f"/v1/{kind}-models", _none) for kind in ("embedding", "image-generation")),
-            *(Route(f"/v1/{kind}-models/{{name}}", _missing) for kind in ("embedding", "image-generation")),
+            Route("/v1/image-generation-models", _none),
+            Route("/v1/image-generation-models/{name}", _missing),
             Route("/v1/tokenize-text", self.tokenize, methods=["POST"]),
             *(Route(f"/v1/images/{what}", _pictures, methods=["POST"]) for what in ("generations", "edits")),
         ]
