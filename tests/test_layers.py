@@ -45,7 +45,7 @@ meters
 health
 service
 records
-conversations deferred files
+conversations compactions deferred files
 documents
 accounts
 batches
@@ -53,12 +53,13 @@ tiers
 windows tier_file
 quotas
 gate
-desk dialects
-api
+desk dialects places attached
+api rpc
 render
 live_table
-engine_choice source_choice signing
+engine_choice source_choice rpc_choice signing
 app
+ingesting
 demo doctor cli_options evaluation
 cli_usage
 cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers cli_users

@@ -25,11 +25,9 @@ from voxpop.engines import Engine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.gate import AccountGate
-from voxpop.health import of
 from voxpop.history import History
 from voxpop.ingest import Progress, ingest
 from voxpop.leaving import forget
-from voxpop.live_table import rated
 from voxpop.logs import Say
 from voxpop.policy import Policy
 from voxpop.prompt import instruction
@@ -39,6 +37,7 @@ from voxpop.recheck import Recheck
 from voxpop.recipes import digest
 from voxpop.records import Database
 from voxpop.reopening import Answers
+from voxpop.rpc_choice import beside_http
 from voxpop.service import Service, clock, gaps_of
 from voxpop.simulator import world
 from voxpop.source_choice import list_kinds, list_stored, open_budgets, opened
@@ -103,73 +102,6 @@ def traced(config: Config) -> Iterator[None]:
     finally:
         if end:
             end()
-
-
-async def ingest_all(
-    config: Config,
-    show: Callable[[dict[str, Any]], None],
-    tell: Callable[[list[dict[str, Any]]], object] = lambda _: None,
-) -> None:
-    """Ingest every configured source to its end.
-
-    `show` gets a status each second, as `voxpop sources --watch` has it. `tell` gets what each source brought, as
-    `voxpop ingest --json` prints it, when all have ended, one has failed, or this is cancelled.
-    """
-    with traced(config):
-        await _ingest_all(config, show, tell)
-
-
-async def _ingest_all(
-    config: Config, show: Callable[[dict[str, Any]], None], tell: Callable[[list[dict[str, Any]]], object]
-) -> None:
-    async with opened(config) as sources, open_store(config) as store:
-        began = time.monotonic()
-        await open_budgets(sources, store)
-        progress = {s.name: Progress(s.name, s.network, s.simulated) for s in sources}
-        took = dict.fromkeys(progress, 0.0)
-
-        async def bring(source: Source) -> None:
-            try:
-                await ingest(source, store, progress[source.name])
-            finally:
-                took[source.name] = time.monotonic() - began
-
-        async def report() -> None:
-            before = None
-            while True:
-                await asyncio.sleep(1)
-                now = {
-                    "posts": sum(p.posts for p in progress.values()),
-                    "sources": [of(s, progress[s.name], clock()).json() for s in sources],
-                    "store": {},
-                    "process": {"uptime_s": time.monotonic() - began, "searches": 0},
-                }
-                show(rated(before, now))
-                before = now
-
-        reporting = asyncio.create_task(report())
-        try:
-            async with asyncio.TaskGroup() as group:
-                for source in sources:
-                    group.create_task(bring(source))
-        except* VoxpopError as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            reporting.cancel()
-            with suppress(asyncio.CancelledError):
-                await reporting
-            tell([_row(s, progress[s.name], took[s.name]) for s in sources])
-
-
-def _row(source: Source, progress: Progress, took_s: float) -> dict[str, Any]:
-    counts = ("posts", "added", "edited", "deleted", "unchanged", "refused", "cursor")
-    return {
-        "source": source.name,
-        **{c: getattr(progress, c) for c in counts},
-        "dropped": dict(source.dropped),
-        "took_s": round(took_s, 2),
-        "posts_per_s": round(progress.posts / max(took_s, 1e-9)),
-    }
 
 
 async def ingest_until_quiet(source: Source, store: LocalStore) -> int:
@@ -294,13 +226,7 @@ async def serve(config: Config, say: Say) -> None:
         session = session_faces(config.accounts, database, gate)
         # The language identifier takes half a second to load: not at the first question.
         await asyncio.to_thread(language, "load what tells languages apart")
-        say(f"voxpop: data in {config.data}")
-        say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
-        sources = await stack.enter_async_context(opened(config))
-        invented = any(s.simulated for s in sources)
-        folder = await _emptied(config, say) if invented else config.data
-        store = await stack.enter_async_context(open_store(config, folder=folder))
-        await open_budgets(sources, store)
+        sources, store, folder, invented = await _read_from(stack, config, say)
         kept = await stack.enter_async_context(history(config, folder))
         listed = authorities(config, invented=invented)
         asked, watcher = await _standing(stack, config, store, folder, listed)
@@ -321,11 +247,26 @@ async def serve(config: Config, say: Say) -> None:
         tune()
         later = await stack.enter_async_context(Later(database, store.posts, clock))
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
+        other = await beside_http(stack, server, service, desk, database, later, say)
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
         whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches))
         more = [*asked.routes(), *whose, *faces]
         asking: dict[str, Any] = {"more": more, "desk": desk, "later": later, "session": session, "quotas": quotas}
-        await run(service, engines, server, say, beside=work, **asking)
+        await run(service, engines, server, say, beside=work, other=other, **asking)
+
+
+async def _read_from(
+    stack: AsyncExitStack, config: Config, say: Say
+) -> tuple[Sequence[Source], LocalStore, Path, bool]:
+    """The sources, the store of what they bring, its folder, and whether any of it is made up."""
+    say(f"voxpop: data in {config.data}")
+    say(f"voxpop: looking for sources ({', '.join(config.sources.use)})")
+    sources = await stack.enter_async_context(opened(config))
+    invented = any(s.simulated for s in sources)
+    folder = await _emptied(config, say) if invented else config.data
+    store = await stack.enter_async_context(open_store(config, folder=folder))
+    await open_budgets(sources, store)
+    return sources, store, folder, invented
 
 
 def records(config: Config) -> Database:

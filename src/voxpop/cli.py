@@ -93,7 +93,7 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
 
     Example: voxpop ingest --source replay:posts.jsonl.zst --data ./data
     """
-    from voxpop import app, logs
+    from voxpop import ingesting, logs
     from voxpop.live_table import Screen
 
     config = config_of(context, **given)
@@ -104,7 +104,7 @@ async def ingest(context: click.Context, as_json: bool, **given: Any) -> None:
         drawn = sys.stderr.isatty() and config.watching.log == "text" and not as_json
         show: Callable[[dict[str, Any]], None] = screen.draw if drawn else _in_lines(say, as_json)
         try:
-            await app.ingest_all(config, show, rows.extend)
+            await ingesting.ingest_all(config, show, rows.extend)
         except asyncio.CancelledError:
             code = 130  # what was stored until then is told all the same
     _tell_brought(rows, time.monotonic() - began, as_json)

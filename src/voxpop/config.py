@@ -46,6 +46,14 @@ class Server:
         "Names of models that mean `voxpop`, `*` for any characters: what programs ask for that were written for "
         "others. The answer carries the name that was asked for.",
     )
+    grpc: str = _setting(
+        "auto",
+        "xAI's gRPC API: `auto` (where voxpop[grpc] is installed and the port is free), `on` (else voxpop does not "
+        "start), `off`.",
+    )
+    grpc_port: int = _setting(50051, "Port of the gRPC API; 0 takes a free one.", high=65535)
+    grpc_cert: str = _setting("", "Certificate (PEM) of the gRPC API; empty: it is served without TLS.")
+    grpc_key: str = _setting("", "Private key (PEM) of that certificate.")
 
 
 @dataclass(frozen=True, slots=True)

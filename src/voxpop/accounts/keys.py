@@ -16,6 +16,7 @@ from voxpop.accounts.audit import By
 from voxpop.accounts.secret import Sealed
 from voxpop.accounts.tables import Key, Secret, Team, User, new_id
 from voxpop.errors import UsageError
+from voxpop.times import iso
 
 COARSE_US = 60_000_000
 _SCOPE = re.compile(r"\*|[a-z0-9][a-z0-9._-]{0,63}")
@@ -212,6 +213,25 @@ def acls(account: Account) -> list[str]:
     """What a key is for, as xAI writes it."""
     models = [f"api-key:model:{name}" for name in sorted(account.models)]
     return models + [f"api-key:endpoint:{name}" for name in sorted(account.endpoints)]
+
+
+def information(session: Session, account: Account) -> dict[str, Any]:
+    """What xAI says of a key at `GET /v1/api-key`; of the one user of a machine without accounts as well."""
+    key = session.get(Key, account.key) if account.key else None
+    return {
+        "redacted_api_key": secret.redacted(key.secrets[-1].prefix) if key and key.secrets else "",
+        "user_id": account.id,
+        "name": key.name if key else account.name,
+        "create_time": iso(key.created_at if key else 0),
+        "modify_time": iso(key.changed_at if key else 0),
+        "modified_by": key.changed_by.partition(" ")[0] if key else "",
+        "team_id": account.team,
+        "acls": acls(account),
+        "api_key_id": account.key,
+        "team_blocked": False,
+        "api_key_blocked": False,
+        "api_key_disabled": False,
+    }
 
 
 _KNOWN = (

@@ -11,9 +11,10 @@ from starlette.routing import Route
 from voxpop.api import page
 from voxpop.api.entry import account_of
 from voxpop.api.fields import told
-from voxpop.api.streams import Places, unless_gone
+from voxpop.api.streams import unless_gone
 from voxpop.errors import UsageError
 from voxpop.history import Listed
+from voxpop.places import Places
 from voxpop.reopening import Line, Reopened, Reproduced
 
 _MOST = 1000

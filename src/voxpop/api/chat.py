@@ -18,12 +18,13 @@ from voxpop.api.asked import Asked, Known, parse
 from voxpop.api.bodies import read_json
 from voxpop.api.choices import interleaved
 from voxpop.api.entry import account_of
-from voxpop.api.streams import Frame, Places, stream, unless_gone
+from voxpop.api.streams import Frame, stream, unless_gone
 from voxpop.deferred import Later, Made
 from voxpop.desk import Desk, Turn
 from voxpop.engines import Engine
 from voxpop.errors import UsageError
 from voxpop.messages import AnswerEvent
+from voxpop.places import Places
 from voxpop.policy import Policy
 from voxpop.voices import Voice
 

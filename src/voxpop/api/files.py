@@ -15,10 +15,10 @@ from starlette.routing import Route
 from voxpop.api.bodies import in_time, read_json
 from voxpop.api.entry import account_of
 from voxpop.api.fields import number, refuse, told
-from voxpop.api.streams import Places
 from voxpop.documents import find
 from voxpop.errors import UsageError
 from voxpop.files import PURPOSES, File, Files
+from voxpop.places import Places
 
 UPLOAD_S = 600.0
 _FIELDS = 16

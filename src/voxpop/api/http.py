@@ -31,11 +31,12 @@ from voxpop.api.models import ModelFaces
 from voxpop.api.repeating import Repeating
 from voxpop.api.resuming import NAMES, Posts, Resumable
 from voxpop.api.session import SessionFaces
-from voxpop.api.streams import Frame, Places, stream
+from voxpop.api.streams import Frame, stream
 from voxpop.deferred import Later
 from voxpop.desk import Answers, Desk
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent
+from voxpop.places import Places
 from voxpop.quotas.permits import Quotas
 from voxpop.tiers import Price
 

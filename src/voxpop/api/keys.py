@@ -52,7 +52,7 @@ class KeyFaces:
     async def current(self, request: Request) -> Response:
         """The key of this request, in xAI's shape."""
         account = account_of(request)
-        shown = await self.database.run(lambda s: information(s, account), write=False)
+        shown = await self.database.run(lambda s: keys.information(s, account), write=False)
         return JSONResponse(shown)
 
     async def create(self, request: Request) -> Response:
@@ -173,25 +173,6 @@ def described(key: Key) -> dict[str, Any]:
         "secrets": [
             {"prefix": s.prefix, "created_at": iso(s.created_at), "until": moment(s.until)} for s in key.secrets
         ],
-    }
-
-
-def information(session: Session, account: Account) -> dict[str, Any]:
-    """What xAI says of a key at `GET /v1/api-key`; of the one user of a machine without accounts as well."""
-    key = session.get(Key, account.key) if account.key else None
-    return {
-        "redacted_api_key": secret.redacted(key.secrets[-1].prefix) if key and key.secrets else "",
-        "user_id": account.id,
-        "name": key.name if key else account.name,
-        "create_time": iso(key.created_at if key else 0),
-        "modify_time": iso(key.changed_at if key else 0),
-        "modified_by": key.changed_by.partition(" ")[0] if key else "",
-        "team_id": account.team,
-        "acls": keys.acls(account),
-        "api_key_id": account.key,
-        "team_blocked": False,
-        "api_key_blocked": False,
-        "api_key_disabled": False,
     }
 
 

@@ -34,13 +34,32 @@ class Prepares(Protocol):
     async def prepare(self) -> None: ...
 
 
+class Other(Protocol):
+    """Another server that ends with this one: what it has under way is waited for as well."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        ...
+
+    async def close(self, grace_s: float) -> None:
+        """Take nothing new, and break off what is not done after `grace_s`."""
+        ...
+
+
 class _Server(uvicorn.Server):
     """uvicorn, stopped by the loop's own signals, so that what is open around it is closed before the end."""
 
     def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float, say: Callable[[str], None]) -> None:
         super().__init__(config)
         self.drain, self.drain_s, self.say = drain, drain_s, say
+        self.other: Other | None = None
         self._until = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self.server_state.tasks) or (self.other is not None and self.other.busy)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -58,7 +77,7 @@ class _Server(uvicorn.Server):
             return
         self.drain.begun.set()
         self._until = loop.time() + self.drain_s
-        if self.server_state.tasks:
+        if self.busy:
             self.say(f"voxpop: lets what is under way end, for at most {self.drain_s:g} s (again: ends at once)")
 
     async def on_tick(self, counter: int) -> bool:
@@ -69,7 +88,7 @@ class _Server(uvicorn.Server):
         late = asyncio.get_running_loop().time() >= self._until
         if late:
             self.config.timeout_graceful_shutdown = 0
-        return late or not self.server_state.tasks
+        return late or not self.busy
 
 
 async def run(
@@ -84,8 +103,9 @@ async def run(
     beside: Callable[[Starlette], Coroutine[Any, Any, None]] | None = None,
     session: SessionFaces | None = None,
     quotas: Quotas | None = None,
+    other: Other | None = None,
 ) -> None:
-    """Serve until interrupted; `beside` works meanwhile, and asks the application itself.
+    """Serve until interrupted; `beside` works meanwhile, and asks the application itself; `other` ends with it.
 
     Raises VoxpopError where the port cannot be had, UsageError for a bad setting.
     """
@@ -98,10 +118,12 @@ async def run(
         given |= {"quotas": quotas, "price": quotas.price}
     app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)
+    server.other = other
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")
     background = [asyncio.create_task(service.run()), asyncio.create_task(engines.prepare())]
     background += [asyncio.create_task(beside(app))] if beside else []
+    background += [asyncio.create_task(_end(other, app.state.drain, settings.drain_s))] if other else []
     try:
         background[0].add_done_callback(lambda task: _stop_if_failed(task, server))
         await server.serve(sockets=[door])
@@ -117,9 +139,7 @@ async def run(
         door.close()
 
 
-def server_of(
-    app: Starlette, *, drain_s: float = DRAIN_S, say: Callable[[str], None] = lambda _: None
-) -> uvicorn.Server:
+def server_of(app: Starlette, *, drain_s: float = DRAIN_S, say: Callable[[str], None] = lambda _: None) -> _Server:
     """The server as it runs: patient but not for ever, without a log of what was asked."""
     config = uvicorn.Config(
         app,
@@ -133,6 +153,11 @@ def server_of(
         proxy_headers=False,  # door.py says which proxy is believed
     )
     return _Server(config, app.state.drain, drain_s, say)
+
+
+async def _end(other: Other, drain: Drain, grace_s: float) -> None:
+    await drain.begun.wait()
+    await other.close(grace_s)
 
 
 def _stop_if_failed(task: "asyncio.Task[None]", server: uvicorn.Server) -> None:

@@ -12,12 +12,12 @@ from voxpop.api.files import FileFaces
 from voxpop.api.inside import behind
 from voxpop.api.keys import KeyFaces
 from voxpop.api.people import PeopleFaces
-from voxpop.api.streams import Places
 from voxpop.api.usage import UsageFaces
 from voxpop.batches.store import Batches
 from voxpop.batches.work import Work
 from voxpop.config import Config
 from voxpop.files import Files
+from voxpop.places import Places
 from voxpop.posts import Post
 from voxpop.quotas.permits import Quotas
 from voxpop.records import Database

@@ -6,8 +6,8 @@ answer leaves it running. A stream that is no answer has no end of its own: it e
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -19,32 +19,13 @@ from voxpop.api.draining import until_draining
 from voxpop.api.resuming import NAMES, Kept, wants
 from voxpop.desk import Turn
 from voxpop.errors import VoxpopError
+from voxpop.places import Places
 
 T = TypeVar("T")
 Frame = dict[str, str]
 _log = logging.getLogger(__name__)
 _BEAT_S = 15.0
 _UNREAD_S = 30.0
-
-
-class Places:
-    """So many at once, and no more: one over the bound is refused, none is kept waiting."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.taken = 0
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """A place for as long as this lasts. Raises VoxpopError where none is free."""
-        if self.taken >= self._most:
-            what = f"{self._most} streams are open already."
-            raise VoxpopError(what, "Ask again in a moment, or raise server.streams.", code="too_busy")
-        self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

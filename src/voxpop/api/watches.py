@@ -19,9 +19,10 @@ from voxpop.api.bodies import read_json
 from voxpop.api.entry import account_of
 from voxpop.api.fields import told
 from voxpop.api.page import moment
-from voxpop.api.streams import Frame, Places, stream
+from voxpop.api.streams import Frame, stream
 from voxpop.authorities import Authorities
 from voxpop.errors import FieldError, UsageError, VoxpopError
+from voxpop.places import Places
 from voxpop.positions import Position
 from voxpop.posts import Post
 from voxpop.watcher import Look

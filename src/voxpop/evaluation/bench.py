@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from voxpop import app, tracing
+from voxpop import app, ingesting, tracing
 from voxpop.assistant import Assistant
 from voxpop.config import Config
 from voxpop.engines import Engine
@@ -142,7 +142,7 @@ class Bench:
             storage = replace(self.config.storage, data=str(self._folder / f"recorded-{len(self._opened)}"))
             sources = replace(self.config.sources, use=tuple(f"replay:{path}" for path in recordings))
             config = replace(self.config, storage=storage, sources=sources)
-            await app.ingest_all(config, lambda _: None)
+            await ingesting.ingest_all(config, lambda _: None)
             self._opened[key] = await self._stack.enter_async_context(app.open_store(config, readonly=True))
         return self._opened[key]
 

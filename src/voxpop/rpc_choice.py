@@ -1,0 +1,70 @@
+"""Choose whether xAI's gRPC API is served: where its package is installed, its port is free and nobody said no."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from voxpop.compactions import Compactions
+from voxpop.config import Server as Settings
+from voxpop.conversations import Conversations
+from voxpop.deferred import Later
+from voxpop.desk import Desk
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.logs import Say
+from voxpop.places import Places
+from voxpop.records import Database
+from voxpop.service import Service, clock
+
+if TYPE_CHECKING:
+    from voxpop.rpc.server import Server
+
+_CHOICES = ("auto", "on", "off")
+
+
+async def beside_http(
+    stack: AsyncExitStack,
+    settings: Settings,
+    service: Service,
+    desk: Desk,
+    records: Database,
+    later: Later,
+    say: Say,
+) -> "Server | None":
+    """The gRPC server, open until the stack is closed; None where there is to be none, which is said.
+
+    Raises UsageError for a bad setting, VoxpopError where `on` cannot be had.
+    """
+    if settings.grpc not in _CHOICES:
+        cure = f"Choose one of: {', '.join(_CHOICES)}."
+        raise UsageError(f"The setting 'server.grpc' cannot be '{settings.grpc[:60]}'.", cure)
+    if settings.grpc == "off":
+        return None
+    if not (find_spec("grpc") and find_spec("xai_sdk")):
+        if settings.grpc == "on":
+            cure = "Install it with: pip install 'voxpop[grpc]'"
+            raise VoxpopError("The gRPC API is not installed.", cure, code="no_grpc")
+        return None
+    conversations = Conversations(records, service.posts, clock)
+    await stack.enter_async_context(conversations)
+    compactions = await stack.enter_async_context(Compactions(records))
+    await asyncio.to_thread(import_module, "voxpop.rpc.server")  # it takes a moment
+    from voxpop.rpc.door import Door
+    from voxpop.rpc.server import Server, services
+
+    places = Places(settings.streams)
+    served = services(service, desk, records, places, conversations, compactions, later)
+    server = Server(served, Door(desk))
+    try:
+        port = await server.open(settings.host, settings.grpc_port, cert=settings.grpc_cert, key=settings.grpc_key)
+    except UsageError:
+        raise
+    except VoxpopError as error:
+        if settings.grpc == "on":
+            raise
+        say(f"voxpop: no gRPC. {error}")
+        return None
+    stack.push_async_callback(server.close, 0)
+    say(f"voxpop: gRPC on {settings.host}:{port}{' with TLS' if settings.grpc_cert else ''}")
+    return server
