@@ -18,9 +18,9 @@ from voxpop.accounts import Spent, Wanted
 from voxpop.api.bodies import read_json
 from voxpop.api.entry import account_of
 from voxpop.api.fields import refuse, told
-from voxpop.api.streams import Places
 from voxpop.desk import BEHIND, Desk
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.places import Places
 from voxpop.vectors import NAME, SIZES, Vectors
 
 LARGEST = 4 << 20  # bytes of a body

@@ -114,8 +114,7 @@ async def run(
     host = settings.host
     door = listen(host, settings.port)
     given: dict[str, Any] = {"door": names, "posts": service.posts, "later": later, "session": session}
-    if quotas:
-        given |= {"quotas": quotas, "price": quotas.price}
+    given |= {"quotas": quotas, "price": quotas.price} if quotas else {}
     app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)
     server.other = other
