@@ -32,6 +32,7 @@ class By:
 
 def alone(session: Session) -> None:
     """Until the end of this transaction nobody else changes accounts: what is checked stays so."""
+    session.flush()  # what is read anew from here on must not undo what this transaction did already
     if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time
         session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
 

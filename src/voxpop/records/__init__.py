@@ -23,7 +23,8 @@ from voxpop.errors import VoxpopError
 T = TypeVar("T")
 NAME = "accounts.db"
 _BUSY_S = 10
-_THREADS = 8  # of PostgreSQL; SQLite has one writer, so one thread
+_THREADS = 8  # of PostgreSQL; SQLite has one writer, so one thread for it, and these for who only reads
+_READERS = 4
 _LOCK = 0x766F78  # "vox": two servers that start at once do not migrate at once
 
 
@@ -49,9 +50,9 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._threads = 1 if self.is_sqlite else _THREADS
         self._engine: Engine | None = None
-        self._workers = ThreadPoolExecutor(self._threads, "voxpop-records")
+        self._writers = ThreadPoolExecutor(1 if self.is_sqlite else _THREADS, "voxpop-records")
+        self._readers = ThreadPoolExecutor(_READERS, "voxpop-reading") if self.is_sqlite else self._writers
 
     @classmethod
     def beside(cls, folder: Path, url: str = "") -> Self:
@@ -65,7 +66,8 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         if self._engine:
             await self._on(self._engine.dispose)
-        await asyncio.to_thread(self._workers.shutdown)
+        for workers in (self._readers, self._writers):
+            await asyncio.to_thread(workers.shutdown)
 
     async def run(self, work: Callable[[Session], T], *, write: bool = True) -> T:
         """Do `work` in one transaction on a thread: committed when it returns, rolled back when it raises.
@@ -82,11 +84,11 @@ class Database:
                     session.flush()
                 return done
 
-        return await self._on(job)
+        return await self._on(job, self._writers if write else self._readers)
 
-    async def _on(self, job: Callable[[], T]) -> T:
+    async def _on(self, job: Callable[[], T], workers: ThreadPoolExecutor | None = None) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._workers, job)
+            return await asyncio.get_running_loop().run_in_executor(workers or self._writers, job)
         except (SQLAlchemyError, OSError) as error:
             where = self.url.render_as_string(hide_password=True)
             said = str(getattr(error, "orig", None) or error).partition("\n")[0]

@@ -12,6 +12,12 @@ _SQLITE = """
 CREATE TRIGGER audit_log_{when} BEFORE {act} ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
 """
+# REPLACE removes a row without asking the trigger of DELETE.
+_SQLITE_REPLACE = """
+CREATE TRIGGER audit_log_insert BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END
+"""
 _POSTGRES = """
 CREATE FUNCTION audit_log_refuses() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
@@ -94,5 +100,6 @@ def _audit() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for act in ("UPDATE", "DELETE"):
             op.execute(_SQLITE.format(when=act.lower(), act=act))
+        op.execute(_SQLITE_REPLACE)
     else:
         op.execute(_POSTGRES)
