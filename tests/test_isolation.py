@@ -78,11 +78,14 @@ def a_file(client: httpx.Client) -> Params:
 
 def a_batch(client: httpx.Client) -> Params:
     made = client.post("/v1/batches", json={"name": MARK}).raise_for_status().json()
-    client.post(f"/v1/batches/{made['id']}/requests", json=_A_BATCH).raise_for_status()
+    client.post(f"/v1/batches/{made['id']}/requests", json=wished({})).raise_for_status()
     return {"id": made["id"]}
 
 
-_A_BATCH = {"batch_requests": [{"batch_request_id": MARK, "batch_request": {"chat_get_completion": ASKED}}]}
+def wished(_: Params) -> Any:
+    """One more request for a batch."""
+    id_ = f"{MARK}-{time.monotonic_ns()}"
+    return {"batch_requests": [{"batch_request_id": id_, "batch_request": {"chat_get_completion": ASKED}}]}
 
 
 def _asks(body: Any) -> Whose:
@@ -122,6 +125,7 @@ ROUTES: dict[str, Whose] = {
     "POST /v1/tokenize-text": _asks({"model": "voxpop", "text": "Hello"}),
     "POST /v1/images/generations": _asks({"model": "voxpop", "prompt": "a cat"}),
     "POST /v1/images/edits": _asks({"model": "voxpop", "prompt": "a cat"}),
+    "POST /v1/embeddings": _asks({"model": "voxpop-embed-1", "input": "Hello"}),
     "POST /v1/completions": _asks({"model": "voxpop", "prompt": "Hello"}),
     "GET /v1/chat/deferred-completion/{id}": Whose("own", a_deferred),
     "POST /v1/files": Whose("asks"),
@@ -135,7 +139,7 @@ ROUTES: dict[str, Whose] = {
     "GET /v1/batches/{id}": Whose("own", a_batch),
     "POST /v1/batches/{id}:cancel": Whose("own", a_batch),
     "POST /v1/batches/{id}/cancel": Whose("own", a_batch),
-    "POST /v1/batches/{id}/requests": Whose("own", a_batch, lambda _: _A_BATCH),
+    "POST /v1/batches/{id}/requests": Whose("own", a_batch, wished),
     "GET /v1/batches/{id}/requests": Whose("own", a_batch),
     "GET /v1/batches/{id}/results": Whose("own", a_batch),
     "GET /v1/limits": ANY,
