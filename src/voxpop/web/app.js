@@ -1,12 +1,14 @@
 // Runs the conversation: asks, follows, stops, begins anew; it keeps no answer and no post once the page is closed.
 
+import { closeAccount, showUser } from "./account.js";
 import { Answer } from "./answer.js";
 import { closeCard } from "./cards.js";
 import { openKept } from "./kept.js";
 import { watch } from "./live.js";
 import { toTheEnd } from "./resume.js";
+import { asked, enter } from "./session.js";
 import { closeStreams, showPolicy } from "./streams.js";
-import { WORDS, say, translate } from "./words.js";
+import { WORDS, clock, say, span, translate } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const [box, send, thread, voice, latest] = ["question", "send", "thread", "voice", "latest"].map($);
@@ -53,7 +55,7 @@ function askAgain(answer) {
 }
 
 async function draw(answer, messages, signal) {
-  const response = await fetch("api/answer", {
+  const response = await asked("api/answer", {
     method: "POST",
     headers: { "content-type": "application/json", accept: "text/event-stream", "x-voxpop-resume": "true" },
     body: JSON.stringify({ messages, voice: voice.value || undefined, as_of: null }),
@@ -71,7 +73,10 @@ async function draw(answer, messages, signal) {
 async function problem(response) {
   const body = await response.json().catch(() => null);
   const error = body?.error ?? {};
-  return [error.message || WORDS.refused(response.status), error.cure];
+  const seconds = Number(response.headers.get("retry-after"));
+  const waits = response.status === 429 && seconds > 0;
+  const back = waits ? WORDS.comeBack(clock(new Date(Date.now() + seconds * 1000)), span(seconds)) : "";
+  return [error.message || WORDS.refused(response.status), [error.cure, back].filter(Boolean).join(" ")];
 }
 
 /** The whole conversation with its new question; a turn without an answer is left out. */
@@ -177,7 +182,7 @@ $("composer").addEventListener("submit", (event) => {
   if (!stop()) submit();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing && (closeCard() || closeStreams() || stop())) event.preventDefault();
+  if (event.key === "Escape" && !event.isComposing && (closeCard() || closeStreams() || closeAccount() || stop())) event.preventDefault();
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("textarea, input, select")) return;
   event.preventDefault();
@@ -262,9 +267,9 @@ async function show(id) {
  */
 let begun = () => {
   begun = () => {};
-  const asked = new URLSearchParams(location.search);
-  if (asked.get("answer")) return show(asked.get("answer"));
-  const question = asked.get("q");
+  const given = new URLSearchParams(location.search);
+  if (given.get("answer")) return show(given.get("answer"));
+  const question = given.get("q");
   if (question) ask(question.slice(0, box.maxLength));
 };
 
@@ -272,4 +277,5 @@ translate(document);
 showTheme();
 setRunning(null);
 watch(offer);
+enter(showUser);
 setTimeout(() => begun(), 800);

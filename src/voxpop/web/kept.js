@@ -2,6 +2,7 @@
 
 import { Answer } from "./answer.js";
 import { card, make } from "./cards.js";
+import { asked } from "./session.js";
 import { WORDS, clock, count, isTime, say } from "./words.js";
 
 const address = (id) => `v1/answers/${encodeURIComponent(id)}`;
@@ -11,7 +12,7 @@ export async function openKept(id, place, onAgain) {
   const turn = new Answer("", onAgain);
   place.append(turn.element);
   try {
-    const response = await fetch(address(id), { headers: { accept: "application/json" } });
+    const response = await asked(address(id), { headers: { accept: "application/json" } });
     const body = await response.json();
     if (!response.ok) return turn.fail(body.error?.message || WORDS.refused(response.status), body.error?.cure);
     draw(turn, body);
@@ -62,7 +63,7 @@ function struck(turn, { text, state, why_not: why, by }) {
 async function remake(turn, id, button) {
   button.disabled = true;
   try {
-    const response = await fetch(`${address(id)}/reproduce`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+    const response = await asked(`${address(id)}/reproduce`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
     const body = await response.json();
     if (!response.ok) return turn.body.append(turn.aside(body.error?.message || WORDS.refused(response.status), "notice"));
     const told = make("div", "remade");

@@ -1,5 +1,6 @@
 // Keeps the header and the banners true to the server's stream; it reconnects for ever and hides no trouble.
 
+import { asked, check } from "./session.js";
 import { isBehind, isWell, showStreams, watchPanel } from "./streams.js";
 import { WORDS, count, say, setClock, span } from "./words.js";
 
@@ -37,6 +38,7 @@ export function watch(onStatus) {
       if (!failing) listen(FAILING_MS);
       failing = true;
       if (stream.readyState !== EventSource.CLOSED) return;
+      check(); // it may be that nobody is signed in any more
       retry = setTimeout(connect, wait);
       wait = Math.min(wait * 2, 15000);
     });
@@ -64,7 +66,7 @@ export function watch(onStatus) {
 async function greet(onStatus) {
   greeted = true;
   try {
-    const response = await fetch("api/status", { headers: { accept: "application/json" } });
+    const response = await asked("api/status", { headers: { accept: "application/json" } });
     if (!response.ok) throw new Error(response.status);
     setClock(response);
     const status = await response.json();

@@ -1,6 +1,7 @@
 // Watches a question while the page is open: it shows each flip that the server tells, and ends the watch with the page's turn.
 
 import { card, make } from "./cards.js";
+import { asked } from "./session.js";
 import { WORDS, say, timeElement } from "./words.js";
 
 /** Watch the question of a turn; the button then ends the watch. */
@@ -8,7 +9,7 @@ export async function watchThis(turn, button) {
   if (turn.watch) return end(turn, button);
   button.disabled = true;
   try {
-    const response = await fetch("v1/watches", {
+    const response = await asked("v1/watches", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ question: turn.question }),

@@ -1,0 +1,213 @@
+"""The page of a server with accounts, in a real Chromium against the real program: in, asked, limits, keys, out."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import Program, Up, environment, voxpop
+from test_web_page import ARGUMENTS, CHROMIUM
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
+expect = sync_api.expect
+pytestmark = pytest.mark.skipif(
+    not Path(CHROMIUM).exists(), reason="no Chromium: install it or set VOXPOP_CHROMIUM to its executable"
+)
+WORD = "correct horse battery"
+TIERS = """
+[tier.tiny]
+title = "Tiny"
+[tier.tiny.buckets.chat]
+requests_per_day = 2
+[tier.tiny.buckets.other]
+"""
+
+
+def password(data: Path, who: str) -> None:
+    command = [sys.executable, "-m", "voxpop.cli", "users", "password", who, "--data", str(data)]
+    subprocess.run(command, input=f"{WORD}\n", text=True, check=True, capture_output=True, env=environment())
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The real program on the simulated stream, with ann, an admin, and bob, whose tier is small."""
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "tiers.toml").write_text(TIERS)
+    for who, more in (("ann", ["--admin"]), ("bob", ["--tier", "tiny"])):
+        added = voxpop("users", "add", who, "--data", str(folder), *more)
+        assert added.returncode == 0, added.stderr
+        password(folder, who)
+    made = voxpop("keys", "create", "ann", "--data", str(folder), "--json")
+    assert made.returncode == 0, made.stderr
+    given = {"VOXPOP_ACCOUNTS_TIERS": str(folder / "tiers.toml"), "VOXPOP_ACCOUNTS_SIGN_UP": "open"}
+    arguments = ("--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(folder))
+    program = Program(folder / "log", "up", *arguments, **given)
+    try:
+        url = program.until(r"open (http://127\.0\.0\.1:\d+)")[1]
+        end = time.monotonic() + 20
+        while httpx.get(f"{url}/readyz", trust_env=False).status_code != 200 and time.monotonic() < end:
+            time.sleep(0.1)
+        yield Up(program, url, folder)
+    finally:
+        program.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, house: Up) -> Iterator[Any]:
+    context = browser.new_context(locale="en-GB", viewport={"width": 900, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=house.url)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda line: faults.append(line.text) if "Security Policy" in line.text else None)
+    page.goto(house.url)
+    yield page
+    context.close()
+    assert faults == []
+
+
+def sign_in(page: Any, name: str, word: str = WORD) -> None:
+    page.get_by_label("Name or e-mail address").fill(name)
+    page.get_by_label("Password").fill(word)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def shot(page: Any, name: str) -> None:
+    """A picture for who looks at the page, where VOXPOP_TEST_DATA names a folder for it."""
+    if folder := os.environ.get("VOXPOP_TEST_DATA"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_nobody_sees_anything_before_signing_in(page: Any) -> None:
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    expect(page.locator("#name")).to_be_focused()
+    shot(page, "sign-in")
+    sign_in(page, "bob", "wrong password")
+    expect(page.get_by_role("alert")).to_have_text(re.compile("The name or the password is not right"))
+    assert page.locator("#examples").is_hidden()
+    sign_in(page, "bob")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#examples")).to_be_visible()
+    assert page.evaluate("document.cookie") == ""
+
+
+def test_the_limits_say_what_is_left_and_a_refusal_when_to_come_back(page: Any) -> None:
+    sign_in(page, "bob")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    for _ in range(2):
+        page.locator("#question").fill("Did a ballot box burn in Dornick?")
+        page.keyboard.press("Enter")
+        expect(page.locator("#send")).to_have_attribute("data-state", "send")
+        expect(page.locator(".actions").last).to_be_visible()
+    page.locator("#question").fill("Who won the election?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#thread")).to_contain_text(re.compile(r"You can ask again at .*, in \d+"))
+    shot(page, "refused")
+    page.get_by_role("button", name="Your account").click()
+    panel = page.get_by_role("region", name=re.compile("bob"))
+    expect(panel).to_contain_text("Tiny")
+    row = panel.locator("#limits li").first
+    expect(row).to_contain_text("requests a day")
+    expect(row).to_contain_text("0 of 2 left")
+    expect(row).to_contain_text(re.compile("full again at .*, in "))
+    assert panel.locator("progress").first.get_attribute("aria-label") == "requests a day: 0 of 2 left"
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(page.locator("#me")).to_be_focused()
+
+
+def test_a_key_is_made_shown_once_used_and_revoked(page: Any, house: Up) -> None:
+    sign_in(page, "ann")
+    page.get_by_role("button", name="Your account").click()
+    page.get_by_label("Name of the key").fill("newsroom")
+    page.get_by_role("button", name="Create").click()
+    key = page.locator("#secret code").inner_text()
+    assert re.fullmatch(r"vx-\S+", key)
+    page.locator("#secret").get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()") == key
+    asked = {"headers": {"authorization": f"Bearer {key}"}, "trust_env": False}
+    assert httpx.get(f"{house.url}/v1/limits", **asked).status_code == 200
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Your account").click()
+    expect(page.locator("#keys")).to_contain_text("newsroom")
+    assert key not in page.content()
+    revoke = page.get_by_role("button", name="Revoke the key newsroom")
+    revoke.click()
+    page.get_by_role("button", name="Really? newsroom").click()
+    expect(page.locator("#keys")).not_to_contain_text("newsroom")
+    time.sleep(1)
+    assert httpx.get(f"{house.url}/v1/limits", **asked).status_code == 401
+
+
+def test_a_session_that_ends_asks_again_and_keeps_what_was_typed(page: Any) -> None:
+    sign_in(page, "ann")
+    expect(page.locator("#examples")).to_be_visible()
+    page.locator("#question").fill("Is the tram strike over?")
+    page.context.clear_cookies()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    sign_in(page, "ann")
+    expect(page.locator("#thread .question")).to_have_text("Is the tram strike over?")
+    expect(page.locator("#thread")).to_contain_text("@lirrentransit.example says")
+
+
+def test_signing_out_leaves_nothing_on_the_page(page: Any) -> None:
+    sign_in(page, "ann")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.locator("#question").fill("Did a ballot box burn in Dornick?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#send")).to_have_attribute("data-state", "send")
+    page.get_by_role("button", name="Your account").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    assert "ballot" not in page.locator("#thread").inner_text()
+    page.reload()
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+
+
+def test_somebody_new_makes_an_account(page: Any) -> None:
+    page.get_by_role("button", name="Make an account").click()
+    page.get_by_label("Name or e-mail address").fill("cleo")
+    page.get_by_label("Password").fill("short")
+    page.locator("#enter").click()
+    expect(page.get_by_role("alert")).to_have_text(re.compile("10 to 1000 characters"))
+    page.get_by_label("Password").fill(WORD)
+    page.locator("#enter").click()
+    page.get_by_role("button", name="Your account").click()
+    expect(page.locator("#account-title")).to_have_text(re.compile("cleo Free"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_all_without_sideways_scroll(browser: Any, house: Up, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 640}, color_scheme=scheme, locale="en-GB")
+    page = context.new_page()
+    page.goto(house.url)
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    shot(page, f"sign-in-320-{scheme}")
+    sign_in(page, "bob")
+    page.get_by_role("button", name="Your account").click()
+    expect(page.locator("#limits progress").first).to_be_visible()
+    shot(page, f"limits-320-{scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.evaluate(
+        "document.querySelector('#account').scrollWidth <= document.querySelector('#account').clientWidth"
+    )
+    context.close()
