@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voxpop.accounts import TICKS, Account, Denied, Spent, Wanted
 from voxpop.errors import UsageError
-from voxpop.tier_file import load, parse
+from voxpop.tier_file import TierFile, load, parse
 from voxpop.tiers import LOCAL, Price, Resets, Rollout, share_of
 from voxpop.times import MICROS, micros
 from voxpop.windows import SLOT, long
@@ -84,6 +84,22 @@ class TestTheFile:
     def test_a_file_that_is_not_there_names_the_setting(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"accounts\.tiers"):
             load(tmp_path / "none.toml")
+
+    def test_it_is_read_again_when_it_changes_and_stays_when_it_breaks(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file, now = tmp_path / "t.toml", [0.0]
+        file.write_text("[tier.gold]")
+        tiers = TierFile(file, lambda: now[0])
+        assert "gold" in tiers().tiers
+        for text, there in [("[tier.silver]", "silver"), ("[tier.silver", "silver"), ("[tier.bronze]", "bronze")]:
+            file.write_text(text)
+            now[0] += 1
+            assert there in tiers().tiers
+        assert "stay as they were" in caplog.text
+        file.unlink()
+        now[0] += 1
+        assert "bronze" in tiers().tiers
 
 
 class TestWhatATierHas:
