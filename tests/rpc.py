@@ -22,6 +22,7 @@ async def serving(
     from voxpop.conversations import Conversations
     from voxpop.deferred import Later
     from voxpop.desk import Desk
+    from voxpop.files import Files
     from voxpop.places import Places
     from voxpop.records import Database
     from voxpop.rpc.door import Door
@@ -35,9 +36,10 @@ async def serving(
         Database.beside(folder) as records,
         Conversations(records, posts, lambda: time.time_ns() // 1000) as conversations,
         Compactions(records) as compactions,
+        Files(records, folder / "files", lambda: time.time_ns() // 1000) as files,
         Later(records, posts, lambda: time.time_ns() // 1000) as later,
     ):
-        served = services(running, desk, records, Places(places), conversations, compactions, later)
+        served = services(running, desk, records, Places(places), conversations, compactions, later, files)
         server = Server(served, Door(desk), **options)
         try:
             yield await server.open("127.0.0.1", 0, cert=tls[0], key=tls[1])

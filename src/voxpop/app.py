@@ -247,7 +247,7 @@ async def serve(config: Config, say: Say) -> None:
         tune()
         later = await stack.enter_async_context(Later(database, store.posts, clock))
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
-        other = await beside_http(stack, server, service, desk, database, later, say)
+        other = await beside_http(stack, config, service, desk, database, later, say)
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
         whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches))
         more = [*asked.routes(), *whose, *faces]

@@ -7,11 +7,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from voxpop.compactions import Compactions
-from voxpop.config import Server as Settings
+from voxpop.config import Config
 from voxpop.conversations import Conversations
 from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.files import Files
 from voxpop.logs import Say
 from voxpop.places import Places
 from voxpop.records import Database
@@ -25,7 +26,7 @@ _CHOICES = ("auto", "on", "off")
 
 async def beside_http(
     stack: AsyncExitStack,
-    settings: Settings,
+    config: Config,
     service: Service,
     desk: Desk,
     records: Database,
@@ -36,6 +37,7 @@ async def beside_http(
 
     Raises UsageError for a bad setting, VoxpopError where `on` cannot be had.
     """
+    settings = config.server
     if settings.grpc not in _CHOICES:
         cure = f"Choose one of: {', '.join(_CHOICES)}."
         raise UsageError(f"The setting 'server.grpc' cannot be '{settings.grpc[:60]}'.", cure)
@@ -48,13 +50,16 @@ async def beside_http(
         return None
     conversations = Conversations(records, service.posts, clock)
     await stack.enter_async_context(conversations)
+    kept, each = config.files, config.files.each_mb << 20
+    files = Files(records, config.data / "files", clock, each=each, account=kept.account_mb << 20)
+    await stack.enter_async_context(files)
     compactions = await stack.enter_async_context(Compactions(records))
     await asyncio.to_thread(import_module, "voxpop.rpc.server")  # it takes a moment
     from voxpop.rpc.door import Door
     from voxpop.rpc.server import Server, services
 
     places = Places(settings.streams)
-    served = services(service, desk, records, places, conversations, compactions, later)
+    served = services(service, desk, records, places, conversations, compactions, later, files)
     server = Server(served, Door(desk))
     try:
         port = await server.open(settings.host, settings.grpc_port, cert=settings.grpc_cert, key=settings.grpc_key)

@@ -29,6 +29,7 @@ _CODES = {
     "forbidden": StatusCode.PERMISSION_DENIED,
     "model_not_found": StatusCode.NOT_FOUND,
     "not_found": StatusCode.NOT_FOUND,
+    "file_not_found": StatusCode.NOT_FOUND,
     "answer_not_found": StatusCode.NOT_FOUND,
     "deferred_lost": StatusCode.NOT_FOUND,
     "withdrawn": StatusCode.NOT_FOUND,

@@ -1,5 +1,8 @@
 """xAI's Models service: our voices as language models; there is none for pictures."""
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,19 +12,22 @@ from xai_sdk.proto import models_pb2
 from voxpop import __version__
 from voxpop.accounts import Account
 from voxpop.dialects import NAME, named, resolve
-from voxpop.errors import UsageError
+from voxpop.errors import UsageError, VoxpopError
 from voxpop.rpc.door import caller
 from voxpop.rpc.running import Running
 from voxpop.rpc.writing import FINGERPRINT
+from voxpop.vectors import NAME as VECTORS
+from voxpop.vectors import Vectors
 
 _LONGEST = 32_768  # tokens of a prompt; what an engine cannot hold it leaves out itself
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The six methods; a key sees the models that it may use."""
+    """The six methods; a key sees the models that it may use. `load` gives the vectors."""
 
     running: Running
+    load: Callable[[], Vectors]
 
     async def ListLanguageModels(self, request: Any, context: Any) -> Any:
         """Every model that speaks."""
@@ -37,12 +43,15 @@ class Models:
         return self._model(name)
 
     async def ListEmbeddingModels(self, request: Any, context: Any) -> Any:
-        """None yet."""
-        return models_pb2.ListEmbeddingModelsResponse()
+        """The one whose vectors are here, if they are."""
+        there = await self._vectors() and _may(caller().account, VECTORS)
+        return models_pb2.ListEmbeddingModelsResponse(models=[self._embedding()] if there else ())
 
     async def GetEmbeddingModel(self, request: Any, context: Any) -> Any:
-        """Raises UsageError: there is none."""
-        raise _missing("embedding", request.name)
+        """The one there is. Raises UsageError for another."""
+        if request.name != VECTORS or not await self._vectors() or not _may(caller().account, VECTORS):
+            raise _missing("embedding", request.name)
+        return self._embedding()
 
     async def ListImageGenerationModels(self, request: Any, context: Any) -> Any:
         """None."""
@@ -51,6 +60,23 @@ class Models:
     async def GetImageGenerationModel(self, request: Any, context: Any) -> Any:
         """Raises UsageError: there is none."""
         raise _missing("image", request.name)
+
+    async def _vectors(self) -> bool:
+        with suppress(VoxpopError):
+            await asyncio.to_thread(self.load)
+            return True
+        return False
+
+    def _embedding(self) -> Any:
+        modality = models_pb2.Modality
+        return models_pb2.EmbeddingModel(
+            name=VECTORS,
+            version=__version__,
+            input_modalities=[modality.TEXT],
+            output_modalities=[modality.EMBEDDING],
+            created=Timestamp(seconds=self.running.started),
+            system_fingerprint=FINGERPRINT,
+        )
 
     def _model(self, name: str) -> Any:
         text = models_pb2.Modality.TEXT

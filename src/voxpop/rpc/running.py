@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from voxpop.engines import Engine
 from voxpop.posts import Post
 from voxpop.voices import Voice
 
@@ -17,6 +18,7 @@ class Running(Protocol):
     default_voice: str
     aliases: Sequence[str]
     started: int
+    engine: Callable[[], Engine]
 
 
 class Deferred(Protocol):

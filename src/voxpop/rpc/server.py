@@ -7,23 +7,38 @@ defaults end the connection after two minutes, and the client then makes its cal
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import grpc
-from xai_sdk.proto import auth_pb2_grpc, chat_pb2_grpc, models_pb2_grpc
+from xai_sdk.proto import (
+    auth_pb2_grpc,
+    chat_pb2_grpc,
+    documents_pb2_grpc,
+    embed_pb2_grpc,
+    files_pb2_grpc,
+    models_pb2_grpc,
+    sample_pb2_grpc,
+    tokenize_pb2_grpc,
+)
 
 from voxpop.compactions import Compactions
 from voxpop.conversations import Conversations
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.files import Files as Stored
 from voxpop.places import Places
 from voxpop.records import Database
 from voxpop.rpc.chat import Chat
 from voxpop.rpc.door import Door
+from voxpop.rpc.files import Documents, Files
 from voxpop.rpc.keys import Auth
 from voxpop.rpc.models import Models
 from voxpop.rpc.running import Deferred, Running
+from voxpop.rpc.sample import Sample
+from voxpop.rpc.tokens import Embedder, Tokenize
+from voxpop.vectors import Vectors
 
 LARGEST = 20 << 20  # bytes of a message, as xAI's client has it
 KEEP_ALIVE: tuple[tuple[str, int], ...] = (
@@ -48,12 +63,22 @@ class Services:
     auth: Auth
     chat: Chat
     models: Models
+    tokenize: Tokenize
+    embedder: Embedder
+    sample: Sample
+    files: Files
+    documents: Documents
 
     def add(self, server: Any) -> None:
         """Register them."""
         auth_pb2_grpc.add_AuthServicer_to_server(self.auth, server)
         chat_pb2_grpc.add_ChatServicer_to_server(self.chat, server)
         models_pb2_grpc.add_ModelsServicer_to_server(self.models, server)
+        tokenize_pb2_grpc.add_TokenizeServicer_to_server(self.tokenize, server)
+        embed_pb2_grpc.add_EmbedderServicer_to_server(self.embedder, server)
+        sample_pb2_grpc.add_SampleServicer_to_server(self.sample, server)
+        files_pb2_grpc.add_FilesServicer_to_server(self.files, server)
+        documents_pb2_grpc.add_DocumentsServicer_to_server(self.documents, server)
 
 
 def services(
@@ -64,10 +89,21 @@ def services(
     conversations: Conversations,
     compactions: Compactions,
     deferred: Deferred,
+    stored: Stored,
 ) -> Services:
     """All services over one desk."""
     chat = Chat(running, desk, places, conversations, compactions, deferred)
-    return Services(Auth(records), chat, Models(running))
+    load = cache(Vectors.load)
+    return Services(
+        Auth(records),
+        chat,
+        Models(running, load),
+        Tokenize(running),
+        Embedder(desk, places, load),
+        Sample(running, desk, places),
+        Files(stored, places),
+        Documents(stored, places),
+    )
 
 
 class Server:
