@@ -17,7 +17,7 @@ pytest.importorskip("grpc", reason="voxpop[grpc] is not installed")
 pytest.importorskip("xai_sdk", reason="voxpop[grpc] is not installed")
 pytest.importorskip("absl", reason="absl-py, which the examples use, is not installed")
 
-from conftest import Program, environment  # noqa: E402
+from conftest import Program, environment
 
 RUNNER = Path(__file__).parents[1] / "examples/clients/run_xai_example.py"
 FOLDER = Path(os.environ.get("VOXPOP_XAI_EXAMPLES", ""))
