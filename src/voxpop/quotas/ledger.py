@@ -6,9 +6,10 @@ expired by another; one that was settled after it had expired is counted all the
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select, union
+from sqlalchemy import Select, bindparam, case, delete, func, insert, select, union
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -63,24 +64,17 @@ class Reserved:
 
 def used(session: Session, account: str, bucket: str, counted: Sequence[Counted]) -> list[int]:
     """How much of each limit is used or set aside."""
-    sums, first = [], min((c.begins for c in counted if c.limit.per), default=0)
-    for each in counted:
-        if each.limit.per:
-            column: ColumnElement[int] = _TOTALS.c[each.limit.measure]
-            within = (_TOTALS.c.slot >= each.begins) & (_TOTALS.c.slot < each.ends)
-            sums.append(func.coalesce(func.sum(case((within, column), else_=0)), 0))
+    whose = {"whose": account, "which": bucket}
+    long = [c for c in counted if c.limit.per]
     found: list[int] = []
-    if sums:
-        mine = (_TOTALS.c.account == account) & (_TOTALS.c.bucket == bucket) & (_TOTALS.c.slot >= first)
-        found = [max(0, int(n)) for n in session.execute(select(*sums).where(mine)).one()]
-    under_way = 0
-    if len(sums) < len(counted):
-        mine = (_HOLDS.c.account == account) & (_HOLDS.c.bucket == bucket)
-        under_way = int(
-            session.execute(select(func.coalesce(func.sum(_HOLDS.c.answers), 0)).where(mine)).scalar_one()
-        )
-    long = iter(found)
-    return [next(long) if c.limit.per else under_way for c in counted]
+    if long:
+        bounds = {f"from{n}": c.begins for n, c in enumerate(long)} | {f"to{n}": c.ends for n, c in enumerate(long)}
+        sums = _sums(tuple(c.limit.measure for c in long))
+        row = session.execute(sums, {**whose, **bounds, "first": min(c.begins for c in long)}).one()
+        found = [max(0, int(n)) for n in row]
+    under_way = int(session.execute(_UNDER_WAY, whose).scalar_one()) if len(long) < len(counted) else 0
+    taken = iter(found)
+    return [next(taken) if c.limit.per else under_way for c in counted]
 
 
 def reserve(
@@ -92,7 +86,7 @@ def reserve(
         if taken + each.cost > each.limit.most:
             return Reserved(tuple(before), each, _frees(session, who, each, taken))
     row = {**asdict(who), "server": server, "at": now, "slot": slot_of(now), "tokens": tokens, "answers": answers}
-    session.execute(insert(_HOLDS), row)
+    session.execute(_HELD, row)
     _add(session, who.account, who.bucket, slot_of(now), 1, tokens)
     return Reserved(tuple(n + c.cost for n, c in zip(before, counted, strict=True)))
 
@@ -167,22 +161,18 @@ def _append(session: Session, who: Who, kind: str, now: int, spent: Spent, ticks
         "ticks": ticks,
         "why": why[:200],
     }
-    line = inserting(session, _LINES).on_conflict_do_nothing(index_elements=["hold", "kind"])
-    return session.execute(line.returning(_LINES.c.seq), row).first() is not None
+    return session.execute(_line(_dialect(session)), row).first() is not None
 
 
 def _let_go(session: Session, hold: str) -> tuple[int, int] | None:
     """The slot and the tokens of what was held, which is held no more; None where nothing was."""
-    gone = delete(_HOLDS).where(_HOLDS.c.hold == hold).returning(_HOLDS.c.slot, _HOLDS.c.tokens)
-    row = session.execute(gone).one_or_none()
+    row = session.execute(_GONE, {"name": hold}).one_or_none()
     return (int(row[0]), int(row[1])) if row else None
 
 
 def _add(session: Session, account: str, bucket: str, slot: int, requests: int, tokens: int) -> None:
     row = {"account": account, "bucket": bucket, "slot": slot, "requests": requests, "tokens": tokens}
-    made = inserting(session, _TOTALS)
-    grown = {n: _TOTALS.c[n] + made.excluded[n] for n in ("requests", "tokens")}
-    session.execute(made.on_conflict_do_update(index_elements=["account", "bucket", "slot"], set_=grown), row)
+    session.execute(_total(_dialect(session)), row)
 
 
 def _frees(session: Session, who: Who, full: Counted, taken: int) -> int | None:
@@ -204,5 +194,44 @@ def _frees(session: Session, who: Who, full: Counted, taken: int) -> int | None:
 
 def inserting(session: Session, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, in the dialect of this database."""
-    dialect = session.get_bind().dialect.name
+    return _insert(_dialect(session), table)
+
+
+# Statements are made once: making one costs more than SQLite takes to do it.
+_WHOSE: Any = (bindparam("whose"), bindparam("which"))
+_HELD = insert(_HOLDS)
+_GONE = delete(_HOLDS).where(_HOLDS.c.hold == bindparam("name")).returning(_HOLDS.c.slot, _HOLDS.c.tokens)
+_UNDER_WAY = select(func.coalesce(func.sum(_HOLDS.c.answers), 0)).where(
+    _HOLDS.c.account == _WHOSE[0], _HOLDS.c.bucket == _WHOSE[1]
+)
+
+
+@cache
+def _sums(measures: tuple[str, ...]) -> Select[Any]:
+    slot, columns = _TOTALS.c.slot, []
+    for n, measure in enumerate(measures):
+        within = (slot >= bindparam(f"from{n}")) & (slot < bindparam(f"to{n}"))
+        columns.append(func.coalesce(func.sum(case((within, _TOTALS.c[measure]), else_=0)), 0))
+    mine = (_TOTALS.c.account == _WHOSE[0], _TOTALS.c.bucket == _WHOSE[1], slot >= bindparam("first"))
+    return select(*columns).where(*mine)
+
+
+@cache
+def _line(dialect: str) -> Any:
+    made = _insert(dialect, _LINES).on_conflict_do_nothing(index_elements=["hold", "kind"])
+    return made.returning(_LINES.c.seq)
+
+
+@cache
+def _total(dialect: str) -> Any:
+    made = _insert(dialect, _TOTALS)
+    grown = {n: _TOTALS.c[n] + made.excluded[n] for n in ("requests", "tokens")}
+    return made.on_conflict_do_update(index_elements=["account", "bucket", "slot"], set_=grown)
+
+
+def _insert(dialect: str, table: Any) -> Any:
     return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+def _dialect(session: Session) -> str:
+    return session.get_bind().dialect.name
