@@ -23,6 +23,8 @@ from test_api_resume import Gate, Posts, Slow, held, program
 from voxpop.accounts import Account, Denied, Limited
 from voxpop.api.http import application
 from voxpop.api.storing import storing
+from voxpop.batches import Wish
+from voxpop.batches.store import Batches
 from voxpop.batches.work import lines, wish
 from voxpop.config import Config, Files, Storage
 from voxpop.desk import Desk
@@ -30,6 +32,7 @@ from voxpop.documents import cut, ranked
 from voxpop.errors import UsageError
 from voxpop.files import File
 from voxpop.files import Files as Stored
+from voxpop.parting import forget
 from voxpop.records import Database
 
 Keeping = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -209,6 +212,22 @@ async def test_a_search_finds_the_passage(keeping: Keeping) -> None:
 def test_pieces_are_the_whole_text(text: str) -> None:
     assert "".join("".join(cut(text)).split()) == "".join(text.split())
     ranked("a b", [(File("f", "n", "user_data", 1, 0), text)], 3)
+
+
+async def test_a_removed_account_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def said() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    async with Database.beside(tmp_path) as database, Stored(database, tmp_path / "f", lambda: 10**15) as files:
+        batches = Batches(database, Posts(), lambda: 10**15)
+        for owner in ("ada", "bob"):
+            await files.put(owner, "a.txt", "user_data", said())
+            made = await batches.create(Account(owner), name="b")
+            await batches.add(made, [Wish("r1", "/v1/chat/completions", b"{}")])
+        await database.run(lambda s: forget(s, "ada"))
+        for owner, left in (("ada", 0), ("bob", 1)):
+            assert len((await files.list(owner))[0]) == len((await batches.of(owner))[0]) == left
+        assert [b.total for b in await batches.open_ones()] == [1]
 
 
 # Batches

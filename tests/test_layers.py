@@ -49,6 +49,7 @@ conversations compactions deferred files
 documents
 accounts
 batches
+parting
 tiers
 windows tier_file
 quotas

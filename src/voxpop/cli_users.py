@@ -260,6 +260,7 @@ async def remove_user(context: click.Context, who: str, yes: bool, as_json: bool
 
     Example: voxpop users remove ada
     """
+    from voxpop import parting
     from voxpop.accounts import people
     from voxpop.leaving import forget_in
 
@@ -269,6 +270,7 @@ async def remove_user(context: click.Context, who: str, yes: bool, as_json: bool
     def work(session: "Session", by: "By") -> dict[str, Any]:
         gone = people.user(session, who)
         people.remove_user(session, by, gone)
+        parting.forget(session, gone.id)
         return {"id": gone.id, "name": gone.name, "removed": True}
 
     row = await in_records(context, data, work)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from voxpop import parting
 from voxpop.accounts import audit, passwords, people
 from voxpop.accounts.audit import By
 from voxpop.accounts.people import Wish
@@ -84,6 +85,7 @@ class PeopleFaces:
         def work(session: Session) -> dict[str, Any]:
             gone = people.user(session, request.path_params["id"])
             people.remove_user(session, by, gone)
+            parting.forget(session, gone.id)
             return {"id": gone.id, "object": "user.deleted", "deleted": True}
 
         removed = await self.database.run(work)
