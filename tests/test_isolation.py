@@ -25,6 +25,7 @@ from voxpop.records import Database
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MARK = "xq-marked-by-ada-xq"  # stands in everything that Ada has: no other account may ever see it
 ASKED = {"model": "voxpop", "messages": [{"role": "user", "content": f"Did a ballot box burn in Dornick? {MARK}"}]}
+ITEM = {"model": "voxpop", "input": f"Did a ballot box burn in Dornick? {MARK}"}
 _S = 1_000_000
 
 Params = dict[str, str]
@@ -88,6 +89,10 @@ def wished(_: Params) -> Any:
     return {"batch_requests": [{"batch_request_id": id_, "batch_request": {"chat_get_completion": ASKED}}]}
 
 
+def a_response(client: httpx.Client) -> Params:
+    return {"id": client.post("/v1/responses", json=ITEM).raise_for_status().json()["id"]}
+
+
 def _asks(body: Any) -> Whose:
     return Whose("asks", body=lambda _: body)
 
@@ -147,6 +152,15 @@ ROUTES: dict[str, Whose] = {
     "GET /v1/usage/statement": ADMIN,
     "GET /v1/models/{name}": ANY,
     "POST /v1/chat/completions": _asks(ASKED),
+    "POST /v1/responses": _asks(ITEM),
+    "POST /v1/responses/compact": _asks(ITEM),
+    "POST /v1/responses/input_tokens": _asks(ITEM),
+    "GET /v1/responses/{id}": Whose("own", a_response),
+    "DELETE /v1/responses/{id}": Whose("own", a_response),
+    "GET /v1/responses/{id}/input_items": Whose("own", a_response),
+    "POST /v1/responses/{id}/cancel": Whose("own", a_response, lambda _: {}),
+    "POST /v1/messages": _asks({**ASKED, "max_tokens": 100}),
+    "POST /v1/messages/count_tokens": _asks(ASKED),
     "GET /v1/answers": Whose("own", an_answer),
     "GET /v1/answers/{id}": Whose("own", an_answer),
     "DELETE /v1/answers/{id}": Whose("own", an_answer),

@@ -84,5 +84,13 @@ def test_a_changed_byte_is_found() -> None:
         Shut.unpack(b"\x02" + bytes(blob)[1:])
 
 
+def test_no_more_is_opened_than_asked_for() -> None:
+    value = shut(bytes(1_000_000), [])
+    assert len(value.data) < 10_000
+    assert opened(value, [], most=1_000_000) == bytes(1_000_000)
+    with pytest.raises(VoxpopError, match="damaged"):
+        opened(value, [], most=999_999)
+
+
 def _post(id_: str, text: str) -> Post:
     return Post(id_, "bluesky", Author("did:plc:ann", "ann.example"), text, 0, 1_700_000_000_000_000)

@@ -18,7 +18,6 @@ from voxpop.accounts.people import count_users
 from voxpop.assistant import Assistant
 from voxpop.authorities import Authorities
 from voxpop.config import Config
-from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.engine_choice import Engines
 from voxpop.engines import Engine
@@ -213,7 +212,7 @@ async def list_sources(config: Config) -> list[dict[str, Any]]:
 async def serve(config: Config, say: Say) -> None:
     """Run the page and the API and ingest, until interrupted."""
     from voxpop.api.serving import run
-    from voxpop.api.storing import people, storing
+    from voxpop.api.storing import answered, people, storing
     from voxpop.signing import session_faces
 
     server = config.server
@@ -245,14 +244,14 @@ async def serve(config: Config, say: Say) -> None:
             beside=[*_rechecks(config, sources, store), watcher.run, asked.courier.run, quotas.run],
         )
         tune()
-        later = await stack.enter_async_context(Later(database, store.posts, clock))
+        answers = await stack.enter_async_context(answered(database, store.posts, clock))
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
-        other = await beside_http(stack, config, service, desk, database, later, say)
+        other = await beside_http(stack, config, service, desk, database, answers["later"], say)
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
         whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches))
         more = [*asked.routes(), *whose, *faces]
-        asking: dict[str, Any] = {"more": more, "desk": desk, "later": later, "session": session, "quotas": quotas}
-        await run(service, engines, server, say, beside=work, other=other, **asking)
+        asking: dict[str, Any] = {"more": more, "desk": desk, "session": session, "quotas": quotas}
+        await run(service, engines, server, say, beside=work, other=other, answers=answers, **asking)
 
 
 async def _read_from(

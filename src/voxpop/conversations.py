@@ -92,7 +92,8 @@ class Conversations:
         clock: Callable[[], int],
         keep_days: float = KEEP_DAYS,
     ) -> None:
-        self._records, self._posts, self._clock = records, posts, clock
+        self.posts = posts
+        self._records, self._clock = records, clock
         self._keep = int(keep_days * _DAY)
 
     async def __aenter__(self) -> Self:
@@ -119,14 +120,31 @@ class Conversations:
 
     async def get(self, owner: str, id_: str) -> Exchange:
         """A stored exchange. Raises UsageError (`not_found`) for one that is not there, or is another's."""
-        return (await self._read(owner, id_))[0]
+        return (await self.read(owner, id_))[0]
+
+    async def read(self, owner: str, id_: str) -> tuple[Exchange, list[Post]]:
+        """A stored exchange as `get` gives it, and the posts that it rests on; none where it is withdrawn."""
+        oldest = self._clock() - self._keep
+        sought = select(StoredExchange).where(
+            StoredExchange.id == id_, StoredExchange.owner == owner, StoredExchange.at >= oldest
+        )
+        row = await self._records.run(lambda s: s.scalar(sought), write=False) if _can_be(id_) else None
+        if row is None:
+            cure = (
+                f"Ask with 'store': it is kept for {self._keep // (24 * 3600 * MICROS)} days, for its own account."
+            )
+            raise UsageError(f"Nothing is stored under '{id_[:60]}'.", cure, code="not_found")
+        value = Shut.unpack(row.shut)
+        held = list(await self.posts(value.ids)) if value.ids else []
+        data = opened(value, held)
+        return _exchange(row, data, held), held if data is not None else []
 
     async def past(self, owner: str, id_: str) -> Past:
         """The conversation up to the answer of this id, the first where there are several. Raises UsageError."""
         messages: list[Message] = []
         posts: dict[str, Post] = {}
         for _ in range(MOST_TURNS):
-            exchange, held = await self._read(owner, id_)
+            exchange, held = await self.read(owner, id_)
             said = turns(exchange.answers[0]) if exchange.answers else ()
             messages[:0] = [*exchange.asked, *said]
             posts |= {p.id: p for p in held}
@@ -137,7 +155,7 @@ class Conversations:
 
     async def remove(self, owner: str, id_: str) -> None:
         """Remove an exchange. Raises UsageError (`not_found`) where there is none."""
-        await self._read(owner, id_)
+        await self.read(owner, id_)
         await self._records.run(lambda s: s.execute(_of(owner, id_)))
 
     async def forget(self, owner: str) -> None:
@@ -154,23 +172,6 @@ class Conversations:
             await asyncio.sleep(_DROP_S)
             with suppress(VoxpopError):
                 await self.drop()
-
-    async def _read(self, owner: str, id_: str) -> tuple[Exchange, list[Post]]:
-        """An exchange, and the posts that it rests on; none where it is withdrawn."""
-        oldest = self._clock() - self._keep
-        sought = select(StoredExchange).where(
-            StoredExchange.id == id_, StoredExchange.owner == owner, StoredExchange.at >= oldest
-        )
-        row = await self._records.run(lambda s: s.scalar(sought), write=False) if _can_be(id_) else None
-        if row is None:
-            cure = (
-                f"Ask with 'store': it is kept for {self._keep // (24 * 3600 * MICROS)} days, for its own account."
-            )
-            raise UsageError(f"Nothing is stored under '{id_[:60]}'.", cure, code="not_found")
-        value = Shut.unpack(row.shut)
-        held = list(await self._posts(value.ids)) if value.ids else []
-        data = opened(value, held)
-        return _exchange(row, data, held), held if data is not None else []
 
 
 def forget(session: Session, owner: str) -> None:

@@ -17,6 +17,7 @@ from voxpop.sealing import SALT, seal, secret, unseal
 
 _HEAD = struct.Struct(f"<B{SALT}sI")  # format, salt, bytes of ids
 _FORMAT = 1
+_MOST = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ def shut(data: bytes, posts: Iterable[Post]) -> Shut:
     return Shut(salt, tuple(p.id for p in resting), closed)
 
 
-def opened(value: Shut, posts: Iterable[Post]) -> bytes | None:
+def opened(value: Shut, posts: Iterable[Post], *, most: int = _MOST) -> bytes | None:
     """What was shut; None where one of its posts is not among `posts`, or has another text now.
 
-    `posts` may be more than those, in any order. Raises VoxpopError (`damaged`) where no post is at fault.
+    `posts` may be more than those, in any order. Raises VoxpopError (`damaged`) where no post is at fault, or it
+    has more than `most` bytes: a stranger may have sent it.
     """
     small = value.data
     if value.ids:
@@ -67,10 +69,14 @@ def opened(value: Shut, posts: Iterable[Post]) -> bytes | None:
         if unsealed is None:
             return None
         small = unsealed
+    reader = zlib.decompressobj()
     try:
-        return zlib.decompress(small)
+        data = reader.decompress(small, most)
     except zlib.error as error:
         raise _damaged() from error
+    if not reader.eof or reader.unused_data:
+        raise _damaged()
+    return data
 
 
 def _damaged() -> VoxpopError:

@@ -45,11 +45,12 @@ class Entry:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
+        named = b"request-id" if scope["path"].startswith("/v1/messages") else b"x-request-id"
         id_ = given if _ID.fullmatch(given) else f"req_{secrets.token_hex(12)}".encode()
 
         async def sent(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", id_)]
+                message["headers"] = [*message["headers"], (named, id_)]
             await send(message)
 
         state = scope.setdefault("state", {})
@@ -64,7 +65,7 @@ class Entry:
                 if endpoint := endpoint_of(scope["path"]):
                     account.check(endpoint)
             except VoxpopError as error:
-                await refused(error)(scope, receive, sent)
+                await refused(error, scope["path"])(scope, receive, sent)
                 return
         await self._app(scope, receive, sent)
 

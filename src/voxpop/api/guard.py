@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from voxpop.accounts import Limited
-from voxpop.api import openai
+from voxpop.api import messages_made, openai
 from voxpop.api.door import Door
 from voxpop.api.draining import Drain
 from voxpop.api.streams import broken
@@ -63,8 +63,8 @@ _STATUS = {
 }
 
 
-def refused(error: VoxpopError) -> Response:
-    """An error as OpenAI's clients expect it, under the status that its code means."""
+def refused(error: VoxpopError, path: str = "") -> Response:
+    """An error as the clients of that path expect it (OpenAI's, Anthropic's), under the status of its code."""
     status = _STATUS.get(error.code, 400 if isinstance(error, UsageError) else 503)
     headers = {"retry-after": "1"} if error.code in ("too_busy", "draining", "repeat_under_way") else {}
     if error.code == "draining":
@@ -73,7 +73,9 @@ def refused(error: VoxpopError) -> Response:
         status, headers = 429, error.headers
     elif status == 401:
         headers = {"www-authenticate": "Bearer"}
-    return JSONResponse(openai.error(error), status, headers)
+    anthropic = path.startswith("/v1/messages")
+    said = messages_made.error(error, status) if anthropic else openai.error(error)
+    return JSONResponse(said, status, headers)
 
 
 class Guard:
@@ -99,7 +101,7 @@ class Guard:
 
         try:
             if stranger := self._stranger(scope):
-                await refused(stranger)(scope, receive, sent)
+                await refused(stranger, scope["path"])(scope, receive, sent)
             else:
                 await self._app(scope, receive, sent)
         except ClientDisconnect:
@@ -108,7 +110,7 @@ class Guard:
             id_ = scope.get("state", {}).get("request_id", "")
             _log.exception("A request failed (%s)", id_)
             if not begun:
-                response = refused(broken())
+                response = refused(broken(), scope["path"])
                 response.headers["x-request-id"] = id_
                 await response(scope, receive, sent)
 

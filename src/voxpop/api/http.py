@@ -27,11 +27,14 @@ from voxpop.api.draining import Drain
 from voxpop.api.embeddings import EmbeddingFaces
 from voxpop.api.entry import Entry
 from voxpop.api.guard import Guard, refused
+from voxpop.api.messages import MessageFaces
 from voxpop.api.models import ModelFaces
 from voxpop.api.repeating import Repeating
+from voxpop.api.responses import ResponseFaces
 from voxpop.api.resuming import NAMES, Posts, Resumable
 from voxpop.api.session import SessionFaces
 from voxpop.api.streams import Frame, stream
+from voxpop.conversations import Conversations
 from voxpop.deferred import Later
 from voxpop.desk import Answers, Desk
 from voxpop.errors import UsageError, VoxpopError
@@ -147,16 +150,17 @@ def application(
     door: Door | None = None,
     posts: Posts | None = None,
     later: Later | None = None,
+    conversations: Conversations | None = None,
     price: Callable[[str], Price] = lambda _: Price(),
     session: SessionFaces | None = None,
     quotas: Quotas | None = None,
 ) -> Starlette:
-    """The ASGI application; `streams` bounds the answers under way, and the open pages; `more` is served beside.
+    """The ASGI application; `streams` bounds the answers under way and the open pages, `more` is served beside.
 
     Without a `desk` everybody may ask and nothing is counted; without a `door` only loopback's names are known;
     without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed; without `later`
-    none can be deferred; without a `session` nobody can sign in; without `quotas` none is known by its
-    `Idempotency-Key`. `price` tells what a model costs.
+    none can be deferred, without `conversations` none stored; without a `session` nobody can sign in; without
+    `quotas` none is known by its `Idempotency-Key`. `price` tells what a model costs.
     """
     desk = desk or Desk(running.assistant)
     chat = ChatFaces(running, desk, Places(streams), stamp, later)
@@ -164,7 +168,7 @@ def application(
     faces = Faces(running, chat, drain, chat.places, Places(streams))
     routes = [
         *faces.routes(),
-        *_programs(running, chat, price),
+        *_programs(running, chat, price, conversations),
         *AnswerFaces(lambda: running.answers, faces.answers).routes(),
         *(StreamFaces(resumable).routes() if resumable else ()),
         *openapi.routes(),
@@ -193,10 +197,14 @@ def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain) -> None:
         app.add_middleware(Proxied, door=door)
 
 
-def _programs(running: Running, chat: ChatFaces, price: Callable[[str], Price]) -> list[Route]:
-    """What is served to programs that were written for OpenAI and xAI."""
+def _programs(
+    running: Running, chat: ChatFaces, price: Callable[[str], Price], conversations: Conversations | None
+) -> list[Route]:
+    """What is served to programs that were written for OpenAI, xAI and Anthropic."""
     vectors = EmbeddingFaces(chat.desk, chat.places, running.started)
-    faces = (chat, CompletionFaces(chat), ModelFaces(running, price), vectors)
+    responses = ResponseFaces(running, chat.desk, chat.places, conversations)
+    messages = MessageFaces(running, chat.desk, chat.places)
+    faces = (chat, CompletionFaces(chat), ModelFaces(running, price), vectors, responses, messages)
     return [route for face in faces for route in face.routes()]
 
 
@@ -211,13 +219,14 @@ async def _named(events: AsyncIterator[AnswerEvent]) -> AsyncIterator[Frame]:
             yield {"event": name, **data(said)}
 
 
-async def _on_error(_: HttpRequest, error: VoxpopError) -> Response:
-    return refused(error)
+async def _on_error(request: HttpRequest, error: VoxpopError) -> Response:
+    return refused(error, request.url.path)
 
 
 async def _on_missing(request: HttpRequest, error: HTTPException) -> Response:
     what = f"{request.method} {request.url.path[:200]} is not served here."
-    response = refused(UsageError(what, "See docs/api.md for what is.", code="not_found"))
+    missing = UsageError(what, "See docs/api.md for what is.", code="not_found")
+    response = refused(missing, request.url.path)
     response.status_code = error.status_code
     response.headers.update(error.headers or {})
     return response

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Protocol
@@ -18,7 +18,6 @@ from voxpop.api.http import application
 from voxpop.api.patience import PatientHTTP
 from voxpop.api.session import SessionFaces
 from voxpop.config import Server
-from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.errors import VoxpopError
 from voxpop.quotas.permits import Quotas
@@ -99,7 +98,7 @@ async def run(
     *,
     more: Sequence[BaseRoute] = (),
     desk: Desk | None = None,
-    later: Later | None = None,
+    answers: Mapping[str, Any] | None = None,
     beside: Callable[[Starlette], Coroutine[Any, Any, None]] | None = None,
     session: SessionFaces | None = None,
     quotas: Quotas | None = None,
@@ -107,13 +106,13 @@ async def run(
 ) -> None:
     """Serve until interrupted; `beside` works meanwhile, and asks the application itself; `other` ends with it.
 
-    Raises VoxpopError where the port cannot be had, UsageError for a bad setting.
+    `answers` keeps them (`storing.answered`). Raises VoxpopError for the port, UsageError for a setting.
     """
     names = Door(settings.trusted_hosts, settings.cors_origins, settings.proxies, settings.country_header)
     desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
     host = settings.host
     door = listen(host, settings.port)
-    given: dict[str, Any] = {"door": names, "posts": service.posts, "later": later, "session": session}
+    given: dict[str, Any] = {"door": names, "posts": service.posts, "session": session, **(answers or {})}
     given |= {"quotas": quotas, "price": quotas.price} if quotas else {}
     app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)

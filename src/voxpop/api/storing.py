@@ -16,6 +16,8 @@ from voxpop.api.usage import UsageFaces
 from voxpop.batches.store import Batches
 from voxpop.batches.work import Work
 from voxpop.config import Config
+from voxpop.conversations import Conversations
+from voxpop.deferred import Later
 from voxpop.files import Files
 from voxpop.places import Places
 from voxpop.posts import Post
@@ -29,6 +31,15 @@ def people(
     """The faces of accounts, their keys and what they used; `forget` removes what else a removed user had."""
     faces = (PeopleFaces(database, clock, forget), KeyFaces(database, clock), UsageFaces(quotas))
     return [route for face in faces for route in face.routes()]
+
+
+@asynccontextmanager
+async def answered(
+    database: Database, posts: Callable[[Sequence[str]], Awaitable[list[Post]]], clock: Callable[[], int]
+) -> AsyncIterator[dict[str, Any]]:
+    """What keeps answers for those who asked: until they are fetched, and in conversations."""
+    async with Later(database, posts, clock) as later, Conversations(database, posts, clock) as conversations:
+        yield {"later": later, "conversations": conversations}
 
 
 @asynccontextmanager
