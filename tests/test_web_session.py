@@ -1,5 +1,6 @@
 """The page of a server with accounts, in a real Chromium against the real program: in, asked, limits, keys, out."""
 
+import json
 import os
 import re
 import subprocess
@@ -44,8 +45,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         added = voxpop("users", "add", who, "--data", str(folder), *more)
         assert added.returncode == 0, added.stderr
         password(folder, who)
-    made = voxpop("keys", "create", "ann", "--data", str(folder), "--json")
-    assert made.returncode == 0, made.stderr
     given = {"VOXPOP_ACCOUNTS_TIERS": str(folder / "tiers.toml"), "VOXPOP_ACCOUNTS_SIGN_UP": "open"}
     arguments = ("--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(folder))
     program = Program(folder / "log", "up", *arguments, **given)
@@ -155,6 +154,16 @@ def test_a_key_is_made_shown_once_used_and_revoked(page: Any, house: Up) -> None
     expect(page.locator("#keys")).not_to_contain_text("newsroom")
     time.sleep(1)
     assert httpx.get(f"{house.url}/v1/limits", **asked).status_code == 401
+
+
+def test_the_command_line_watches_with_a_key(house: Up) -> None:
+    port = ("--port", house.url.rpartition(":")[2])
+    refused = voxpop("watch", "--list", *port)
+    assert (refused.returncode, "VOXPOP_KEY" in refused.stderr) == (2, True)
+    made = voxpop("keys", "create", "bob", "--data", str(house.data), "--json")
+    key = json.loads(made.stdout)["key"]
+    listed = voxpop("watch", "--list", "--json", *port, VOXPOP_KEY=key)
+    assert json.loads(listed.stdout) == {"watches": []}
 
 
 def test_a_session_that_ends_asks_again_and_keeps_what_was_typed(page: Any) -> None:

@@ -111,7 +111,8 @@ async def add_user(
 
     wish = people.Wish(name=name, rank="admin" if admin else None, **given)
     row = await in_records(context, data, lambda s, by: user_json(people.add_user(s, by, wish)))
-    show(as_json, row, _line(row), f"Make a key for them with: voxpop keys create {row['name']}")
+    next_ = f"voxpop keys create {row['name']} (programs), voxpop users password {row['name']} (the page)"
+    show(as_json, row, _line(row), f"Let them in with: {next_}")
 
 
 @users.command("list")
@@ -246,6 +247,33 @@ async def password(context: click.Context, who: str, as_json: bool, data: Path |
     else:
         chosen = sys.stdin.readline(_LONGEST_PASSWORD).rstrip("\r\n")
     await _change(context, who, as_json, data, password=await asyncio.to_thread(passwords.hashed, chosen))
+
+
+@users.command("invite")
+@click.option("--tier", default="", help="The tier of who comes by it.")
+@click.option("--team", default="", help="Their team.")
+@click.option(
+    "--days", type=click.FloatRange(0.01, 90), default=7.0, show_default=True, help="How long it is good."
+)
+@data_option
+@json_option
+@click.pass_context
+@runs
+async def invite(
+    context: click.Context, tier: str, team: str, days: float, as_json: bool, data: Path | None
+) -> None:
+    """Let one person make an account on the page, once (setting accounts.sign_up: invited).
+
+    Example: voxpop users invite --tier premium
+    """
+    from voxpop.accounts import sign_in
+
+    def work(session: "Session", by: "By") -> dict[str, Any]:
+        token = sign_in.invite(session, by, tier=tier, team=team, lasts_s=days * 86_400)
+        return {"invitation": token, "path": f"/#invitation={token}"}
+
+    row = await in_records(context, data, work)
+    show(as_json, row, row["path"], "Send it behind this server's address; it is shown this once.")
 
 
 @users.command("remove")

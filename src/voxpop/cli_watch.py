@@ -1,6 +1,7 @@
 """`voxpop watch`: ask once, print each flip as it comes; it follows a running server, else the data folder."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -67,14 +68,22 @@ def _client(config: "Config") -> "httpx.AsyncClient":
 
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
     base = f"http://{host}:{config.server.port or 8080}"
-    return httpx.AsyncClient(base_url=base, trust_env=False, timeout=httpx.Timeout(30.0, connect=2.0))
+    key = os.environ.get("VOXPOP_KEY")
+    headers = {"authorization": f"Bearer {key}"} if key else None
+    return httpx.AsyncClient(
+        base_url=base, headers=headers, trust_env=False, timeout=httpx.Timeout(30.0, connect=2.0)
+    )
 
 
 async def _running(client: "httpx.AsyncClient") -> bool:
+    """Whether a server answers there. Raises UsageError where it wants a key."""
     import httpx
 
     with suppress(httpx.HTTPError):
         response = await client.get("/v1/watches", timeout=2.0)
+        if response.status_code == 401:
+            cure = "Set VOXPOP_KEY to a key of yours (voxpop keys create NAME)."
+            raise UsageError("The running server has accounts and does not know you.", cure, code="invalid_api_key")
         return response.status_code == 200 and b'"object"' in response.content
     return False
 
