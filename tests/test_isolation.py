@@ -441,3 +441,15 @@ def test_nobody_sees_or_touches_what_is_anothers(house: House) -> None:
             assert "{" in path or all(v in again.text for v in params.values()), (
                 f"{method} {path}: hers is not there"
             )
+
+
+def test_nobody_is_put_in_a_tier_that_does_not_exist(house: House) -> None:
+    with house.client(house.good["admin"]) as client:
+        for method, path in (
+            ("POST", "/v1/admin/users"),
+            ("PATCH", "/v1/admin/users/bob"),
+            ("POST", "/v1/admin/teams"),
+        ):
+            body = {"tier": "golden"} | ({"name": "new"} if method == "POST" else {})
+            response = client.request(method, path, json=body)
+            assert (response.status_code, response.json()["error"]["code"]) == (400, "unknown_tier"), path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voxpop.cli_options import data_option, json_option, runs
-from voxpop.cli_users import in_records, show
+from voxpop.cli_users import in_records, refuse_unknown_tier, show
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -41,6 +41,7 @@ async def add(context: click.Context, name: str, tier: str, as_json: bool, data:
     from voxpop.accounts import people
     from voxpop.api.people import team_json
 
+    refuse_unknown_tier(context, tier)
     row = await in_records(context, data, lambda s, by: team_json(people.add_team(s, by, name, tier)))
     show(as_json, row, _line(row))
 
@@ -76,6 +77,8 @@ async def tier_of(context: click.Context, name: str, tier: str, as_json: bool, d
     """
     from voxpop.accounts import people
     from voxpop.api.people import team_json
+
+    refuse_unknown_tier(context, tier)
 
     def work(session: "Session", by: "By") -> dict[str, Any]:
         found = people.team(session, name)

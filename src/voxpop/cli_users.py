@@ -34,6 +34,13 @@ async def in_records(context: click.Context, data: Path | None, work: "Callable[
         return await database.run(lambda session: work(session, by))
 
 
+def refuse_unknown_tier(context: click.Context, name: str | None) -> None:
+    """Raises UsageError for a tier that the settings do not have: who is put there could ask nothing."""
+    from voxpop.quotas.opening import tier_file
+
+    tier_file(config_of(context).accounts)().refuse_unknown(name)
+
+
 def show(as_json: bool, row: dict[str, Any], *lines: str) -> None:
     """Print a row as JSON, or as lines for a person."""
     from voxpop.render import plain
@@ -109,6 +116,7 @@ async def add_user(
     from voxpop.accounts import people
     from voxpop.api.people import user_json
 
+    refuse_unknown_tier(context, given["tier"])
     wish = people.Wish(name=name, rank="admin" if admin else None, **given)
     row = await in_records(context, data, lambda s, by: user_json(people.add_user(s, by, wish)))
     next_ = f"voxpop keys create {row['name']} (programs), voxpop users password {row['name']} (the page)"
@@ -179,6 +187,8 @@ def _changing(name: str, doc: str, **wished: Any) -> click.Command:
 async def _change(context: click.Context, who: str, as_json: bool, data: Path | None, **wished: Any) -> None:
     from voxpop.accounts import people
     from voxpop.api.people import user_json
+
+    refuse_unknown_tier(context, wished.get("tier"))
 
     def work(session: "Session", by: "By") -> dict[str, Any]:
         found = people.user(session, who)

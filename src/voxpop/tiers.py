@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from voxpop.accounts import TICKS, Account, Denied, Spent, Wanted
+from voxpop.errors import UsageError
 from voxpop.times import MICROS, iso
 
 Measure = Literal["requests", "tokens", "concurrent"]
@@ -166,6 +167,12 @@ class Tiers:
             what = f"The tier '{name[:60]}' of this account does not exist."
             raise Denied(what, f"Let an admin give it one of: {', '.join(self.tiers)}.", code="forbidden")
         return self.tiers[name]
+
+    def refuse_unknown(self, name: str | None) -> None:
+        """Raises UsageError for a name that no tier has; empty names none, and is good."""
+        if name and name not in self.tiers:
+            cure = f"Choose one of: {', '.join(self.tiers)}."
+            raise UsageError(f"There is no tier '{name[:60]}'.", cure, code="unknown_tier")
 
     def price(self, model: str) -> Price:
         """Of a model: under its own name, else under the first pattern that it meets; free where none does."""

@@ -32,11 +32,15 @@ async def _nothing(owner: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PeopleFaces:
-    """The handlers; `clock` is in microseconds of UTC. `forget` removes what a user leaves beside the database."""
+    """The handlers; `clock` is in microseconds of UTC. `forget` removes what a user leaves beside the database.
+
+    `tier` raises UsageError for the name of a tier that does not exist.
+    """
 
     database: Database
     clock: Callable[[], int]
     forget: Callable[[str], Awaitable[None]] = _nothing
+    tier: Callable[[str], None] = lambda _: None
 
     def routes(self) -> list[Route]:
         """Where they are served."""
@@ -58,7 +62,7 @@ class PeopleFaces:
     async def add_user(self, request: Request) -> Response:
         by, body = self._by(request), only(await read_json(request), _USER)
         text(body, "name")
-        wish = await _wish(body)
+        wish = await self._wish(body)
         return await self._done(lambda s: user_json(people.add_user(s, by, wish)), 201)
 
     async def users(self, request: Request) -> Response:
@@ -70,7 +74,7 @@ class PeopleFaces:
         return await self._read(lambda s: user_json(people.user(s, request.path_params["id"])))
 
     async def change_user(self, request: Request) -> Response:
-        by, wish = self._by(request), await _wish(only(await read_json(request), _USER))
+        by, wish = self._by(request), await self._wish(only(await read_json(request), _USER))
 
         def work(session: Session) -> dict[str, Any]:
             changed = people.user(session, request.path_params["id"])
@@ -95,6 +99,7 @@ class PeopleFaces:
     async def add_team(self, request: Request) -> Response:
         by, body = self._by(request), only(await read_json(request), ("name", "tier"))
         name, tier = text(body, "name"), text(body, "tier", "")
+        self.tier(tier)
         return await self._done(lambda s: team_json(people.add_team(s, by, name, tier)), 201)
 
     async def teams(self, request: Request) -> Response:
@@ -112,6 +117,7 @@ class PeopleFaces:
 
     async def change_team(self, request: Request) -> Response:
         by, tier = self._by(request), text(only(await read_json(request), ("tier",)), "tier")
+        self.tier(tier)
 
         def work(session: Session) -> dict[str, Any]:
             changed = people.team(session, request.path_params["id"])
@@ -141,6 +147,11 @@ class PeopleFaces:
             return _list([act_json(a) for a in found])
 
         return await self._read(work)
+
+    async def _wish(self, body: Mapping[str, Any]) -> Wish:
+        wish = await _wish(body)
+        self.tier(wish.tier or "")
+        return wish
 
     def _by(self, request: Request) -> By:
         return By.account(admin_of(request), self.clock())

@@ -29,7 +29,11 @@ def people(
     database: Database, quotas: Quotas, clock: Callable[[], int], forget: Callable[[str], Awaitable[None]]
 ) -> list[Route]:
     """The faces of accounts, their keys and what they used; `forget` removes what else a removed user had."""
-    faces = (PeopleFaces(database, clock, forget), KeyFaces(database, clock), UsageFaces(quotas))
+    faces = (
+        PeopleFaces(database, clock, forget, lambda name: quotas.tiers().refuse_unknown(name)),
+        KeyFaces(database, clock),
+        UsageFaces(quotas),
+    )
     return [route for face in faces for route in face.routes()]
 
 
