@@ -15,7 +15,14 @@ KEY = "xai-any"
 
 @asynccontextmanager
 async def serving(
-    running: Running, folder: Path, *, gate: Any = None, places: int = 8, tls: Any = ("", ""), **options: Any
+    running: Running,
+    folder: Path,
+    *,
+    gate: Any = None,
+    places: int = 8,
+    tls: Any = ("", ""),
+    grace_s: float = 0,
+    **options: Any,
 ) -> AsyncIterator[int]:
     """Serve in this loop; gives the port. `tls` is a certificate and its key, `options` are the server's."""
     from voxpop.compactions import Compactions
@@ -44,7 +51,7 @@ async def serving(
         try:
             yield await server.open("127.0.0.1", 0, cert=tls[0], key=tls[1])
         finally:
-            await server.close(0)
+            await server.close(grace_s)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from xai_sdk.proto import auth_pb2_grpc, chat_pb2, chat_pb2_grpc  # noqa: E402
 
 from conftest import Running, Script  # noqa: E402
 from rpc import async_client, beside, client, serving  # noqa: E402
+from test_rpc_fuzz import METHODS, refused  # noqa: E402
 from voxpop.accounts import Account, Credential, Denied, Limited, Permit, Wanted  # noqa: E402
 from voxpop.desk import Desk  # noqa: E402
 from voxpop.errors import UsageError, VoxpopError  # noqa: E402
@@ -208,6 +209,27 @@ async def test_a_deadline_and_a_leaving_client_stop_the_work_and_give_the_place_
             await asyncio.sleep(0.01)
         assert slow.left == 3
         await xai.close()
+
+
+async def test_what_is_under_way_may_end_before_the_server_does(tmp_path: Path) -> None:
+    slow = Slow(0.5)
+    async with serving(Running(slow), tmp_path, grace_s=10) as port:
+        xai = async_client(port)
+        asking = asyncio.create_task(ask(xai))
+        while not slow.requests:
+            await asyncio.sleep(0.01)
+    assert (await asking).content == "Ho"
+    await xai.close()
+
+
+def test_every_method_asks_who_calls(door: Any) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{door[0]}") as channel:
+        for method in METHODS:
+            assert refused(channel, method, b"")[0] is StatusCode.UNAUTHENTICATED, method.full_name
+            if method.containing_service.name not in ("Auth", "Models", "Files"):  # a key for files alone
+                code, _ = refused(channel, method, b"", "else")
+                narrow = (StatusCode.PERMISSION_DENIED, StatusCode.INVALID_ARGUMENT, StatusCode.UNIMPLEMENTED)
+                assert code in narrow, method.full_name
 
 
 PINGS: Any = [("grpc.keepalive_time_ms", 1000), ("grpc.keepalive_timeout_ms", 5000)]

@@ -103,14 +103,15 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield channel
 
 
-def refused(channel: Any, method: Any, request: Any) -> tuple[Any, str]:
+def refused(channel: Any, method: Any, request: Any, key: str = "") -> tuple[Any, str]:
     """Call it to its end; its status and details, None where it was answered."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     response = GetMessageClass(method.output_type).FromString
     call = getattr(channel, kind)(path, None, response)
+    sent = [("authorization", f"Bearer {key}")]
     try:
-        answer = call(iter([request]) if method.client_streaming else request, timeout=10)
+        answer = call(iter([request]) if method.client_streaming else request, timeout=10, metadata=sent)
         if method.server_streaming:
             list(answer)
     except grpc.RpcError as error:
