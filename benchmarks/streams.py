@@ -23,8 +23,15 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.orm import Session
+
+from voxpop.accounts import keys, people
+from voxpop.accounts.audit import By
+from voxpop.records import Database
 
 ACCOUNTS = 20
 QUESTIONS = (
@@ -113,14 +120,15 @@ async def part(port: int, keys: list[str], streams: int, seconds: float, pause_s
     async def stream(n: int) -> None:
         key, dice = keys[n % len(keys)], random.Random(n)
         pause = pause_s / 10 if key == noisy else pause_s
-        await asyncio.sleep(dice.random() * pause)
+        await asyncio.sleep(min(dice.random() * pause, seconds))
         while time.monotonic() < end:
             with_whom = loud if key == noisy else seen
             try:
                 await ask(port, key, dice.choice(QUESTIONS), with_whom)
             except (OSError, TimeoutError) as error:
                 with_whom.errors[type(error).__name__] += 1
-            await asyncio.sleep(dice.expovariate(1 / pause) if pause else 0)
+            thought = dice.expovariate(1 / pause) if pause else 0
+            await asyncio.sleep(min(thought, max(0, end - time.monotonic())))
 
     async def lag() -> None:
         while True:
@@ -136,20 +144,21 @@ async def part(port: int, keys: list[str], streams: int, seconds: float, pause_s
     return seen
 
 
-def voxpop(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "voxpop.cli", *arguments, "--data", str(folder)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def prepare(folder: Path, each: int, concurrent: int) -> tuple[list[str], Path]:
     """Accounts with a key each, and their tier."""
     tiers = folder / "tiers.toml"
     tiers.write_text(TIERS.format(each=each, concurrent=concurrent))
-    keys = []
-    for n in range(ACCOUNTS):
-        voxpop(folder, "users", "add", f"user{n}", *(["--admin"] if n == 0 else []))
-        keys.append(re.search(r"vx-\S{52}", voxpop(folder, "keys", "create", f"user{n}"))[0])  # type: ignore[index]
-    return keys, tiers
+
+    def make(session: Session, n: int) -> str:
+        by = By("benchmark", time.time_ns() // 1000)
+        user = people.add_user(session, by, people.Wish(name=f"user{n}"))
+        return keys.create(session, by, user, "key", keys.Scopes())[1]
+
+    async def all_of_them() -> list[str]:
+        async with Database.beside(folder) as database:
+            return [await database.run(partial(make, n=n)) for n in range(ACCOUNTS)]
+
+    return asyncio.run(all_of_them()), tiers
 
 
 def ledger(folder: Path) -> tuple[int, int]:
@@ -170,7 +179,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        keys, tiers = prepare(folder, 1000, given.streams)
+        held_keys, tiers = prepare(folder, 1000, given.streams)
         settings = {"VOXPOP_ACCOUNTS_TIERS": str(tiers), "VOXPOP_SERVER_STREAMS": str(2 * given.streams)}
         command = [sys.executable, "-u", "-m", "voxpop.cli", "up", "--source", "simulated", "--engine", "quote"]
         log = folder / "log"
@@ -187,12 +196,12 @@ def main() -> None:
                 time.sleep(0.1)
             port = int(said[1])
             time.sleep(5)  # the invented night has been said by then
-            parts = [asyncio.run(part(port, keys, 16, min(15, given.seconds), 0))]
+            parts = [asyncio.run(part(port, held_keys, 16, min(15, given.seconds), 0))]
             full = sum(parts[0].answers.values()) / min(15, given.seconds)
             print(json.dumps(parts[0].row("saturation", min(15, given.seconds))), flush=True)
             pause = given.streams / (given.rate or full / 2)
-            for figure, noisy in (("paced", ""), ("beside a noisy one", keys[0])):
-                parts.append(asyncio.run(part(port, keys, given.streams, given.seconds, pause, noisy)))
+            for figure, noisy in (("paced", ""), ("beside a noisy one", held_keys[0])):
+                parts.append(asyncio.run(part(port, held_keys, given.streams, given.seconds, pause, noisy)))
                 print(json.dumps(parts[-1].row(figure, given.seconds)), flush=True)
         finally:
             server.send_signal(signal.SIGTERM)
