@@ -12,7 +12,7 @@ help:  ## Show this help
 run: $(VENV)/run.done  ## Install what is missing, then start the page and the API on http://127.0.0.1:8080
 	$(BIN)/voxpop up
 
-test: $(VENV)/test.done  ## Check style and types, run every test
+test: $(VENV)/test.done $(VENV)/clients.done  ## Check style and types, run every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,6 +46,13 @@ $(VENV)/run.done: pyproject.toml | $(BIN)/pip
 $(VENV)/test.done: pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[local,test]'
 	@touch $@ $(VENV)/run.done
+
+# litellm and langchain want an older openai than the tests' own: they get an environment of their own.
+$(VENV)/clients.done: examples/clients/requirements.txt examples/clients/package-lock.json | $(BIN)/pip
+	$(PY) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/pip install --quiet --disable-pip-version-check -r examples/clients/requirements.txt
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix examples/clients; fi
+	@touch $@
 
 $(VENV)/bench.done: pyproject.toml | $(BIN)/pip
 	$(PIP) -e '.[local,test,bench]'
