@@ -1,6 +1,7 @@
 """Read the messages of a chat completions body; pictures, files and calls that nobody made are refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
@@ -19,7 +20,10 @@ def messages_of(raw: Any) -> tuple[Message, ...]:
     if not isinstance(raw, list) or len(raw) > dialects.MOST_MESSAGES:
         what = f"'messages' must be a list of 1 to {dialects.MOST_MESSAGES} messages."
         refuse("messages", what, "Send at least a user's.")
-    messages = dialects.conversation([_message(m, f"messages[{i}]") for i, m in enumerate(raw)])
+    read = [_message(m, f"messages[{i}]") for i, m in enumerate(raw)]
+    if read and all(m.role == "system" for m in read):  # some programs have only an instruction: it is the question
+        read[-1] = replace(read[-1], role="user")
+    messages = dialects.conversation(read)
     _answered(messages)
     return messages
 
