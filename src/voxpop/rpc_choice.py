@@ -48,19 +48,7 @@ async def beside_http(
             cure = "Install it with: pip install 'voxpop[grpc]'"
             raise VoxpopError("The gRPC API is not installed.", cure, code="no_grpc")
         return None
-    conversations = Conversations(records, service.posts, clock)
-    await stack.enter_async_context(conversations)
-    kept, each = config.files, config.files.each_mb << 20
-    files = Files(records, config.data / "files", clock, each=each, account=kept.account_mb << 20)
-    await stack.enter_async_context(files)
-    compactions = await stack.enter_async_context(Compactions(records))
-    await asyncio.to_thread(import_module, "voxpop.rpc.server")  # it takes a moment
-    from voxpop.rpc.door import Door
-    from voxpop.rpc.server import Server, services
-
-    places = Places(settings.streams)
-    served = services(service, desk, records, places, conversations, compactions, later, files)
-    server = Server(served, Door(desk))
+    server = await _built(stack, config, service, desk, records, later)
     try:
         port = await server.open(settings.host, settings.grpc_port, cert=settings.grpc_cert, key=settings.grpc_key)
     except UsageError:
@@ -73,3 +61,22 @@ async def beside_http(
     stack.push_async_callback(server.close, 0)
     say(f"voxpop: gRPC on {settings.host}:{port}{' with TLS' if settings.grpc_cert else ''}")
     return server
+
+
+async def _built(
+    stack: AsyncExitStack, config: Config, service: Service, desk: Desk, records: Database, later: Later
+) -> "Server":
+    """The server with its services; what they store is open until the stack is closed."""
+    conversations = Conversations(records, service.posts, clock)
+    await stack.enter_async_context(conversations)
+    kept, each = config.files, config.files.each_mb << 20
+    files = Files(records, config.data / "files", clock, each=each, account=kept.account_mb << 20)
+    await stack.enter_async_context(files)
+    compactions = await stack.enter_async_context(Compactions(records))
+    await asyncio.to_thread(import_module, "voxpop.rpc.server")  # it takes a moment
+    from voxpop.rpc.door import Door
+    from voxpop.rpc.server import Server, services
+
+    places = Places(config.server.streams)
+    served = services(service, desk, records, places, conversations, compactions, later, files)
+    return Server(served, Door(desk))
