@@ -28,7 +28,20 @@ from voxpop.engines.echo import EchoEngine
 from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.history import History, verify
-from voxpop.messages import AnswerEvent, Asker, Citation, Done, Message, Passage, Receipt, Request, Text
+from voxpop.messages import (
+    AnswerEvent,
+    Asker,
+    Call,
+    Citation,
+    Done,
+    Function,
+    Message,
+    Passage,
+    Receipt,
+    Request,
+    Text,
+    Tools,
+)
 from voxpop.posts import Author, Engagement, Media, Post
 from voxpop.recipes import Kept, dump, kept, load, told
 
@@ -226,6 +239,52 @@ async def test_what_a_model_says_of_a_conversation_is_not_kept(tmp_path: Path) -
         assert done([e async for e in made.answer(Request(turns))]).id == ""
         assert done([e async for e in made.answer(Request(turns[:1]))]).id != ""
     assert b"DECLARED" not in held(tmp_path)
+
+
+def weathers(*messages: Message) -> Request:
+    parameters = {"type": "object", "properties": {"z": {"type": "string"}, "a": {"type": "string"}}}
+    return Request(messages, tools=Tools((Function("weather", "", parameters),)))
+
+
+CALLING = '{"calls": [{"name": "weather", "arguments": {"z": "Oss"}}]}'
+
+
+async def test_what_a_function_led_to_is_not_kept(tmp_path: Path) -> None:
+    asked = Message("user", "Hello")
+    call, result = Message("assistant", "", (Call("c", "weather"),)), Message("tool", DECLARED, answers="c")
+    async with history(tmp_path) as kept_:
+        for engine in (EchoEngine(CALLING), EchoEngine(texts=('{"calls": []}', "Well."))):
+            made = assistant(engine, keep=kept_.keep)
+            assert done([e async for e in made.answer(weathers(asked, call, result))]).id == ""
+        on_posts = weathers(Message("assistant", DECLARED), Message("user", "What is told about Lind in Oss?"))
+        made = assistant(EchoEngine('{"calls": []}'), keep=kept_.keep)
+        assert done([e async for e in made.answer(on_posts)]).id == ""
+    assert b"DECLARED" not in held(tmp_path)
+
+
+async def test_calls_and_json_are_kept_and_come_out_the_same(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"won": {"type": "string"}, "by": {"type": "number"}}}
+    json_ = Request((Message("user", QUESTION),), schema=schema, look="on")
+    for request, text in (
+        (weathers(Message("user", "Hello")), CALLING),
+        (json_, '{"won": "Mara Lind", "by": 52.4}'),
+        (json_, '{"won": "Tom Beek", "by": 47.6}'),
+        (replace(json_, messages=(Message("user", "Hello"),), look="auto"), '{"won": "hens", "by": 1}'),
+    ):
+        async with history(tmp_path) as kept_:
+            made = assistant(EchoEngine(text), keep=kept_.keep)
+            events = [e async for e in made.answer(request)]
+            id_ = done(events).id
+        async with history(tmp_path) as kept_:
+            answer = await kept_.get(id_)
+            assert answer.recipe.request == request
+            assert list((answer.recipe.request.schema or schema)["properties"]) == ["won", "by"]
+            opened = answer.opened(OSS.kept)
+            assert told(e.event for e in opened.events if e.event) == told(events)
+            name = answer.recipe.engine.name
+            again = await made.again(answer.recipe.request, NOW, name, opened.looked or Looked())
+            assert told(again.events) == told(events)
+    assert b"Mara Lind" not in held(tmp_path)
 
 
 async def test_a_stopped_or_failed_answer_is_not_kept(tmp_path: Path) -> None:

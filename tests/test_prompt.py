@@ -62,7 +62,8 @@ GOLDEN_DECISION = """\
 You decide which functions to call for the last message of the user. These are the functions:
 {"name": "weather", "description": "Tell the weather.", "parameters": {"type": "object", "properties": \
 {"city": {"type": "string"}}}}
-Call a function only where it does what the message asks for. Take its arguments from the conversation.
+Call a function only where it does what the message asks for. Take its arguments from the conversation,
+and leave out those that nobody gave.
 Answer in JSON: {"calls": [{"name": "...", "arguments": {...}}]}, or {"calls": []} where none fits."""
 GOLDEN_RESULTS = """\
 You are voxpop, an assistant. Answer from the results of the functions, in the user's language.

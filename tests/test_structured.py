@@ -298,3 +298,12 @@ def test_the_schemas_own_cases_are_no_claims() -> None:
     assert [leaf.text for leaf in leaves({"a": True}, {"properties": {"a": {"enum": [1]}}}, result=True)] == [
         "true"
     ]
+
+
+@pytest.mark.parametrize(
+    "value", ["Mara Lind is elected", "Mara Lind is elected Mayor of Oss", "elected: Mara Lind"]
+)
+def test_a_field_settles_nothing_that_is_not_declared(value: str) -> None:
+    text = "Mara Lind is elected Mayor of Oss."
+    assert judge(value, {}, [told(text, "unknown")], result=False).reason
+    assert not judge(value, {}, [told(text)], result=False).reason
