@@ -70,7 +70,8 @@ class Team:
 
     @staticmethod
     def _key(folder: Path, name: str, tier: str) -> str:
-        made = voxpop("users", "add", name, "--tier", tier, "--data", str(folder))
+        tiers = {"VOXPOP_ACCOUNTS_TIERS": str(folder / "tiers.toml")}
+        made = voxpop("users", "add", name, "--tier", tier, "--data", str(folder), **tiers)
         assert made.returncode == 0, made.stderr
         made = voxpop("keys", "create", name, "--data", str(folder), "--json")
         assert made.returncode == 0, made.stderr

@@ -15,6 +15,7 @@ from voxpop.engines import EngineInfo
 from voxpop.engines.gguf_file import Card, Template, Vocabulary
 from voxpop.engines.openvino_graph import converted, digest, group
 from voxpop.engines.openvino_session import Compiled, Session
+from voxpop.engines.pieces import Piece
 from voxpop.engines.sampling import Chooser, Chosen, Grammars, Guesser, Writer
 from voxpop.engines.seats import Seats
 from voxpop.errors import UsageError, VoxpopError
@@ -124,6 +125,10 @@ class LocalEngine:
     def count(self, text: str) -> int:
         """Tokens of `text`, exactly."""
         return len(self._vocabulary.encode(text))
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The tokens of `text`, by the model's vocabulary."""
+        return [Piece(token, self._vocabulary.bytes_of[token]) for token in self._vocabulary.encode(text)]
 
     def describe(self) -> EngineInfo:
         return EngineInfo(
