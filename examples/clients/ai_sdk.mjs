@@ -1,9 +1,11 @@
-// Vercel's AI SDK with xAI's provider, unchanged, asks voxpop: node ai_sdk.mjs http://127.0.0.1:8000/v1 KEY [WHAT…]
+// Vercel's AI SDK with its providers for xAI and for servers like OpenAI's, unchanged, asks voxpop: node ai_sdk.mjs http://127.0.0.1:8000/v1 KEY [WHAT…]
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { createXai } from '@ai-sdk/xai';
 import { generateText, jsonSchema, Output, streamText, tool } from 'ai';
 
 const [address, key, ...wanted] = process.argv.slice(2);
 const xai = createXai({ baseURL: address, apiKey: key });
+const compatible = createOpenAICompatible({ name: 'voxpop', baseURL: address, apiKey: key });
 const asked = { model: xai.responses('voxpop'), prompt: 'Is the Vesper bridge closed?', maxRetries: 0 };
 const cited = ({ text, sources }) => ({ text, sources: sources.map(source => source.url) });
 const only = options => ({ tools: { x_search: xai.tools.xSearch(options) } });
@@ -27,7 +29,7 @@ const kinds = {
       call.input,
     ]),
   json: async () => (await generateText({ ...asked, output: Output.object({ schema: jsonSchema(shape) }) })).output,
-  chat: async () => (await generateText({ ...asked, model: xai.chat('voxpop') })).text,
+  chat: async () => (await generateText({ ...asked, model: compatible.chatModel('voxpop') })).text,
   error: async () => await generateText({ ...asked, model: xai.responses('gpt-9') }),
 };
 
