@@ -168,7 +168,7 @@ def test_an_audit_says_where_a_text_is(data: Path) -> None:
 
 def test_a_backup_comes_back_as_it_was(data: Path, tmp_path: Path, recording: Path) -> None:
     made = run("backup", tmp_path / "backup", "--data", data)
-    assert list(made) == ["backup", "taken_at", "posts", "bytes", "took_s"]
+    assert list(made) == ["backup", "taken_at", "posts", "bytes", "records", "files", "took_s"]
     assert made["posts"] == 4
     back = run("restore", tmp_path / "backup", "--data", tmp_path / "new")
     assert back == {"data": str(tmp_path / "new"), "taken_at": made["taken_at"], "posts": 4}

@@ -49,11 +49,10 @@ conversations compactions deferred files
 documents
 accounts
 batches
-parting
 tiers
 windows tier_file
 quotas
-gate
+gate parting
 desk dialects places attached
 api rpc
 render

@@ -248,7 +248,7 @@ async def serve(config: Config, say: Say) -> None:
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
         other = await beside_http(stack, config, service, desk, database, answers["later"], say)
         faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
-        whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches))
+        whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches), config.data)
         more = [*asked.routes(), *whose, *faces]
         asking: dict[str, Any] = {"more": more, "desk": desk, "session": session, "quotas": quotas}
         await run(service, engines, server, say, beside=work, other=other, answers=answers, **asking)

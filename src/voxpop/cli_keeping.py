@@ -183,28 +183,37 @@ def _audit_text(report: "Report", owners: "Owners") -> Iterator[str]:
 @click.pass_context
 @runs
 async def backup(context: click.Context, target: Path, as_json: bool, data: Path | None) -> None:
-    """Copy the posts to a new folder, as of one moment, beside a running server too.
+    """Copy posts, answers, accounts and files to a new folder, as of one moment, beside a running server too.
 
     Example: voxpop backup /backups/monday
     """
+    from voxpop.keeping.accounts import FILES, NAME
     from voxpop.keeping.backup import backup as copy
     from voxpop.keeping.progress import watched
     from voxpop.service import clock
     from voxpop.times import iso
 
-    folder, line = config_of(context, data=data).data, _Line(as_json)
+    config = config_of(context, data=data)
+    folder, elsewhere, line = config.data, bool(config.records.url), _Line(as_json)
     began = time.monotonic()
-    manifest = await watched(lambda tell: copy(folder, target, tell, now=iso(clock())), line.tell)
+    manifest = await watched(
+        lambda tell: copy(folder, target, tell, now=iso(clock()), elsewhere=elsewhere), line.tell
+    )
     line.clear()
     row = {
         "backup": str(target),
         "taken_at": manifest.taken_at,
         "posts": manifest.posts,
         "bytes": manifest.bytes,
+        "records": "elsewhere" if elsewhere else "here" if NAME in manifest.files else "none",
+        "files": sum(name.startswith(f"{FILES}/") for name in manifest.files),
         "took_s": round(time.monotonic() - began, 2),
     }
     size = f"{manifest.bytes / 2**20:.1f} MiB in {row['took_s']} s"
-    _print(as_json, row, f"{counted(manifest.posts, 'post')} as of {manifest.taken_at}, {size}, are in {target}.")
+    said = [f"{counted(manifest.posts, 'post')} as of {manifest.taken_at}, {size}, are in {target}."]
+    if elsewhere:
+        said.append("Not in it: the database of records.url. Dump it too, such as with pg_dump.")
+    _print(as_json, row, *said)
 
 
 @click.command()
@@ -254,15 +263,16 @@ async def rebuild(context: click.Context, as_json: bool, data: Path | None) -> N
 @click.pass_context
 @runs
 async def verify(context: click.Context, as_json: bool, data: Path | None) -> None:
-    """Compare every post with the index, and check every page and count; exit 1 where something is wrong.
+    """Compare posts with the index, files with their rows, and check every page; exit 1 where something is wrong.
 
     Example: voxpop verify --json
     """
     from voxpop.keeping.progress import watched
     from voxpop.keeping.verify import verify as compare
 
-    folder, line = config_of(context, data=data).data, _Line(as_json)
-    verdict = await watched(lambda tell: compare(folder, tell), line.tell)
+    config, line = config_of(context, data=data), _Line(as_json)
+    elsewhere = bool(config.records.url)
+    verdict = await watched(lambda tell: compare(config.data, tell, elsewhere=elsewhere), line.tell)
     line.clear()
     row = {
         "posts": verdict.posts,

@@ -294,26 +294,21 @@ async def invite(
 @click.pass_context
 @runs
 async def remove_user(context: click.Context, who: str, yes: bool, as_json: bool, data: Path | None) -> None:
-    """Remove a user, their keys, answers and standing questions for good; asks first. What was used stays.
+    """Remove a user and all that is theirs for good; asks first. The ledger and the log keep their id.
 
     Example: voxpop users remove ada
     """
-    from voxpop import parting
-    from voxpop.accounts import people
     from voxpop.leaving import forget_in
+    from voxpop.parting import part
 
     if not (yes or as_json or click.confirm(f"Remove '{who}' and all that is theirs?", err=True)):
         raise UsageError("Nobody was removed.", "Answer y, or give --yes.", code="declined")
-
-    def work(session: "Session", by: "By") -> dict[str, Any]:
-        gone = people.user(session, who)
-        people.remove_user(session, by, gone)
-        parting.forget(session, gone.id)
-        return {"id": gone.id, "name": gone.name, "removed": True}
-
-    row = await in_records(context, data, work)
-    await forget_in(config_of(context, data=data).data, row["id"])
-    show(as_json, row, f"{row['name']}, their keys, kept answers and standing questions are gone.")
+    folder = config_of(context, data=data).data
+    gone = await part(
+        who, lambda work: in_records(context, data, work), lambda id_: forget_in(folder, id_), folder
+    )
+    row = {"id": gone.id, "name": gone.name, "removed": True}
+    show(as_json, row, f"{row['name']}, their keys, answers, standing questions and files are gone.")
 
 
 @users.command("log")

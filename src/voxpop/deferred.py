@@ -158,11 +158,16 @@ class Later:
 
     def _tidy(self, session: Session) -> None:
         now = self._clock()
-        self._held = {id_: held for id_, held in self._held.items() if held[0] > now - _KEEP}
+        session.execute(delete(Deferred).where(Deferred.at < now - _KEEP))
+        self._held = {id_: held for id_, held in self._held.items() if session.get(Deferred, id_)}
         if self._making or self._held:
             mine = Deferred.id.in_([*self._making, *self._held])
             session.execute(update(Deferred).where(mine).values(alive=now))
-        session.execute(delete(Deferred).where(Deferred.at < now - _KEEP))
+
+
+def forget(session: Session, owner: str) -> None:
+    """Remove an account's answers, within a transaction that is open; who makes one now lets go of it soon."""
+    session.execute(delete(Deferred).where(Deferred.owner == owner))
 
 
 def _told(error: VoxpopError) -> dict[str, Any]:

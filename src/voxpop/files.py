@@ -8,7 +8,7 @@ import asyncio
 import codecs
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.records import Base, Database
 
+FOLDER = "files"  # of the data folder
 PURPOSES = ("assistants", "batch", "batch_output", "evals", "fine-tune", "user_data")
 SHORTEST_S, LONGEST_S = 3600, 30 * 86_400
 _NAME = 255
@@ -239,9 +240,16 @@ class Files:
         session.add(_row(owner, file))
 
 
-def forget(session: Session, owner: str) -> None:
-    """Remove an account's rows, within a transaction that is open; the bytes are swept."""
-    session.execute(delete(FileRow).where(FileRow.owner == owner))
+def forget(session: Session, owner: str) -> list[str]:
+    """Remove an account's rows, within a transaction that is open; the ids of what is then to be wiped."""
+    return list(session.scalars(delete(FileRow).where(FileRow.owner == owner).returning(FileRow.id)))
+
+
+def wipe(folder: Path, ids: Sequence[str]) -> None:
+    """Remove the bytes of files that have no row any more; what cannot be removed now is swept later."""
+    for id_ in ids:
+        with suppress(OSError):
+            (folder / id_).unlink(missing_ok=True)
 
 
 def _check(name: str, purpose: str, expires_s: int | None) -> None:

@@ -12,7 +12,7 @@ from voxpop.conversations import Conversations
 from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.files import Files
+from voxpop.files import FOLDER, Files
 from voxpop.logs import Say
 from voxpop.places import Places
 from voxpop.records import Database
@@ -70,7 +70,7 @@ async def _built(
     conversations = Conversations(records, service.posts, clock)
     await stack.enter_async_context(conversations)
     kept, each = config.files, config.files.each_mb << 20
-    files = Files(records, config.data / "files", clock, each=each, account=kept.account_mb << 20)
+    files = Files(records, config.data / FOLDER, clock, each=each, account=kept.account_mb << 20)
     await stack.enter_async_context(files)
     compactions = await stack.enter_async_context(Compactions(records))
     await asyncio.to_thread(import_module, "voxpop.rpc.server")  # it takes a moment

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -34,13 +35,14 @@ async def _nothing(owner: str) -> None:
 class PeopleFaces:
     """The handlers; `clock` is in microseconds of UTC. `forget` removes what a user leaves beside the database.
 
-    `tier` raises UsageError for the name of a tier that does not exist.
+    `data` is the data folder. `tier` raises UsageError for the name of a tier that does not exist.
     """
 
     database: Database
     clock: Callable[[], int]
     forget: Callable[[str], Awaitable[None]] = _nothing
     tier: Callable[[str], None] = lambda _: None
+    data: Path = Path()
 
     def routes(self) -> list[Route]:
         """Where they are served."""
@@ -86,15 +88,11 @@ class PeopleFaces:
     async def remove_user(self, request: Request) -> Response:
         by = self._by(request)
 
-        def work(session: Session) -> dict[str, Any]:
-            gone = people.user(session, request.path_params["id"])
-            people.remove_user(session, by, gone)
-            parting.forget(session, gone.id)
-            return {"id": gone.id, "object": "user.deleted", "deleted": True}
+        async def do(work: parting.Work) -> parting.Parted:
+            return await self.database.run(lambda session: work(session, by))
 
-        removed = await self.database.run(work)
-        await self.forget(removed["id"])
-        return JSONResponse(removed)
+        gone = await parting.part(request.path_params["id"], do, self.forget, self.data)
+        return JSONResponse({"id": gone.id, "object": "user.deleted", "deleted": True})
 
     async def add_team(self, request: Request) -> Response:
         by, body = self._by(request), only(await read_json(request), ("name", "tier"))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.routing import Route
@@ -18,7 +19,7 @@ from voxpop.batches.work import Work
 from voxpop.config import Config
 from voxpop.conversations import Conversations
 from voxpop.deferred import Later
-from voxpop.files import Files
+from voxpop.files import FOLDER, Files
 from voxpop.places import Places
 from voxpop.posts import Post
 from voxpop.quotas.permits import Quotas
@@ -26,11 +27,15 @@ from voxpop.records import Database
 
 
 def people(
-    database: Database, quotas: Quotas, clock: Callable[[], int], forget: Callable[[str], Awaitable[None]]
+    database: Database,
+    quotas: Quotas,
+    clock: Callable[[], int],
+    forget: Callable[[str], Awaitable[None]],
+    data: Path,
 ) -> list[Route]:
     """The faces of accounts, their keys and what they used; `forget` removes what else a removed user had."""
     faces = (
-        PeopleFaces(database, clock, forget, lambda name: quotas.tiers().refuse_unknown(name)),
+        PeopleFaces(database, clock, forget, lambda name: quotas.tiers().refuse_unknown(name), data),
         KeyFaces(database, clock),
         UsageFaces(quotas),
     )
@@ -58,7 +63,7 @@ async def storing(
 
     `still` gives an account as it is now, or raises Denied; by default the database says.
     """
-    kept, folder = config.files, config.data / "files"
+    kept, folder = config.files, config.data / FOLDER
     async with Files(database, folder, clock, each=kept.each_mb << 20, account=kept.account_mb << 20) as files:
         batches = Batches(database, posts, clock)
         work = Work(batches, files, at_once=kept.batch_at_once)

@@ -16,6 +16,7 @@ from pathlib import Path
 from voxpop import __version__
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.history import NAME as ANSWERS
+from voxpop.keeping import accounts
 from voxpop.keeping.manifest import Kept, Manifest, digest
 from voxpop.keeping.progress import Tell
 from voxpop.store.migration import refuse_empty, refuse_old
@@ -28,19 +29,19 @@ _PART = ".copying"
 _VOICES = "voices"
 
 
-def backup(folder: Path, target: Path, tell: Tell, *, now: str) -> Manifest:
+def backup(folder: Path, target: Path, tell: Tell, *, now: str, elsewhere: bool = False) -> Manifest:
     """Write a backup of `folder` to `target`; `now` is the ISO time to note. What fails leaves `target` as it was.
 
-    Raises UsageError for a target that is not empty or lies in the data folder, VoxpopError for a folder without
+    `elsewhere`: the records are in a database that is not the folder's, and not copied; the files are. Raises UsageError for a target that is not empty or lies in the data folder, VoxpopError for a folder without
     posts, a disk that is too small, or a database that cannot be read.
     """
-    _check(folder, target)
+    _check(folder, target, elsewhere)
     fresh = not target.exists()
     with said(target):
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with said(folder):
-            return _write(folder, target, tell, now)
+            return _write(folder, target, tell, now, elsewhere)
     except BaseException:
         for path in target.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -67,13 +68,15 @@ def _partitions(folder: Path, catalog: sqlite3.Connection) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def _answers(folder: Path) -> list[Path]:
+def _beside(folder: Path, elsewhere: bool) -> list[Path]:
+    """The kept answers and the records, where there are any; the records last (`accounts.settle`)."""
     path = folder / ANSWERS
-    return [path] if path.is_file() else []
+    return [*([path] if path.is_file() else []), *accounts.records_of(folder, elsewhere)]
 
 
-def _check(folder: Path, target: Path) -> None:
-    paths = [catalog_of(folder), *folder.glob("partitions/*/posts.db"), *_answers(folder)]
+def _check(folder: Path, target: Path, elsewhere: bool) -> None:
+    paths = [catalog_of(folder), *folder.glob("partitions/*/posts.db"), *_beside(folder, elsewhere)]
+    paths += accounts.uploads_of(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not an empty folder.", "Name a folder that is new or empty.")
     if folder.resolve() in [target.resolve(), *target.resolve().parents]:
@@ -88,8 +91,12 @@ def _check(folder: Path, target: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    log = path.with_name(f"{path.name}-wal")
-    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    """With its log; 0 for what was removed meanwhile."""
+    size = 0
+    for part in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            size += part.stat().st_size
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ class _Snapshot:
 
 
 @contextmanager
-def _snapshots(folder: Path) -> Iterator[list[_Snapshot]]:
+def _snapshots(folder: Path, elsewhere: bool) -> Iterator[list[_Snapshot]]:
     """The catalog and every partition as of one moment between two batches."""
     with ExitStack() as stack:
 
@@ -117,7 +124,8 @@ def _snapshots(folder: Path) -> Iterator[list[_Snapshot]]:
         gate = stack.enter_context(closing(_connect(path)))
         gate.execute("BEGIN IMMEDIATE")
         try:
-            snapshots = [snapshot(p) for p in (path, *_partitions(folder, gate), *_answers(folder))]
+            paths = (path, *_partitions(folder, gate), *_beside(folder, elsewhere))
+            snapshots = [snapshot(p) for p in paths]
         finally:
             gate.execute("ROLLBACK")
         yield snapshots
@@ -139,12 +147,14 @@ def _naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _write(folder: Path, target: Path, tell: Tell, now: str) -> Manifest:
-    files: dict[str, Kept] = {}
-    owed = _Owed()
-    with _snapshots(folder) as snapshots:
+def _write(folder: Path, target: Path, tell: Tell, now: str, elsewhere: bool) -> Manifest:
+    files = accounts.copy_uploads(folder, target, tell, None) if elsewhere else {}
+    owed = _Owed(files)
+    with _snapshots(folder, elsewhere) as snapshots:
         for snapshot in snapshots:
             name = snapshot.path.relative_to(folder).as_posix()
+            if name == accounts.NAME:
+                files |= accounts.copy_uploads(folder, target, tell, snapshot.con)
             copy = target / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             _copy(snapshot, copy, owed, lambda n, all_: tell(f"copying {name}", n, all_))  # noqa: B023
@@ -159,6 +169,8 @@ def _write(folder: Path, target: Path, tell: Tell, now: str) -> Manifest:
 
 def _copy(snapshot: _Snapshot, copy: Path, owed: "_Owed", tell: Callable[[int, int], None]) -> None:
     part = copy.with_name(copy.name + _PART)
+    for path in (part, copy):
+        accounts.alone(path)
     with closing(_connect(part)) as con, _naming(snapshot.path):
         snapshot.con.backup(con, pages=_PAGES, progress=lambda _, left, total: tell(total - left, total))
         snapshot.con.close()  # the writer may fold its log again
@@ -178,6 +190,8 @@ class _Owed:
     Rows above the catalog's `seq` were never committed; removals of its journal may not have reached a partition.
     """
 
+    files: dict[str, Kept]
+    """What of uploaded files was copied."""
     seq: int = 0
     removed: list[tuple[int]] = field(default_factory=list)
     tombstones: int = 0
@@ -195,6 +209,9 @@ class _Owed:
             con.execute("UPDATE partitions SET stale = 0")
             return
         if con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'answers'").fetchone():
+            return
+        if not con.execute("SELECT 1 FROM sqlite_schema WHERE name = 'posts'").fetchone():
+            accounts.settle(con, self.files)
             return
         con.execute("DELETE FROM posts WHERE seq > ?", (self.seq,))
         con.execute("DELETE FROM aliases WHERE seq > ?", (self.seq,))

@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.keeping.accounts import alone
 from voxpop.keeping.manifest import Manifest, digest, read
 from voxpop.keeping.progress import Tell, watched
 from voxpop.store.building import build
@@ -71,7 +72,8 @@ def _fill(source: Path, place: Path, manifest: Manifest, tell: Tell) -> None:
     for name, kept in manifest.files.items():
         if not (source / name).is_file():
             raise VoxpopError(f"The backup {source} lacks its file {name}.", _AGAIN)
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        alone(place / name)
         found = digest(source / name, lambda n: tell("copying", done + n, manifest.bytes), place / name)  # noqa: B023
         if found != kept:
             raise VoxpopError(f"The file {name} of the backup {source} is not what its manifest says.", _AGAIN)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxpop import history
+from voxpop.keeping import accounts
 from voxpop.keeping.backup import catalog_of
 from voxpop.keeping.progress import Tell
 from voxpop.store.codes import Codes
@@ -42,8 +43,11 @@ class Verdict:
     faults: list[Fault] = field(default_factory=list)
 
 
-def verify(folder: Path, tell: Tell) -> Verdict:
-    """Check every page, count, and index entry. Raises VoxpopError where the catalog cannot be read at all."""
+def verify(folder: Path, tell: Tell, *, elsewhere: bool = False) -> Verdict:
+    """Check every page, count, index entry and uploaded file. Raises VoxpopError for a catalog that cannot be read.
+
+    `elsewhere`: the records are in a database that is not the folder's, and not looked at.
+    """
     verdict = Verdict()
     path = catalog_of(folder)
     with said(folder), closing(Reader(folder)) as reader:
@@ -59,6 +63,7 @@ def verify(folder: Path, tell: Tell) -> Verdict:
         answers = folder / history.NAME
         cure = f"Remove it with 'voxpop answers remove', or give up all and move {answers} away."
         verdict.faults += [Fault(what, cure) for what in history.verify(answers)]
+        verdict.faults += [Fault(*said) for said in accounts.verify(folder, elsewhere=elsewhere)]
         verdict.posts = reader.catalog.totals()["posts"]
         verdict.partitions = len(extents)
         verdict.coded = sum(e.stale for e in reader.extents())

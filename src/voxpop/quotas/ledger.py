@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from voxpop.accounts import TICKS, Spent
-from voxpop.quotas.tables import Hold, Line, Repeat, Server, Total
+from voxpop.quotas.tables import Hold, Line, Repeat, Server, Total, Waiting
 from voxpop.tiers import Limit
 from voxpop.times import MICROS
 from voxpop.windows import frees, slot_of
@@ -141,6 +141,12 @@ def forget_server(session: Session, server: str) -> None:
     """Nothing is held by it any more, and what it served can be asked for anew."""
     session.execute(delete(Repeat).where(Repeat.server == server))
     session.execute(delete(_SERVERS).where(_SERVERS.c.id == server))
+
+
+def forget(session: Session, account: str) -> None:
+    """Remove what is counted and kept of an account, but for the lines of the ledger, which stay."""
+    for table in (Hold, Total, Waiting, Repeat):
+        session.execute(delete(table).where(table.account == account))
 
 
 def _append(session: Session, who: Who, kind: str, now: int, spent: Spent, ticks: int, why: str = "") -> bool:
