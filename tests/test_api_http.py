@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -495,3 +496,29 @@ async def test_no_question_is_logged(served: Serve, caplog: Any, capsys: Any) ->
     said = caplog.text + "".join(capsys.readouterr())
     assert "xyzzy" not in said
     assert "plugh" not in said
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_no_small_write_waits_for_an_acknowledgement(host: str) -> None:
+    """Nagle's algorithm (RFC 896) is off on every accepted connection: else a kept-alive request waits 40 ms."""
+    from voxpop.api.http import application
+    from voxpop.api.serving import listen, server_of
+
+    try:
+        door = listen(host, 0)
+    except VoxpopError:
+        pytest.skip(f"this machine has no {host}")
+    server = server_of(application(Running()))
+    task = asyncio.create_task(server.serve(sockets=[door]))
+    try:
+        named = f"[{host}]" if ":" in host else host
+        base = f"http://{named}:{door.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+            assert (await client.get("/healthz")).status_code == 200
+            (connection,) = server.server_state.connections
+            accepted = connection.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        server.should_exit = True
+        await task
+        door.close()

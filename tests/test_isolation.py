@@ -16,6 +16,7 @@ import httpx
 import pytest
 from starlette.routing import Mount, Route
 
+from conftest import voxpop
 from voxpop.accounts import keys, people
 from voxpop.accounts.audit import By
 from voxpop.accounts.keys import Scopes
@@ -209,6 +210,8 @@ class House:
     """Keys that are valid: `admin`, `ada` and `bob`, who are members, and two of Bob's for less."""
     bad: dict[str, str] = field(default_factory=dict)
     """By why nobody is let in with it."""
+    rpc: str = ""
+    """Where gRPC is served; empty where it is not installed."""
 
     def client(self, key: str = "") -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -274,7 +277,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         patch.setattr(serving, "server_of", server_of)
         said: list[str] = []
         config = Config(
-            server=Server(port=0, drain_s=0.1),
+            server=Server(port=0, grpc_port=0, drain_s=0.1),
             storage=Storage(data=str(data)),
             sources=Sources(use=("simulated",)),
             engine=EngineChoice(use="quote"),
@@ -285,7 +288,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             end = time.monotonic() + 30
             while not (opened := [s for s in said if "open http" in s]) and time.monotonic() < end:
                 time.sleep(0.05)
-            house = House(opened[0].split()[2], built["app"], data, good, bad)
+            rpc = next((s.rpartition(" ")[2] for s in said if "gRPC on " in s), "")
+            house = House(opened[0].split()[2], built["app"], data, good, bad, rpc)
             with house.client(good["admin"]) as client:
                 before = -1
                 while (posts := client.get("/api/status").json()["posts"]) > before or not posts:
@@ -453,3 +457,139 @@ def test_nobody_is_put_in_a_tier_that_does_not_exist(house: House) -> None:
             body = {"tier": "golden"} | ({"name": "new"} if method == "POST" else {})
             response = client.request(method, path, json=body)
             assert (response.status_code, response.json()["error"]["code"]) == (400, "unknown_tier"), path
+
+
+# the same over gRPC: every method of every service of xAI's proto, served or not
+
+
+@pytest.fixture(scope="module")
+def channel(house: House) -> Iterator[Any]:
+    grpc = pytest.importorskip("grpc", reason="voxpop[grpc] is not installed")
+    pytest.importorskip("xai_sdk", reason="voxpop[grpc] is not installed")
+    assert house.rpc, "it is installed and not served"
+    with grpc.insecure_channel(house.rpc) as channel:
+        yield channel
+
+
+def rpc_methods() -> list[Any]:
+    from test_rpc_fuzz import METHODS
+
+    return METHODS
+
+
+def call(channel: Any, method: Any, key: str, **given: Any) -> tuple[str, str, Any]:
+    """The status by name (`OK` where it was answered), its details, and the first message of the answer."""
+    import grpc
+    from google.protobuf.message_factory import GetMessageClass
+
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    ways = ["stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming)]
+    sent = GetMessageClass(method.input_type)(**given)
+    made = getattr(channel, "_".join(ways))(
+        path, lambda m: m.SerializeToString(), GetMessageClass(method.output_type).FromString
+    )
+    headers = [("authorization", f"Bearer {key}")] if key else []
+    try:
+        answer = made(iter([sent]) if method.client_streaming else sent, metadata=headers, timeout=20)
+        first = next(iter(answer), None) if method.server_streaming else answer
+        if method.server_streaming:
+            answer.cancel()
+        return "OK", "", first
+    except grpc.RpcError as error:
+        return error.code().name, error.details(), None
+
+
+def test_no_method_lets_in_a_key_that_will_not_do(house: House, channel: Any) -> None:
+    for why, key in house.bad.items():
+        for method in rpc_methods():
+            assert call(channel, method, key)[0] == "UNAUTHENTICATED", f"{method.full_name}: {why}"
+
+
+OF_NOBODY = {"Auth", "Models"}  # services that say nothing of anybody: they take every key that is valid
+
+
+def rpc_asked(method: Any) -> dict[str, Any]:
+    """What makes a call of a method one that would be answered, were the key for it."""
+    from xai_sdk.chat import user
+
+    said = [user(f"Did a ballot box burn in Dornick? {MARK}")]
+    asked: dict[str, dict[str, Any]] = {
+        "GetCompletion": {"model": "voxpop", "messages": said},
+        "GetCompletionChunk": {"model": "voxpop", "messages": said},
+        "StartDeferredCompletion": {"model": "voxpop", "messages": said},
+        "CompactContext": {"model": "voxpop"},
+        "SampleText": {"model": "voxpop", "prompt": ["Hello"]},
+        "SampleTextStreaming": {"model": "voxpop", "prompt": ["Hello"]},
+        "TokenizeText": {"model": "voxpop", "text": "Hello"},
+        "Embed": {"model": "voxpop-embed-1", "input": [{"string": "Hello"}]},
+        "Search": {"query": "reads"},
+    }
+    return asked.get(method.name, {})
+
+
+def test_a_narrower_key_calls_only_what_says_nothing_of_anybody(house: House, channel: Any) -> None:
+    for key in ("narrow", "ada"):
+        for method in rpc_methods():
+            if method.containing_service.name in OF_NOBODY:
+                continue
+            code, said, _ = call(channel, method, house.good[key], **rpc_asked(method))
+            if key == "narrow":
+                assert code in ("PERMISSION_DENIED", "UNIMPLEMENTED"), f"{method.full_name}: {code} {said}"
+            else:
+                assert code not in ("PERMISSION_DENIED", "UNAUTHENTICATED"), f"{method.full_name}: {code} {said}"
+
+
+def test_a_key_for_another_model_calls_no_model(house: House, channel: Any) -> None:
+    for method in rpc_methods():
+        if "model" in rpc_asked(method):
+            code, said, _ = call(channel, method, house.good["other model"], **rpc_asked(method))
+            assert code == "PERMISSION_DENIED", f"{method.full_name}: {code} {said}"
+
+
+def test_an_id_of_anothers_is_not_found_by_any_method(house: House, channel: Any) -> None:
+    methods = {m.name: m for m in rpc_methods() if m.containing_service.name in ("Chat", "Files")}
+    ada, bob = house.good["ada"], house.good["bob"]
+    with house.client(ada) as client:
+        file = a_file(client)["id"]
+    asked = rpc_asked(methods["GetCompletion"])
+    stored = call(channel, methods["GetCompletion"], ada, store_messages=True, **asked)[2].id
+    later = call(channel, methods["StartDeferredCompletion"], ada, **asked)[2].request_id
+    hers: list[tuple[str, dict[str, Any]]] = [
+        ("GetStoredCompletion", {"response_id": stored}),
+        ("DeleteStoredCompletion", {"response_id": stored}),
+        ("GetCompletion", {**asked, "previous_response_id": stored}),
+        ("GetCompletionChunk", {**asked, "previous_response_id": stored}),
+        ("GetDeferredCompletion", {"request_id": later}),
+        ("RetrieveFile", {"file_id": file}),
+        ("RetrieveFileContent", {"file_id": file}),
+        ("DeleteFile", {"file_id": file}),
+    ]
+    for name, given in hers:
+        code, said, _ = call(channel, methods[name], bob, **given)
+        assert code == "NOT_FOUND", f"{name}: {code} {said}"
+    assert file not in str(call(channel, methods["ListFiles"], bob)[2])
+    assert file in str(call(channel, methods["ListFiles"], ada)[2])
+    order = sorted(hers, key=lambda one: one[0].startswith("Delete"))  # what removes comes last
+    for name, given in order:
+        code, said, _ = call(channel, methods[name], ada, **given)
+        assert code == "OK", f"{name}: {code} {said}"
+
+
+# and by the commands that speak to a running server
+
+
+def test_a_command_comes_by_a_key_or_is_told_that_it_needs_one(house: House) -> None:
+    port = house.url.rpartition(":")[2]
+    for command, endpoint in ((["watch", "--list"], "watches"), (["sources", "--watch"], "status")):
+        asked = [*command, "--port", port, "--json"]
+        for key, said in (
+            ({}, "The running server has accounts."),
+            ({"VOXPOP_KEY": house.bad["revoked"]}, "does not know this key"),
+            ({"VOXPOP_KEY": house.good["narrow"]}, f"endpoint '{endpoint}'"),
+        ):
+            done = voxpop(*asked, **key)
+            assert done.returncode == 2, done.stderr
+            assert said in done.stdout
+            assert "vx-" not in done.stdout + done.stderr
+    port_, key_ = ("--port", port), ("--key", house.good["ada"])
+    assert '"watches"' in voxpop("watch", "--list", *port_, *key_, "--json").stdout

@@ -91,6 +91,12 @@ def shortened(cursor: str | None) -> str:
 
 data_option = click.option("--data", type=click.Path(path_type=Path), help="Data folder (posts, index, models).")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+key_option = click.option(
+    "--key",
+    envvar="VOXPOP_KEY",
+    show_envvar=True,
+    help="Your key, where the server has accounts; who lists processes sees what stands on a command line.",
+)
 as_of_option = click.option("--as-of", help="Answer as if it were then: ISO time, or such as -2h.")
 engine_option = click.option("--engine", help="auto, quote, local, openai or echo.")
 voice_option = click.option("--voice", help="A voice (see: voxpop voices).")
@@ -100,6 +106,25 @@ source_option = click.option(
     multiple=True,
     help="Such as auto, rss or replay:PATH (see: voxpop sources). May be repeated.",
 )
+
+
+def keyed(key: str | None) -> dict[str, str]:
+    """The header by which a running server knows who asks; none without a key. Raises UsageError."""
+    if key and not (key.isascii() and key.isprintable()):
+        raise UsageError("The key has characters that no key has.", "Give it as it was shown: vx-…")
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def refused_key(status: int, key: str | None, endpoint: str) -> UsageError | None:
+    """What a server's 401 or 403 means to who gave this key; None for another status."""
+    if status == 403:
+        cure = f"Use a key for the endpoint '{endpoint}', or one without scopes."
+        return UsageError("The key is not for this.", cure, code="forbidden")
+    if status != 401:
+        return None
+    what = "The running server does not know this key." if key else "The running server has accounts."
+    cure = "Give a key of yours with --key or VOXPOP_KEY; an admin makes one with: voxpop keys create NAME"
+    return UsageError(what, cure, code="invalid_api_key")
 
 
 def config_of(context: click.Context, **given: Any) -> Config:

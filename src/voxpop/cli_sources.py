@@ -7,9 +7,19 @@ from typing import Any
 import click
 import orjson
 
-from voxpop.cli_options import config_of, data_option, json_option, runs, shortened, source_option
+from voxpop.cli_options import (
+    config_of,
+    data_option,
+    json_option,
+    key_option,
+    keyed,
+    refused_key,
+    runs,
+    shortened,
+    source_option,
+)
 from voxpop.config import Config
-from voxpop.errors import VoxpopError
+from voxpop.errors import UsageError, VoxpopError
 
 _EVERY_S = 1.0
 _PATIENCE_S = 5.0
@@ -20,18 +30,19 @@ _PATIENCE_S = 5.0
 @source_option
 @click.option("--host", help="With --watch: where voxpop up listens.")
 @click.option("--port", type=click.IntRange(1, 65535), help="With --watch: its port.")
+@key_option
 @data_option
 @json_option
 @click.pass_context
 @runs
-async def sources(context: click.Context, as_json: bool, watch: bool, **given: Any) -> None:
+async def sources(context: click.Context, as_json: bool, watch: bool, key: str | None, **given: Any) -> None:
     """List the sources that can be used, and where each stands in the data folder; or watch them run.
 
     Example: voxpop sources --watch
     """
     config = config_of(context, **given)
     if watch:
-        await _watch(config, as_json)
+        await _watch(config, as_json, key)
     else:
         await _list(config, as_json)
 
@@ -54,7 +65,7 @@ async def _list(config: Config, as_json: bool) -> None:
             click.echo(f"{'':<12} nothing from {gap['since'][:16]}Z to {gap['until'][:16]}Z: {plain(gap['why'])}")
 
 
-async def _watch(config: Config, as_json: bool) -> None:
+async def _watch(config: Config, as_json: bool, key: str | None) -> None:
     """One picture a second, until interrupted; a server that answered once is waited for when it is gone."""
     import httpx
 
@@ -63,13 +74,14 @@ async def _watch(config: Config, as_json: bool) -> None:
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
     address, answered = f"http://{host}:{config.server.port}", False
     before: dict[str, Any] | None = None
-    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=_PATIENCE_S) as client:
+    headers = keyed(key)
+    async with httpx.AsyncClient(base_url=address, headers=headers, trust_env=False, timeout=_PATIENCE_S) as client:
         with Screen(sys.stdout) as screen:
             while True:
                 try:
-                    status = await _status(client, address)
+                    status = await _status(client, address, key)
                 except VoxpopError as error:
-                    if not answered:
+                    if not answered or isinstance(error, UsageError):
                         raise
                     if before is not None:
                         screen.note(f"{error.what} Waiting for it.")
@@ -86,12 +98,14 @@ async def _watch(config: Config, as_json: bool) -> None:
                 await asyncio.sleep(_EVERY_S)
 
 
-async def _status(client: Any, address: str) -> dict[str, Any]:
+async def _status(client: Any, address: str, key: str | None) -> dict[str, Any]:
     import httpx
 
     cure = "Start it with 'voxpop up', or name its address with --host and --port."
     try:
         answer = await client.get("/api/status")
+        if refused := refused_key(answer.status_code, key, "status"):
+            raise refused
         status: dict[str, Any] = orjson.loads(answer.content)
         answer.raise_for_status()
         if not {"sources", "store", "process"} <= status.keys():

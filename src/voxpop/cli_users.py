@@ -304,9 +304,7 @@ async def remove_user(context: click.Context, who: str, yes: bool, as_json: bool
     if not (yes or as_json or click.confirm(f"Remove '{who}' and all that is theirs?", err=True)):
         raise UsageError("Nobody was removed.", "Answer y, or give --yes.", code="declined")
     folder = config_of(context, data=data).data
-    gone = await part(
-        who, lambda work: in_records(context, data, work), lambda id_: forget_in(folder, id_), folder
-    )
+    gone = await part(who, lambda work: in_records(context, data, work), lambda id_: forget_in(folder, id_), folder)
     row = {"id": gone.id, "name": gone.name, "removed": True}
     show(as_json, row, f"{row['name']}, their keys, answers, standing questions and files are gone.")
 

@@ -1,7 +1,6 @@
 """`voxpop watch`: ask once, print each flip as it comes; it follows a running server, else the data folder."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from voxpop.cli_options import config_of, data_option, json_option, runs
+from voxpop.cli_options import config_of, data_option, json_option, key_option, keyed, refused_key, runs
 from voxpop.errors import UsageError, VoxpopError
 
 if TYPE_CHECKING:
@@ -31,11 +30,12 @@ Event = tuple[str, dict[str, Any]]
 @click.option("--list", "listed", is_flag=True, help="Print the server's standing questions.")
 @click.option("--stop", metavar="ID", help="End one of the server's standing questions.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of the running server.")
+@key_option
 @data_option
 @json_option
 @click.pass_context
 @runs
-async def watch(context: click.Context, question: str | None, as_json: bool, **given: Any) -> None:
+async def watch(context: click.Context, question: str | None, as_json: bool, key: str | None, **given: Any) -> None:
     """Ask once and be told when the answer flips, with the posts that flipped it. Stop with Ctrl+C.
 
     Example: voxpop watch "Who won the election?"
@@ -44,8 +44,8 @@ async def watch(context: click.Context, question: str | None, as_json: bool, **g
     if sum(map(bool, (question, given["listed"], given["stop"]))) != 1:
         cure = 'Give a question, such as: voxpop watch "Who won the election?"'
         raise UsageError("One of a question, --list and --stop is needed.", cure)
-    async with _client(config) as client:
-        running = await _running(client)
+    async with _client(config, key) as client:
+        running = await _running(client, key)
         if question and not running and not given["webhook"]:
             await _print(_alone(config, question), as_json, given["once"])
         elif not running:
@@ -63,27 +63,24 @@ async def watch(context: click.Context, question: str | None, as_json: bool, **g
             _tell_list(await _asked(client, "GET", ""), as_json)
 
 
-def _client(config: "Config") -> "httpx.AsyncClient":
+def _client(config: "Config", key: str | None) -> "httpx.AsyncClient":
     import httpx
 
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
     base = f"http://{host}:{config.server.port or 8080}"
-    key = os.environ.get("VOXPOP_KEY")
-    headers = {"authorization": f"Bearer {key}"} if key else None
     return httpx.AsyncClient(
-        base_url=base, headers=headers, trust_env=False, timeout=httpx.Timeout(30.0, connect=2.0)
+        base_url=base, headers=keyed(key), trust_env=False, timeout=httpx.Timeout(30.0, connect=2.0)
     )
 
 
-async def _running(client: "httpx.AsyncClient") -> bool:
-    """Whether a server answers there. Raises UsageError where it wants a key."""
+async def _running(client: "httpx.AsyncClient", key: str | None) -> bool:
+    """Whether a server answers there. Raises UsageError where it wants another key."""
     import httpx
 
     with suppress(httpx.HTTPError):
         response = await client.get("/v1/watches", timeout=2.0)
-        if response.status_code == 401:
-            cure = "Set VOXPOP_KEY to a key of yours (voxpop keys create NAME)."
-            raise UsageError("The running server has accounts and does not know you.", cure, code="invalid_api_key")
+        if refused := refused_key(response.status_code, key, "watches"):
+            raise refused
         return response.status_code == 200 and b'"object"' in response.content
     return False
 

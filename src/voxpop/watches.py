@@ -148,8 +148,14 @@ class Watches:
     async def forget(self, owner: str) -> int:
         """End all watches of an account, whatever of them is still to be told; how many."""
         gone = [watch.id for watch in await self.of(owner)]
+
+        def work(db: Database) -> None:
+            _remove(db, gone)
+            db.moved = True
+            db.purge()  # of who is gone no file knows anything
+
         if gone:
-            await self._do(lambda db: _remove(db, gone))
+            await self._do(work)
             self._announce()
         return len(gone)
 

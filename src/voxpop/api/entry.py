@@ -28,7 +28,12 @@ _ANY_KEY = {"models", "language-models", "embedding-models", "image-generation-m
     "limits",
     "streams",
 }
-_NAMED = {"/api/answer": "chat", "/api/live": "status", "/v1/documents/search": "files"}
+_NAMED = {
+    "/api/answer": "chat",
+    "/api/live": "status",
+    "/v1/documents/search": "files",
+    "/v1/tokenize-text": "tokenize",
+}
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 

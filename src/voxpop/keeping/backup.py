@@ -32,7 +32,9 @@ _VOICES = "voices"
 def backup(folder: Path, target: Path, tell: Tell, *, now: str, elsewhere: bool = False) -> Manifest:
     """Write a backup of `folder` to `target`; `now` is the ISO time to note. What fails leaves `target` as it was.
 
-    `elsewhere`: the records are in a database that is not the folder's, and not copied; the files are. Raises UsageError for a target that is not empty or lies in the data folder, VoxpopError for a folder without
+    `elsewhere`: the records are in a database that is not the folder's, and not copied; the files are.
+
+    Raises UsageError for a target that is not empty or lies in the data folder, VoxpopError for a folder without
     posts, a disk that is too small, or a database that cannot be read.
     """
     _check(folder, target, elsewhere)

@@ -105,7 +105,7 @@ class Documents:
     async def Search(self, request: Any, context: Any) -> Any:
         """The best pieces of the account's files, by their words; a collection is a file's id here."""
         account = caller().account
-        account.check("documents")
+        account.check("files")
         if not request.query.strip() or len(request.query) > _LONGEST_QUERY:
             raise FieldError("query", "The query is empty or too long.", f"Give 1 to {_LONGEST_QUERY} characters.")
         limit = request.limit if request.HasField("limit") else 10
