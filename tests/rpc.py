@@ -25,11 +25,11 @@ async def serving(
     **options: Any,
 ) -> AsyncIterator[int]:
     """Serve in this loop; gives the port. `tls` is a certificate and its key, `options` are the server's."""
+    from voxpop.api.http import application
+    from voxpop.api.storing import answered, storing
     from voxpop.compactions import Compactions
-    from voxpop.conversations import Conversations
-    from voxpop.deferred import Later
+    from voxpop.config import Config, Storage
     from voxpop.desk import Desk
-    from voxpop.files import Files
     from voxpop.places import Places
     from voxpop.records import Database
     from voxpop.rpc.door import Door
@@ -38,20 +38,30 @@ async def serving(
     async def posts(ids: Any) -> list[Any]:
         return [p for p in getattr(running, "posts", ()) if p.id in ids]
 
-    desk = Desk(running.assistant, gate)
+    def clock() -> int:
+        return time.time_ns() // 1000
+
+    async def still(account: Any) -> Any:
+        return account
+
+    desk, config = Desk(running.assistant, gate), Config(storage=Storage(data=str(folder)))
     async with (
         Database.beside(folder) as records,
-        Conversations(records, posts, lambda: time.time_ns() // 1000) as conversations,
+        answered(records, posts, clock) as answers,
         Compactions(records) as compactions,
-        Files(records, folder / "files", lambda: time.time_ns() // 1000) as files,
-        Later(records, posts, lambda: time.time_ns() // 1000) as later,
+        storing(config, records, posts, clock, still) as stored,
     ):
-        served = services(running, desk, records, Places(places), conversations, compactions, later, files)
-        server = Server(served, Door(desk), **options)
+        shared = {**answers, "places": Places(places)}
+        both = {**shared, "files": stored.files, "batches": stored.batches, "compactions": compactions}
+        server = Server(services(running, desk, records, **both), Door(desk), **options)
+        app = application(running, desk=desk, posts=posts, more=stored.routes(shared["places"]), **shared)
+        working = asyncio.create_task(stored.run(app, server.others))
         try:
             yield await server.open("127.0.0.1", 0, cert=tls[0], key=tls[1])
         finally:
             await server.close(grace_s)
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from voxpop.errors import UsageError
 from voxpop.files import File
 from voxpop.files import Files as Stored
 from voxpop.parting import forget
+from voxpop.places import Places
 from voxpop.records import Database
 
 Keeping = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -49,8 +50,8 @@ def keeping(served: Serve, tmp_path: Path) -> Keeping:
 
         async with (
             Database.beside(tmp_path) as database,
-            storing(config, database, posts, lambda: time.time_ns() // 1000) as (routes, _),
-            served(Running(script), desk=Desk(script, Gate()), more=routes, posts=posts) as url,
+            storing(config, database, posts, lambda: time.time_ns() // 1000) as stored,
+            served(Running(script), desk=Desk(script, Gate()), more=stored.routes(Places(8)), posts=posts) as url,
             client(url, headers={"authorization": "Bearer ada"}) as http,
         ):
             yield http
@@ -253,10 +254,12 @@ async def batching(
     config = Config(storage=Storage(data=str(tmp_path)))
     async with (
         Database.beside(tmp_path) as database,
-        storing(config, database, posts, lambda: time.time_ns() // 1000, still) as (routes, work),
+        storing(config, database, posts, lambda: time.time_ns() // 1000, still) as stored,
     ):
-        app = application(Running(script), desk=desk or Desk(script, Gate()), more=routes, posts=posts)
-        task = asyncio.create_task(work(app))
+        app = application(
+            Running(script), desk=desk or Desk(script, Gate()), more=stored.routes(Places(8)), posts=posts
+        )
+        task = asyncio.create_task(stored.run(app))
         ada = {"authorization": "Bearer ada"}
         through = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=through, base_url="http://localhost", headers=ada) as http:

@@ -53,7 +53,7 @@ tiers
 windows tier_file
 quotas
 gate parting
-desk dialects places attached
+desk dialects places attached choices
 api rpc
 render
 live_table

@@ -1,12 +1,15 @@
 """The database of records: the same tables on SQLite and PostgreSQL, made by its migrations alone."""
 
+import asyncio
 import importlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.orm import Session
 
 import voxpop
@@ -39,6 +42,19 @@ async def test_a_second_start_finds_the_tables_made(database_url: str) -> None:
     for _ in range(2):
         async with Database(database_url) as opened:
             await opened.run(lambda s: migrate(s.connection()))
+
+
+def test_databases_may_be_opened_from_several_threads_at_once(tmp_path: Path) -> None:
+    start = threading.Barrier(4)
+
+    async def enter(n: int) -> list[str]:
+        start.wait(10)
+        async with Database.beside(tmp_path / f"{n}") as opened:
+            return await opened.run(lambda s: inspect(s.connection()).get_table_names(), write=False)
+
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda n: asyncio.run(enter(n)), range(4)))
+    assert all(tables == made[0] != [] for tables in made)
 
 
 async def test_what_raises_is_rolled_back_whole(database: Database) -> None:

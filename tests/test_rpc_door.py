@@ -31,13 +31,14 @@ SAID = [Text("Ho", kind="chat"), DONE]
 
 
 class Keys(OpenGate):
-    """Knows three keys: one may all, one only speak to `voxpop-fun`, one has nothing left."""
+    """Knows five keys: two may all, one only speak to `voxpop-fun`, one has nothing left."""
 
     KNOWN: Mapping[str, Account] = {
         "all": Account("ann", key="k1"),
         "fun": Account("bob", key="k2", models=frozenset({"voxpop-fun"}), endpoints=frozenset({"chat"})),
         "else": Account("cem", key="k3", endpoints=frozenset({"files"})),
         "spent": Account("dan", key="k4"),
+        "batches": Account("eve", key="k5"),
     }
 
     async def account(self, credential: Credential) -> Account:
@@ -294,6 +295,8 @@ async def test_a_port_is_nobody_elses(tmp_path: Path) -> None:
     from voxpop.rpc.server import Server
 
     class Nothing:
+        others: Mapping[str, Any] = {}
+
         def add(self, server: Any) -> None:
             """No service."""
 
@@ -320,7 +323,7 @@ async def test_with_a_certificate_it_speaks_tls(tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     _certificate(key, cert)
     for given in ({"cert": str(cert)}, {"cert": str(cert), "key": str(tmp_path / "gone.pem")}):
-        nothing: Any = type("Nothing", (), {"add": lambda self, server: None})()
+        nothing: Any = type("Nothing", (), {"add": lambda self, server: None, "others": {}})()
         with pytest.raises(UsageError, match=r"certificate|Cannot read"):
             await Server(nothing, Door(Desk(Script()))).open("127.0.0.1", 0, **given)
     async with serving(Running(Script(SAID)), tmp_path, tls=(str(cert), str(key))) as port:

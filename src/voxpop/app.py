@@ -28,6 +28,7 @@ from voxpop.history import History
 from voxpop.ingest import Progress, ingest
 from voxpop.leaving import forget
 from voxpop.logs import Say
+from voxpop.places import Places
 from voxpop.policy import Policy
 from voxpop.prompt import instruction
 from voxpop.quotas.opening import opened as counting
@@ -246,12 +247,14 @@ async def serve(config: Config, say: Say) -> None:
         tune()
         answers = await stack.enter_async_context(answered(database, store.posts, clock))
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
-        other = await beside_http(stack, config, service, desk, database, answers["later"], say)
-        faces, work = await stack.enter_async_context(storing(config, database, service.posts, clock))
+        stored = await stack.enter_async_context(storing(config, database, service.posts, clock))
+        shared = {**answers, "places": Places(server.streams)}
+        both = {**shared, "files": stored.files, "batches": stored.batches}
+        other = await beside_http(stack, config, service, desk, database, say, **both)
         whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches), config.data)
-        more = [*asked.routes(), *whose, *faces]
+        more = [*asked.routes(), *whose, *stored.routes(shared["places"])]
         asking: dict[str, Any] = {"more": more, "desk": desk, "session": session, "quotas": quotas}
-        await run(service, engines, server, say, beside=work, other=other, answers=answers, **asking)
+        await run(service, engines, server, say, beside=stored.run, other=other, shared=shared, **asking)
 
 
 async def _read_from(

@@ -1,22 +1,19 @@
 """Choose whether xAI's gRPC API is served: where its package is installed, its port is free and nobody said no."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voxpop.compactions import Compactions
 from voxpop.config import Config
-from voxpop.conversations import Conversations
-from voxpop.deferred import Later
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.files import FOLDER, Files
 from voxpop.logs import Say
-from voxpop.places import Places
 from voxpop.records import Database
-from voxpop.service import Service, clock
+from voxpop.service import Service
 
 if TYPE_CHECKING:
     from voxpop.rpc.server import Server
@@ -30,10 +27,12 @@ async def beside_http(
     service: Service,
     desk: Desk,
     records: Database,
-    later: Later,
     say: Say,
+    **shared: Any,
 ) -> "Server | None":
     """The gRPC server, open until the stack is closed; None where there is to be none, which is said.
+
+    `shared`: what HTTP serves as well, by the names of `rpc.server.services`.
 
     Raises UsageError for a bad setting, VoxpopError where `on` cannot be had.
     """
@@ -48,7 +47,7 @@ async def beside_http(
             cure = "Install it with: pip install 'voxpop[grpc]'"
             raise VoxpopError("The gRPC API is not installed.", cure, code="no_grpc")
         return None
-    server = await _built(stack, config, service, desk, records, later)
+    server = await _built(stack, service, desk, records, shared)
     try:
         port = await server.open(settings.host, settings.grpc_port, cert=settings.grpc_cert, key=settings.grpc_key)
     except UsageError:
@@ -64,19 +63,12 @@ async def beside_http(
 
 
 async def _built(
-    stack: AsyncExitStack, config: Config, service: Service, desk: Desk, records: Database, later: Later
+    stack: AsyncExitStack, service: Service, desk: Desk, records: Database, shared: Mapping[str, Any]
 ) -> "Server":
     """The server with its services; what they store is open until the stack is closed."""
-    conversations = Conversations(records, service.posts, clock)
-    await stack.enter_async_context(conversations)
-    kept, each = config.files, config.files.each_mb << 20
-    files = Files(records, config.data / FOLDER, clock, each=each, account=kept.account_mb << 20)
-    await stack.enter_async_context(files)
     compactions = await stack.enter_async_context(Compactions(records))
     await asyncio.to_thread(import_module, "voxpop.rpc.server")  # it takes a moment
     from voxpop.rpc.door import Door
     from voxpop.rpc.server import Server, services
 
-    places = Places(config.server.streams)
-    served = services(service, desk, records, places, conversations, compactions, later, files)
-    return Server(served, Door(desk))
+    return Server(services(service, desk, records, compactions=compactions, **shared), Door(desk))

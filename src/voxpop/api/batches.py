@@ -188,7 +188,7 @@ def rendered(batch: Batch) -> dict[str, Any]:
 
 
 def _result(line: Line) -> dict[str, Any]:
-    kind = next((k for k, path in _KINDS.items() if path == line.endpoint), "response")
+    kind = next((k for k, path in _KINDS.items() if path == line.endpoint), line.endpoint)  # gRPC: its own JSON
     said: dict[str, Any] = {"batch_request_id": line.custom_id}
     if line.result is None:
         what = "A post on which it rested is gone." if line.withdrawn else "It was cancelled before it began."

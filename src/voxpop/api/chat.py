@@ -16,9 +16,9 @@ from voxpop import __version__
 from voxpop.api import openai
 from voxpop.api.asked import Asked, Known, parse
 from voxpop.api.bodies import read_json
-from voxpop.api.choices import interleaved
 from voxpop.api.entry import account_of
 from voxpop.api.streams import Frame, stream, unless_gone
+from voxpop.choices import interleaved
 from voxpop.deferred import Later, Made
 from voxpop.desk import Desk, Turn
 from voxpop.engines import Engine

@@ -154,16 +154,17 @@ def application(
     price: Callable[[str], Price] = lambda _: Price(),
     session: SessionFaces | None = None,
     quotas: Quotas | None = None,
+    places: Places | None = None,
 ) -> Starlette:
     """The ASGI application; `streams` bounds the answers under way and the open pages, `more` is served beside.
 
     Without a `desk` everybody may ask and nothing is counted; without a `door` only loopback's names are known;
     without `posts`, by which is looked up what was deleted meanwhile, no answer can be resumed; without `later`
     none can be deferred, without `conversations` none stored; without a `session` nobody can sign in; without
-    `quotas` none is known by its `Idempotency-Key`. `price` tells what a model costs.
+    `quotas` none is known by its `Idempotency-Key`. `price` tells what a model costs. `places` may be shared.
     """
     desk = desk or Desk(running.assistant)
-    chat = ChatFaces(running, desk, Places(streams), stamp, later)
+    chat = ChatFaces(running, desk, places or Places(streams), stamp, later)
     door, drain, resumable = door or Door(), Drain(), Resumable(posts) if posts else None
     faces = Faces(running, chat, drain, chat.places, Places(streams))
     routes = [
@@ -176,10 +177,8 @@ def application(
         *more,
         Mount("/static", StaticFiles(packages=[("voxpop", "web")])),
     ]
-    app = Starlette(
-        routes=routes,
-        exception_handlers={VoxpopError: _on_error, HTTPException: _on_missing},  # type: ignore[dict-item]
-    )
+    named: Any = {VoxpopError: _on_error, HTTPException: _on_missing}
+    app = Starlette(routes=routes, exception_handlers=named)
     app.state.drain, app.state.resumable = drain, resumable
     if posts and quotas:
         app.add_middleware(Repeating, quotas=quotas, posts=posts)

@@ -1,7 +1,7 @@
 """Requests that the server makes of itself, for an account that is known already; they cross no network."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from voxpop.api.guard import refused
 from voxpop.batches import Line
 from voxpop.batches.work import Serve, Served
 from voxpop.desk import BEHIND, Behind
+from voxpop.errors import VoxpopError
+from voxpop.posts import Post
 
 ACCOUNT = "voxpop.account"  # a key of an ASGI scope: no byte from a network can set it
 
@@ -63,9 +65,15 @@ async def ask(app: Any, account: Account, path: str, body: bytes, id_: str) -> S
     return Said(status, headers, bytes(parts))
 
 
-def behind(app: Any, still: Callable[[Account], Awaitable[Account]]) -> Serve:
+Other = Callable[[Account, bytes, str], Awaitable[tuple[bytes, Sequence[Post]]]]
+"""Answers the body of a request, for an account and under an id, with what it rests on; raises VoxpopError."""
+
+
+def behind(
+    app: Any, still: Callable[[Account], Awaitable[Account]], others: Mapping[str, Other] | None = None
+) -> Serve:
     """How a batch's request is served: behind everybody who waits. `still` gives its account as it is now, or
-    raises Denied: a key that was revoked asks nothing more.
+    raises Denied: a key that was revoked asks nothing more. `others` serve routes that are not the application's.
     """
 
     async def serve(account: Account, line: Line) -> Served:
@@ -76,10 +84,23 @@ def behind(app: Any, still: Callable[[Account], Awaitable[Account]]) -> Serve:
         how = Behind()
         token = BEHIND.set(how)
         try:
-            said = await ask(app, account, line.endpoint, line.body, line.request_id)
+            if other := (others or {}).get(line.endpoint):
+                said, posts = await _ask_other(other, account, line)
+                how.cited.extend(posts)
+            else:
+                said = await ask(app, account, line.endpoint, line.body, line.request_id)
         finally:
             BEHIND.reset(token)
         again_s = said.headers.get("retry-after", "")
         return Served(said.status, said.body, how.cited, float(again_s) if again_s.isdigit() else 1.0)
 
     return serve
+
+
+async def _ask_other(other: Other, account: Account, line: Line) -> tuple[Said, Sequence[Post]]:
+    try:
+        body, posts = await other(account, line.body, line.request_id)
+    except VoxpopError as error:
+        response = refused(error)
+        return Said(response.status_code, dict(response.headers), bytes(response.body)), ()
+    return Said(200, {}, body), posts

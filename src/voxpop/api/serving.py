@@ -34,7 +34,12 @@ class Prepares(Protocol):
 
 
 class Other(Protocol):
-    """Another server that ends with this one: what it has under way is waited for as well."""
+    """Another server that ends with this one: what it has under way is waited for as well.
+
+    `others` are the routes of its own that a batch may ask.
+    """
+
+    others: Mapping[str, Any]
 
     @property
     def busy(self) -> bool:
@@ -98,21 +103,21 @@ async def run(
     *,
     more: Sequence[BaseRoute] = (),
     desk: Desk | None = None,
-    answers: Mapping[str, Any] | None = None,
-    beside: Callable[[Starlette], Coroutine[Any, Any, None]] | None = None,
+    shared: Mapping[str, Any] | None = None,
+    beside: Callable[[Starlette, Mapping[str, Any]], Coroutine[Any, Any, None]] | None = None,
     session: SessionFaces | None = None,
     quotas: Quotas | None = None,
     other: Other | None = None,
 ) -> None:
     """Serve until interrupted; `beside` works meanwhile, and asks the application itself; `other` ends with it.
 
-    `answers` keeps them (`storing.answered`). Raises VoxpopError for the port, UsageError for a setting.
+    `shared` is what `other` serves as well. Raises VoxpopError for the port, UsageError for a setting.
     """
     names = Door(settings.trusted_hosts, settings.cors_origins, settings.proxies, settings.country_header)
     desk = desk or Desk(service.assistant, longest_s=settings.answer_s)
     host = settings.host
     door = listen(host, settings.port)
-    given: dict[str, Any] = {"door": names, "posts": service.posts, "session": session, **(answers or {})}
+    given: dict[str, Any] = {"door": names, "posts": service.posts, "session": session, **(shared or {})}
     given |= {"quotas": quotas, "price": quotas.price} if quotas else {}
     app = application(service, streams=settings.streams, more=more, desk=desk, **given)
     server = server_of(app, drain_s=settings.drain_s, say=say)
@@ -120,7 +125,7 @@ async def run(
     shown = f"[{host}]" if ":" in host else host
     say(f"voxpop: open http://{shown}:{door.getsockname()[1]} (stop with Ctrl+C)")
     background = [asyncio.create_task(service.run()), asyncio.create_task(engines.prepare())]
-    background += [asyncio.create_task(beside(app))] if beside else []
+    background += [asyncio.create_task(beside(app, other.others if other else {}))] if beside else []
     background += [asyncio.create_task(_end(other, app.state.drain, settings.drain_s))] if other else []
     try:
         background[0].add_done_callback(lambda task: _stop_if_failed(task, server))

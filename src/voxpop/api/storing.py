@@ -1,7 +1,8 @@
 """Put together what is stored for accounts: their faces, and what works through their batches."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from starlette.routing import Route
 from voxpop.accounts import Account, keys
 from voxpop.api.batches import BatchFaces
 from voxpop.api.files import FileFaces
-from voxpop.api.inside import behind
+from voxpop.api.inside import Other, behind
 from voxpop.api.keys import KeyFaces
 from voxpop.api.people import PeopleFaces
 from voxpop.api.usage import UsageFaces
@@ -51,6 +52,25 @@ async def answered(
         yield {"later": later, "conversations": conversations}
 
 
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """Stored files and batches, open; `still` gives an account as it is now, or raises Denied."""
+
+    files: Files
+    batches: Batches
+    still: Callable[[Account], Awaitable[Account]]
+    work: Work
+
+    def routes(self, places: Places) -> list[Route]:
+        """Their faces over HTTP."""
+        files = FileFaces(self.files, self.work.made, places)
+        return [*files.routes(), *BatchFaces(self.batches, self.work, self.files).routes()]
+
+    async def run(self, app: Any, others: Mapping[str, Other] | None = None) -> None:
+        """Work through the batches until it is cancelled; they ask the application, or one of the `others`."""
+        await self.work.run(behind(app, self.still, others))
+
+
 @asynccontextmanager
 async def storing(
     config: Config,
@@ -58,11 +78,8 @@ async def storing(
     posts: Callable[[Sequence[str]], Awaitable[list[Post]]],
     clock: Callable[[], int],
     still: Callable[[Account], Awaitable[Account]] | None = None,
-) -> AsyncIterator[tuple[list[Route], Callable[[Any], Coroutine[Any, Any, None]]]]:
-    """The routes, and the work, which is given the application that it asks.
-
-    `still` gives an account as it is now, or raises Denied; by default the database says.
-    """
+) -> AsyncIterator[Storing]:
+    """What is stored, open for as long as this lasts; by default the database says how an account is `still`."""
     kept, folder = config.files, config.data / FOLDER
     async with Files(database, folder, clock, each=kept.each_mb << 20, account=kept.account_mb << 20) as files:
         batches = Batches(database, posts, clock)
@@ -71,6 +88,4 @@ async def storing(
         async def known(asker: Account) -> Account:
             return await database.run(lambda s: keys.still(s, asker, clock()), write=False)
 
-        places = Places(config.server.streams)
-        routes = [*FileFaces(files, work.made, places).routes(), *BatchFaces(batches, work, files).routes()]
-        yield routes, lambda app: work.run(behind(app, still or known))
+        yield Storing(files, batches, still or known, work)

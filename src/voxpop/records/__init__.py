@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, TypeVar
 
 from alembic import command
@@ -25,6 +26,7 @@ NAME = "accounts.db"
 _BUSY_S = 10
 _THREADS = 8  # of PostgreSQL; SQLite has one writer, so one thread for it, and these for who only reads
 _READERS = 4
+_MIGRATING = Lock()  # Alembic keeps what it migrates in its module: one at a time in a process
 _LOCK = 0x766F78  # "vox": two servers that start at once do not migrate at once
 
 
@@ -119,7 +121,8 @@ def migrate(connection: Connection) -> None:
     config = Alembic()
     config.set_main_option("script_location", str(resources.files("voxpop.records").joinpath("migrations")))
     config.attributes["connection"] = connection
-    command.upgrade(config, "heads")
+    with _MIGRATING:
+        command.upgrade(config, "heads")
 
 
 _POSTGRES: dict[str, Any] = {

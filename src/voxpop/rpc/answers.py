@@ -1,4 +1,4 @@
-"""One admitted call on its way: the answers that were asked for, one after another, and what is said beside."""
+"""One admitted call on its way: the answers that were asked for, as they come, and what is said beside."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from xai_sdk.proto import usage_pb2
 
+from voxpop.choices import interleaved
 from voxpop.desk import Turn
 from voxpop.messages import AnswerEvent, Citation
 from voxpop.posts import Post
@@ -32,12 +33,12 @@ class Answering:
 
     async def outputs(self) -> AsyncIterator[Any]:
         """Each CompletionOutputChunk as it comes; closing it stops the engine."""
-        for told, kept in zip(self.told, self.events, strict=True):
-            async with aclosing(self.turn.events(told.choice)) as events:  # type: ignore[type-var]
-                async for event in events:
-                    kept.append(event)
-                    for output in told.add(event):
-                        yield output
+        streams = [self.turn.events(told.choice) for told in self.told]
+        async with aclosing(interleaved(streams)) as events:  # type: ignore[type-var]
+            async for choice, event in events:
+                self.events[choice].append(event)
+                for output in self.told[choice].add(event):
+                    yield output
 
     @property
     def frame(self) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 from xai_sdk.proto import chat_pb2, deferred_pb2, usage_pb2
 
+from voxpop.accounts import Account
 from voxpop.compactions import Compactions
 from voxpop.conversations import Conversations, Exchange, Past
 from voxpop.desk import Desk
@@ -17,8 +19,9 @@ from voxpop.dialects import NAME, resolve
 from voxpop.errors import UsageError
 from voxpop.messages import Message, Request
 from voxpop.places import Places
+from voxpop.posts import Post
 from voxpop.rpc.answers import Answering
-from voxpop.rpc.door import caller
+from voxpop.rpc.door import caller, calling
 from voxpop.rpc.reading import Asked, parse
 from voxpop.rpc.running import Deferred, Made, Running
 from voxpop.rpc.talk import messages
@@ -26,6 +29,7 @@ from voxpop.rpc.writing import FINGERPRINT, Told, merged, usage
 from voxpop.times import MICROS
 
 ENDPOINT = "chat"
+COMPLETION = "/xai_api.Chat/GetCompletion"  # the route by which a batch holds a request of gRPC
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,15 @@ class Chat:
             await held.aclose()
             raise
         return deferred_pb2.StartDeferredResponse(request_id=id_)
+
+    async def behind(self, account: Account, body: bytes, id_: str) -> tuple[bytes, list[Post]]:
+        """What a batch asks for an account: GetCompletion, from JSON to JSON. Raises VoxpopError."""
+        request = json_format.Parse(body, chat_pb2.GetCompletionsRequest())
+        with calling(account, id_):
+            asked, past = await self._asked(request)
+            async with self._admitted(replace(asked, apart=False)) as answering:
+                response = await self._whole(request, answering, past)
+        return as_json(response), [*past.posts, *answering.posts]
 
     async def GetDeferredCompletion(self, request: Any, context: Any) -> Any:
         """A deferred answer, or that it is still made."""
@@ -186,6 +199,12 @@ class Chat:
             ticks=answering.turn.ticks,
         )
         return await self.conversations.put(exchange, past)
+
+
+def as_json(proto: Any) -> bytes:
+    """A message as JSON, with the names of its proto."""
+    text: str = json_format.MessageToJson(proto, preserving_proto_field_name=True, indent=None)
+    return text.encode()
 
 
 def _asked_then(exchange: Exchange) -> Asked:

@@ -7,8 +7,8 @@ client would run the call again, five times.
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ _CODES = {
     "model_not_found": StatusCode.NOT_FOUND,
     "not_found": StatusCode.NOT_FOUND,
     "file_not_found": StatusCode.NOT_FOUND,
+    "batch_not_found": StatusCode.NOT_FOUND,
     "answer_not_found": StatusCode.NOT_FOUND,
     "deferred_lost": StatusCode.NOT_FOUND,
     "withdrawn": StatusCode.NOT_FOUND,
@@ -63,6 +64,16 @@ _caller: ContextVar[Caller] = ContextVar("caller")
 def caller() -> Caller:
     """Who makes the call that is being served."""
     return _caller.get()
+
+
+@contextmanager
+def calling(account: Account, id_: str) -> Iterator[None]:
+    """What runs within is called by this account, without a key of its own."""
+    token = _caller.set(Caller(account, "", id_))
+    try:
+        yield
+    finally:
+        _caller.reset(token)
 
 
 class Door(grpc.aio.ServerInterceptor):  # type: ignore[misc]

@@ -5,7 +5,7 @@ defaults end the connection after two minutes, and the client then makes its cal
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from xai_sdk.proto import (
     auth_pb2_grpc,
+    batch_pb2_grpc,
     chat_pb2_grpc,
     documents_pb2_grpc,
     embed_pb2_grpc,
@@ -23,6 +24,7 @@ from xai_sdk.proto import (
     tokenize_pb2_grpc,
 )
 
+from voxpop.batches.store import Batches as Store
 from voxpop.compactions import Compactions
 from voxpop.conversations import Conversations
 from voxpop.desk import Desk
@@ -30,7 +32,8 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.files import Files as Stored
 from voxpop.places import Places
 from voxpop.records import Database
-from voxpop.rpc.chat import Chat
+from voxpop.rpc.batches import Batches
+from voxpop.rpc.chat import COMPLETION, Chat
 from voxpop.rpc.door import Door
 from voxpop.rpc.files import Documents, Files
 from voxpop.rpc.keys import Auth
@@ -68,6 +71,12 @@ class Services:
     sample: Sample
     files: Files
     documents: Documents
+    batches: Batches
+
+    @property
+    def others(self) -> Mapping[str, Any]:
+        """What a batch may ask here, by the route that its requests name."""
+        return {COMPLETION: self.chat.behind}
 
     def add(self, server: Any) -> None:
         """Register them."""
@@ -79,20 +88,23 @@ class Services:
         sample_pb2_grpc.add_SampleServicer_to_server(self.sample, server)
         files_pb2_grpc.add_FilesServicer_to_server(self.files, server)
         documents_pb2_grpc.add_DocumentsServicer_to_server(self.documents, server)
+        batch_pb2_grpc.add_BatchMgmtServicer_to_server(self.batches, server)
 
 
 def services(
     running: Running,
     desk: Desk,
     records: Database,
+    *,
     places: Places,
     conversations: Conversations,
     compactions: Compactions,
-    deferred: Deferred,
-    stored: Stored,
+    later: Deferred,
+    files: Stored,
+    batches: Store,
 ) -> Services:
-    """All services over one desk."""
-    chat = Chat(running, desk, places, conversations, compactions, deferred)
+    """All services over one desk; HTTP serves the same places, conversations, files and batches."""
+    chat = Chat(running, desk, places, conversations, compactions, later)
     load = cache(Vectors.load)
     return Services(
         Auth(records),
@@ -101,8 +113,9 @@ def services(
         Tokenize(running),
         Embedder(desk, places, load),
         Sample(running, desk, places),
-        Files(stored, places),
-        Documents(stored, places),
+        Files(files, places),
+        Documents(files, places),
+        Batches(batches, files),
     )
 
 
@@ -113,6 +126,7 @@ class Server:
         self, services: Services, door: Door, *, keep_alive: Sequence[tuple[str, int]] = KEEP_ALIVE
     ) -> None:
         self._door = door
+        self.others = services.others
         self._server = grpc.aio.server(interceptors=[door], options=[*_OPTIONS, *keep_alive])
         services.add(self._server)
 
