@@ -2,12 +2,20 @@
 
 python benchmarks/streams.py [--seconds 300] [--streams 200] [--rate ANSWERS_A_SECOND]
 
-Each of the streams asks the page's endpoint (engine `quote`, the invented night), reads to the end, thinks for a
-time with an exponential distribution, and asks again, together at `rate`; without a rate it is half
-of what was measured at saturation. Our own overhead of an answer is the time from the request's first byte sent to
-the stream's last byte read, less the answer's own `total_ms`: HTTP, the key, the permit, the ledger's settlement,
-the loop's queue and the client's own. In the second part one account asks ten times as often as the others. At the
-end the ledger is held against the sum of the answers.
+Each stream asks the page's endpoint (engine `quote`, the invented night) over a connection of its own, reads to the
+end, thinks for a time with an exponential distribution, and asks again. Four parts:
+
+- `saturation`, 20 s: all streams at once, none thinks;
+- `paced`, `--seconds`: together at `--rate`, by default at half of what saturation gave;
+- `alone` and `beside a noisy one`, a quarter of `--seconds` each, in turn, twice: in the second another
+  account asks twenty times as often as each of these; its tier holds it at about twice their rate.
+
+`overhead` of an answer is the time from before the connection is made to the stream's last byte, less the answer's
+own `total_ms`: HTTP, the key, the permit, the settlement, every wait for the event loop, the client's own share.
+`admit` is the time until the response's head is there, in which the answer begins. `idle` is a request beside
+them that asks nothing (`/healthz`): what the loop and the processor make any request wait. `client_lag` is how late
+the client's own loop wakes. `cpu_ms` is the server's processor time an answer, the answer's own work included. At
+the end the ledger is held against the sum of the answers.
 """
 
 import argparse
@@ -21,7 +29,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +44,8 @@ from voxpop.accounts.audit import By
 from voxpop.records import Database
 
 ACCOUNTS = 20
+_LOUD = 32  # streams of the noisy account
+_TICKS = os.sysconf("SC_CLK_TCK")
 QUESTIONS = (
     "Did a ballot box burn in Dornick?",
     "What do the exit polls say?",
@@ -45,35 +57,75 @@ default = "team"
 [tier.team]
 title = "Team"
 [tier.team.buckets.chat]
-requests_per_second = {each}
+requests_per_second = 1000
 tokens_per_minute = 100000000
-concurrent = {concurrent}
+concurrent = {streams}
 [tier.team.buckets.other]
+[tier.loud.buckets.chat]
+requests_per_second = {loud}
+tokens_per_minute = 100000000
+concurrent = {streams}
+[tier.loud.buckets.other]
 """
+
+
+@dataclass
+class Server:
+    """A server under measurement, and the keys of its accounts."""
+
+    port: int
+    pid: int
+    keys: list[str]
+    tiers: Path
+    streams: int
+
+    def cpu_s(self) -> float:
+        """Processor time of all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def hold(self, rate: float) -> None:
+        """Give the noisy account's tier about this many requests a second."""
+        self.tiers.write_text(TIERS.format(streams=self.streams, loud=max(1, round(rate))))
+        time.sleep(2)  # the file is read again within a second
 
 
 @dataclass
 class Seen:
     """What was measured of one part."""
 
-    overhead_ms: list[float] = field(default_factory=list)
-    total_ms: list[float] = field(default_factory=list)
+    times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     answers: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     limited: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    lag_ms: list[float] = field(default_factory=list)
+    seconds: float = 0
+    cpu_s: float = 0
 
-    def row(self, name: str, seconds: float) -> dict[str, Any]:
+    def __add__(self, other: "Seen") -> "Seen":
+        both = Seen(seconds=self.seconds + other.seconds, cpu_s=self.cpu_s + other.cpu_s)
+        for one in (self, other):
+            for name, values in one.times.items():
+                both.times[name] += values
+            for name in ("answers", "tokens", "limited", "errors"):
+                getattr(both, name).update(getattr(one, name))
+        return both
+
+    def row(self, name: str) -> dict[str, Any]:
+        answers = sum(self.answers.values())
+        percentiles = {
+            f"{kind}_p{p}_ms": share(self.times[kind], p)
+            for kind in ("overhead", "admit", "idle", "answer", "client_lag")
+            for p in (50, 99)
+        }
         return {
             "figure": name,
-            "answers": sum(self.answers.values()),
-            "answers_per_s": round(sum(self.answers.values()) / seconds, 1),
+            "answers": answers,
+            "answers_per_s": round(answers / self.seconds, 1),
             "limited": sum(self.limited.values()),
             "errors": dict(self.errors),
-            **{f"overhead_p{p}_ms": share(self.overhead_ms, p) for p in (50, 99)},
-            **{f"answer_p{p}_ms": share(self.total_ms, p) for p in (50, 99)},
-            "client_lag_p99_ms": share(self.lag_ms, 99),
+            **{kind: ms for kind, ms in percentiles.items() if ms is not None},
+            "cpu_ms": round(self.cpu_s * 1000 / max(1, answers), 1),
             "load_average": round(os.getloadavg()[0], 1),
         }
 
@@ -89,16 +141,9 @@ async def ask(port: int, key: str, question: str, seen: Seen) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": question}]}).encode()
     head = f"POST /api/answer HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
     head += f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        began = time.perf_counter()
-        writer.write(head.encode() + body)
-        async with asyncio.timeout(60):
-            said = await reader.read(-1)
-        took_ms = (time.perf_counter() - began) * 1000
-    finally:
-        writer.close()
-    status = said[9:12].decode()
+    began = time.perf_counter()
+    status, said, admit_ms = await exchange(port, head.encode() + body)
+    took_ms = (time.perf_counter() - began) * 1000
     done = re.search(rb"event: done\ndata: (.*)\n", said)
     if status == "429":
         seen.limited[key] += 1
@@ -108,57 +153,75 @@ async def ask(port: int, key: str, question: str, seen: Seen) -> None:
         told = json.loads(done[1])
         seen.answers[key] += 1
         seen.tokens[key] += sum(told["usage"][k] for k in ("prompt_tokens", "completion_tokens"))
-        seen.total_ms.append(took_ms)
-        seen.overhead_ms.append(took_ms - told["timings"]["total_ms"])
+        overhead_ms = took_ms - told["timings"]["total_ms"]
+        seen.times["answer"].append(took_ms)
+        seen.times["overhead"].append(overhead_ms)
+        seen.times["admit"].append(admit_ms)
 
 
-async def part(port: int, keys: list[str], streams: int, seconds: float, pause_s: float, noisy: str = "") -> Seen:
-    """So many streams for so long; a `noisy` account's think a tenth as long, and their times are left out."""
-    seen, loud = Seen(), Seen()
+async def exchange(port: int, sent: bytes) -> tuple[str, bytes, float]:
+    """The status, what follows the head, and how many milliseconds passed before the head was there."""
+    began = time.perf_counter()
+    async with asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(sent)
+            head = await reader.readuntil(b"\r\n\r\n")
+            head_ms = (time.perf_counter() - began) * 1000
+            return head[9:12].decode(), await reader.read(-1), head_ms
+        finally:
+            writer.close()
+
+
+async def part(
+    server: Server, streams: int, seconds: float, rate: float = 0, noisy: float = 0
+) -> tuple[Seen, Seen]:
+    """What the others saw, and what the noisy account that asks `noisy` times a second did."""
+    seen, loud, cpu_s = Seen(seconds=seconds), Seen(seconds=seconds), server.cpu_s()
     end = time.monotonic() + seconds
 
-    async def stream(n: int) -> None:
-        key, dice = keys[n % len(keys)], random.Random(n)
-        pause = pause_s / 10 if key == noisy else pause_s
+    async def stream(n: int, key: str, pause: float, mine: Seen) -> None:
+        dice = random.Random(f"{n} {key}")
         await asyncio.sleep(min(dice.random() * pause, seconds))
         while time.monotonic() < end:
-            with_whom = loud if key == noisy else seen
             try:
-                await ask(port, key, dice.choice(QUESTIONS), with_whom)
-            except (OSError, TimeoutError) as error:
-                with_whom.errors[type(error).__name__] += 1
+                await ask(server.port, key, dice.choice(QUESTIONS), mine)
+            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                mine.errors[type(error).__name__] += 1
             thought = dice.expovariate(1 / pause) if pause else 0
             await asyncio.sleep(min(thought, max(0, end - time.monotonic())))
 
-    async def lag() -> None:
+    async def idle() -> None:
         while True:
             began = time.perf_counter()
             await asyncio.sleep(0.05)
-            seen.lag_ms.append((time.perf_counter() - began - 0.05) * 1000)
+            seen.times["client_lag"].append((time.perf_counter() - began - 0.05) * 1000)
+            sent = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            seen.times["idle"].append((await exchange(server.port, sent))[2])
 
-    watching = asyncio.create_task(lag())
-    await asyncio.gather(*(stream(n) for n in range(streams)))
+    watching = asyncio.create_task(idle())
+    others = [stream(n, server.keys[1 + n % ACCOUNTS], streams / rate if rate else 0, seen) for n in range(streams)]
+    shouting = [stream(n, server.keys[0], _LOUD / noisy, loud) for n in range(_LOUD if noisy else 0)]
+    await asyncio.gather(*others, *shouting)
     watching.cancel()
-    for name in ("answers", "tokens", "limited", "errors"):
-        getattr(seen, name).update(getattr(loud, name))
-    return seen
+    await asyncio.gather(watching, return_exceptions=True)
+    seen.cpu_s = server.cpu_s() - cpu_s
+    return seen, loud
 
 
-def prepare(folder: Path, each: int, concurrent: int) -> tuple[list[str], Path]:
-    """Accounts with a key each, and their tier."""
-    tiers = folder / "tiers.toml"
-    tiers.write_text(TIERS.format(each=each, concurrent=concurrent))
+def prepare(folder: Path) -> list[str]:
+    """Accounts with a key each, the noisy one first."""
 
     def make(session: Session, n: int) -> str:
         by = By("benchmark", time.time_ns() // 1000)
-        user = people.add_user(session, by, people.Wish(name=f"user{n}"))
+        user = people.add_user(session, by, people.Wish(name=f"user{n}", tier="" if n else "loud"))
         return keys.create(session, by, user, "key", keys.Scopes())[1]
 
     async def all_of_them() -> list[str]:
         async with Database.beside(folder) as database:
-            return [await database.run(partial(make, n=n)) for n in range(ACCOUNTS)]
+            return [await database.run(partial(make, n=n)) for n in range(ACCOUNTS + 1)]
 
-    return asyncio.run(all_of_them()), tiers
+    return asyncio.run(all_of_them())
 
 
 def ledger(folder: Path) -> tuple[int, int]:
@@ -171,47 +234,62 @@ def ledger(folder: Path) -> tuple[int, int]:
         ).fetchone()
 
 
-def main() -> None:
+@contextmanager
+def serving(folder: Path, streams: int) -> Iterator[Server]:
+    """A server process, drained at the end."""
+    tiers, log = folder / "tiers.toml", folder / "log"
+    tiers.write_text(TIERS.format(streams=streams, loud=1))
+    settings = {"VOXPOP_ACCOUNTS_TIERS": str(tiers), "VOXPOP_SERVER_STREAMS": str(2 * streams)}
+    settings |= {"VOXPOP_SERVER_GRPC_PORT": "0"}
+    held = prepare(folder)
+    command = [sys.executable, "-u", "-m", "voxpop.cli", "up", "--source", "simulated", "--engine", "quote"]
+    with log.open("wb") as file:
+        command += ["--port", "0", "--data", str(folder)]
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | settings)
+    try:
+        while not (said := re.search(r"open http://127\.0\.0\.1:(\d+)", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        time.sleep(5)  # the invented night has been said by then
+        yield Server(int(said[1]), process.pid, held, tiers, streams)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        print(log.read_text()[-500:], file=sys.stderr)
+
+
+def main(seconds: float, streams: int, rate: float) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, parts = Path(name), []
+
+        def shown(figure: str, seen: Seen) -> Seen:
+            print(json.dumps(seen.row(figure)), flush=True)
+            parts.append(seen)
+            return seen
+
+        with serving(folder, streams) as server:
+            full = shown("saturation", asyncio.run(part(server, streams, min(20, seconds)))[0])
+            rate = rate or sum(full.answers.values()) / full.seconds / 2
+            shown("paced", asyncio.run(part(server, streams, seconds, rate))[0])
+            noisy = 20 * rate / ACCOUNTS
+            server.hold(2 * rate / ACCOUNTS)
+            alone, beside, loud = Seen(), Seen(), Seen()
+            for _ in range(2):
+                alone += asyncio.run(part(server, streams, seconds / 4, rate))[0]
+                seen, heard = asyncio.run(part(server, streams, seconds / 4, rate, noisy))
+                beside, loud = beside + seen, loud + heard
+            for figure, seen in (("alone", alone), ("beside a noisy one", beside), ("the noisy one", loud)):
+                shown(figure, seen)
+        answers = sum(sum(p.answers.values()) for p in parts)
+        tokens = sum(sum(p.tokens.values()) for p in parts)
+        held = ledger(folder)
+        equal = tuple(held) == (answers, tokens)
+        print(json.dumps({"figure": "ledger", "answers": answers, "tokens": tokens, "held": held, "equal": equal}))
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--rate", type=float, default=0)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        held_keys, tiers = prepare(folder, 1000, given.streams)
-        settings = {"VOXPOP_ACCOUNTS_TIERS": str(tiers), "VOXPOP_SERVER_STREAMS": str(2 * given.streams)}
-        command = [sys.executable, "-u", "-m", "voxpop.cli", "up", "--source", "simulated", "--engine", "quote"]
-        log = folder / "log"
-        with log.open("wb") as file:
-            server = subprocess.Popen(
-                [*command, "--port", "0", "--data", str(folder)],
-                stdout=file,
-                stderr=file,
-                env=os.environ | settings,
-            )
-        try:
-            while not (said := re.search(r"open http://127\.0\.0\.1:(\d+)", log.read_text())):
-                assert server.poll() is None, log.read_text()
-                time.sleep(0.1)
-            port = int(said[1])
-            time.sleep(5)  # the invented night has been said by then
-            parts = [asyncio.run(part(port, held_keys, 16, min(15, given.seconds), 0))]
-            full = sum(parts[0].answers.values()) / min(15, given.seconds)
-            print(json.dumps(parts[0].row("saturation", min(15, given.seconds))), flush=True)
-            pause = given.streams / (given.rate or full / 2)
-            for figure, noisy in (("paced", ""), ("beside a noisy one", held_keys[0])):
-                parts.append(asyncio.run(part(port, held_keys, given.streams, given.seconds, pause, noisy)))
-                print(json.dumps(parts[-1].row(figure, given.seconds)), flush=True)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(60)
-        answers = sum(sum(p.answers.values()) for p in parts)
-        tokens = sum(sum(p.tokens.values()) for p in parts)
-        held = ledger(folder)
-        print(json.dumps({"figure": "ledger", "answers": answers, "tokens": tokens, "held": held}))
-        print(json.dumps({"equal": tuple(held) == (answers, tokens), "log": log.read_text()[-500:]}))
-
-
-if __name__ == "__main__":
-    main()
+    main(**vars(parser.parse_args()))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from voxpop import policy as policies
 from voxpop import prompt as prompts
 from voxpop.answering import Answer, Looked, Made, Stream, notice
+from voxpop.apart import apart
 from voxpop.authorities import Authorities
 from voxpop.calling import must_call, offered, results
 from voxpop.calls import licensed, ruled
@@ -148,7 +149,7 @@ class Assistant:
         ids, first = {p.post.id for p in known}, max((p.number for p in known), default=0) + 1
         fresh = (p for p in self._policy.quotable(looked.passages)[0] if p.post.id not in ids)
         passages = (*known, *(replace(p, number=n) for n, p in enumerate(fresh, first)))
-        return Since(passages, *_weigh(planned.question, passages, until))
+        return Since(passages, *await apart(_weigh, planned.question, passages, until))
 
     async def _steps(self, answer: Answer, engine: Engine, look: _Look) -> AsyncIterator[AnswerEvent]:
         asked = [m.content for m in answer.request.messages if m.role == "user"]
@@ -213,7 +214,7 @@ class Assistant:
         for rule in kept_back:
             yield Withheld("", f"a post falls under the rule '{rule.name}' of the policy")
         with span("weigh", answer.span, posts=len(found)):
-            led, answer.result = _weigh(question, found, until)
+            led, answer.result = await apart(_weigh, question, found, until)
             passages, evidence = numbered(found, led)
         answer.prompt = prompts.build(answer.request, question, passages, evidence, answer.voice)
         answer.passages = {p.number: p for p in answer.prompt.passages}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
+from voxpop.apart import apart
 from voxpop.authorities import Authorities
 from voxpop.choosing import choose
 from voxpop.expansion import against, expansion
@@ -135,7 +136,8 @@ async def retrieve(store: Store, planned: Plan, now: int, authorities: Authoriti
     query = planned.query
     hits = await (_matching if query.words or query.handles else _newest)(search, planned, authorities)
     hits = [*hits, *await _threads(store, query, hits)]
-    return Retrieved(tuple(choose(planned.question, hits, authorities, limit)), tuple(search.told))
+    chosen = await apart(choose, planned.question, hits, authorities, limit)
+    return Retrieved(tuple(chosen), tuple(search.told))
 
 
 async def _matching(search: _Search, planned: Plan, authorities: Authorities) -> list[Hit]:
