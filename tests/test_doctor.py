@@ -1,6 +1,8 @@
 """The doctor: each broken link is named, with its cure, and the others are still looked at."""
 
 import socket
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from voxpop.doctor import Finding, examine
 from voxpop.posts import Author, Post, Upsert
 from voxpop.store.local import LocalStore
 
-LINKS = ["network", "source", "disk", "memory", "voices", "model", "port", "index"]
+LINKS = ["network", "source", "disk", "memory", "voices", "model", "port", "index", "records", "tiers"]
 
 
 def config(folder: Path, **sections: dict[str, object]) -> Config:
@@ -125,3 +127,38 @@ async def test_the_index_is_compared_with_the_truth(tmp_path: Path) -> None:
     assert "1 posts" in (await found(config(tmp_path)))["index"].said
     (tmp_path / "catalog.db").write_bytes(b"not a database" * 1000)
     assert (await found(config(tmp_path)))["index"].state == "broken"
+
+
+async def test_what_is_wrong_with_accounts_is_named_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxpop.config import Accounts, Records
+    from voxpop.records import Database
+
+    at = config(tmp_path)
+    assert "No accounts yet" in (await found(at))["records"].said
+    async with Database.beside(tmp_path):
+        pass
+    assert (await found(at))["records"].state == "ok"
+    with closing(sqlite3.connect(tmp_path / "accounts.db")) as con, con:
+        con.execute(
+            "DELETE FROM alembic_version WHERE version_num = (SELECT min(version_num) FROM alembic_version)"
+        )
+    assert (await found(at))["records"].state == "warning"
+    with closing(sqlite3.connect(tmp_path / "accounts.db")) as con, con:
+        con.execute("INSERT INTO alembic_version VALUES ('of_tomorrow')")
+    assert "of_tomorrow" in (await found(at))["records"].said
+    (tmp_path / "tiers.toml").write_text("[tiers.x]\nnonsense = 1\n")
+    monkeypatch.setenv("VOXPOP_OIDC_SECRET", "x")
+    bad = Accounts(
+        tiers=str(tmp_path / "tiers.toml"),
+        limits_url="redis://:secret@127.0.0.1:1",
+        oidc_issuer="http://127.0.0.1:1",
+        oidc_client="us",
+    )
+    away = Records(url="postgresql+psycopg://voxpop:secret@127.0.0.1:1/none")
+    findings = await found(replace(at, accounts=bad, records=away))
+    for link in ("records", "tiers", "limits", "sign-in"):
+        assert findings[link].state == "broken", link
+        assert findings[link].cure
+        assert "secret" not in findings[link].said

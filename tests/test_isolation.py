@@ -117,7 +117,7 @@ ROUTES: dict[str, Whose] = {
     "POST /api/session/sign-up": SIGN_IN,
     "GET /api/session/oidc": SIGN_IN,
     "GET /api/session/oidc/callback": SIGN_IN,
-    "GET /metrics": Whose("asks"),
+    "GET /metrics": ADMIN,
     "GET /api/status": Whose("asks"),
     "GET /api/live": Whose("asks"),
     "POST /api/answer": _asks(ASKED),
@@ -234,6 +234,8 @@ async def settle(data: Path) -> tuple[dict[str, str], dict[str, str]]:
             users = {"admin": add("root", "admin"), "ada": add("ada"), "bob": add("bob")}
             good = {name: key(user)[1] for name, user in users.items()}
             good["narrow"] = key(users["bob"], endpoints=["nothing"])[1]
+            good["metrics"] = key(users["admin"], endpoints=["metrics"])[1]
+            good["bob's metrics"] = key(users["bob"], endpoints=["metrics"])[1]
             good["other model"] = key(users["bob"], models=["another"])[1]
             expired, bad = By("test", now - 3600 * _S), {}
             bad["expired"] = keys.create(session, expired, users["bob"], "k", Scopes(expires_at=now - _S))[1]
@@ -425,6 +427,14 @@ def test_only_an_admin_sees_what_admins_do(house: House) -> None:
             assert response.status_code == 403, f"{method} {path}"
     with house.client(house.good["admin"]) as client:
         assert {u["name"] for u in client.get("/v1/admin/users").json()["data"]} == {"root", "ada", "bob", "eve"}
+
+
+def test_only_an_admins_key_scrapes_and_it_may_be_for_that_alone(house: House) -> None:
+    for name, status in (("metrics", 200), ("admin", 200), ("bob's metrics", 403), ("bob", 403)):
+        with house.client(house.good[name]) as client:
+            assert client.get("/metrics").status_code == status, name
+    with house.client(house.good["metrics"]) as client:
+        assert client.get("/v1/admin/users").status_code == 403
 
 
 def test_nobody_sees_or_touches_what_is_anothers(house: House) -> None:

@@ -59,7 +59,7 @@ render
 live_table
 engine_choice source_choice rpc_choice signing
 app
-ingesting
+ingesting doctor_accounts
 demo doctor cli_options evaluation
 cli_usage
 cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers cli_users

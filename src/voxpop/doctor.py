@@ -7,13 +7,14 @@ import socket
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
 
 from voxpop import app, models
 from voxpop.config import Config, Storage
+from voxpop.doctor_accounts import examined
 from voxpop.engine_choice import Engines, available_memory, models_folder
 from voxpop.errors import VoxpopError
 from voxpop.keeping.verify import verify
@@ -60,6 +61,7 @@ async def examine(config: Config) -> list[Finding]:
         _model(config),
         await _port(config.server.host, config.server.port),
         await _index(config),
+        *[Finding(link, cast(State, state), *said) async for link, state, *said in examined(config)],
     ]
 
 
@@ -220,9 +222,12 @@ async def _is_ours(host: str, port: int) -> bool:
     where = f"[{host}]" if ":" in host else host
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_OURS_S) as client:
-            status: dict[str, Any] = (await client.get(f"http://{where}:{port}/api/status")).json()
+            answer = await client.get(f"http://{where}:{port}/api/status")
+            status: dict[str, Any] = answer.json()
+        if answer.status_code == 401:  # it has accounts, and knows nobody by no key
+            return bool(status["error"]["code"] == "invalid_api_key")
         return {"sources", "store", "process"} <= status.keys()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError, LookupError, TypeError):
         return False
 
 
@@ -232,7 +237,9 @@ async def _index(config: Config) -> Finding:
     try:
         async with app.open_store(config, readonly=True) as store:
             totals = await store.totals()
-        faults = (await asyncio.to_thread(verify, config.data, lambda *_: None)).faults
+        elsewhere = bool(config.records.url)
+        checked = await asyncio.to_thread(verify, config.data, lambda *_: None, elsewhere=elsewhere)
+        faults = checked.faults
     except VoxpopError as error:
         return Finding("index", "broken", error.what, error.cure)
     if faults:

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from voxpop.accounts import Denied
 from voxpop.api import openapi, page
 from voxpop.api.answers import AnswerFaces, Kept
 from voxpop.api.chat import ChatFaces, Speaking, data, stamp
@@ -25,7 +26,7 @@ from voxpop.api.completions import CompletionFaces
 from voxpop.api.door import Door, Proxied
 from voxpop.api.draining import Drain
 from voxpop.api.embeddings import EmbeddingFaces
-from voxpop.api.entry import Entry
+from voxpop.api.entry import Entry, account_of
 from voxpop.api.guard import Guard, refused
 from voxpop.api.messages import MessageFaces
 from voxpop.api.models import ModelFaces
@@ -112,6 +113,9 @@ class Faces:
         return JSONResponse({"status": why or "ready"}, 503 if why else 200)
 
     async def metrics(self, request: HttpRequest) -> Response:
+        if account_of(request).rank != "admin":  # a scope alone will not do: members make keys of any scope
+            cure = "Use an admin's key; one for this alone: voxpop keys create ADMIN --endpoint metrics"
+            raise Denied("Metrics tell of everybody's use.", cure, code="forbidden")
         await self.running.status()  # what a scrape reads of the store is then fresh
         text = generate_latest(self.running.registry)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

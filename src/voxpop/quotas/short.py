@@ -72,6 +72,10 @@ class Short:
         if bridge:
             await bridge.get_connection().aclose()
 
+    async def check(self) -> None:
+        """Raises VoxpopError (`limits_failed`) where nothing can be counted."""
+        await self._asked(self._storage.get("voxpop-doctor"))
+
     async def take(
         self, account: str, bucket: str, wanted: Sequence[tuple[Limit, int]], now: int
     ) -> list[Taken] | NoRoom:
