@@ -22,7 +22,7 @@ from starlette.routing import Route
 from conftest import Program, Running, Script, talking
 from test_api_http import EVENTS, HELLO, POST, Serve, client, get, raw
 from voxpop.accounts import Account, Credential, Denied
-from voxpop.api import resuming
+from voxpop.api import resuming, streams
 from voxpop.api.door import Door
 from voxpop.desk import Desk, OpenGate
 from voxpop.engines.echo import EchoEngine
@@ -143,6 +143,42 @@ async def test_what_rests_on_a_deleted_post_is_not_sent_again(served: Serve) -> 
                     rest = [e["data"] async for e in _whole(http, id_)]
                     assert "post_gone" in rest[-1]
                     assert not any("bridge is open" in data.partition("query")[0] for data in rest)
+
+
+async def test_an_answer_is_told_no_further_to_a_key_that_was_revoked(
+    served: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Revoking(Gate):
+        revoked = False
+
+        async def account(self, credential: Credential) -> Account:
+            if self.revoked:
+                raise Denied("The key is revoked.", "Ask for another.", code="invalid_api_key")
+            return await super().account(credential)
+
+    monkeypatch.setattr(streams, "_LOOK_S", 0.1)
+    go_on, gate = asyncio.Event(), Revoking()
+    running = Running(held(EVENTS, go_on, 4))
+    desk = Desk(running.assistant, gate)
+    async with served(running, posts=Posts(POST), desk=desk) as url, client(url) as http:
+        http.headers["authorization"] = "Bearer ann"
+        asked = {"json": HELLO, "headers": RESUME}
+        async with asyncio.timeout(10), http.stream("POST", "/api/answer", **asked) as first:
+            id_ = first.headers["x-voxpop-stream"]
+            await asyncio.sleep(0.3)  # looked at some times by now
+            gate.revoked = True
+            told = await blocks(first)
+            gate.revoked = False
+            async with http.stream("GET", f"/v1/streams/{id_}") as second:
+                await asyncio.sleep(0.3)
+                gate.revoked = True
+                again = await blocks(second)
+            gate.revoked = False
+            go_on.set()
+            rest = [e async for e in _whole(http, id_)]
+    assert "invalid_api_key" in told[-1]["data"]
+    assert again == told
+    assert rest[-1]["event"] == "done"  # it was made to its end all the same
 
 
 async def test_a_stream_is_its_own_accounts_alone(served: Serve) -> None:

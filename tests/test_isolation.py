@@ -27,6 +27,12 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MARK = "xq-marked-by-ada-xq"  # stands in everything that Ada has: no other account may ever see it
 ASKED = {"model": "voxpop", "messages": [{"role": "user", "content": f"Did a ballot box burn in Dornick? {MARK}"}]}
 ITEM = {"model": "voxpop", "input": f"Did a ballot box burn in Dornick? {MARK}"}
+TIERS = """
+[tier.spent]
+title = "Nothing is left of it"
+[tier.spent.buckets.other]
+requests_per_day = 0
+"""
 _S = 1_000_000
 
 Params = dict[str, str]
@@ -243,6 +249,9 @@ async def settle(data: Path) -> tuple[dict[str, str], dict[str, str]]:
             keys.revoke(session, by, gone)
             turned, bad["rotated away"] = key(users["bob"])
             keys.rotate(session, by, turned)
+            # Whose tier has nothing of anything: tests/test_metering.py asks every route as them.
+            spent = people.add_user(session, by, Wish(name="dan", rank="admin", tier="spent"))
+            good["spent"] = key(spent)[1]
             disabled, removed = add("eve"), add("mallory")
             bad["of a disabled user"], bad["of a removed user"] = key(disabled)[1], key(removed)[1]
             people.change_user(session, by, disabled, Wish(disabled=True))
@@ -259,9 +268,10 @@ async def settle(data: Path) -> tuple[dict[str, str], dict[str, str]]:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     from voxpop import app
     from voxpop.api import serving
-    from voxpop.config import Config, EngineChoice, Server, Sources, Storage
+    from voxpop.config import Accounts, Config, EngineChoice, Server, Sources, Storage
 
     data = tmp_path_factory.mktemp("house")
+    (data / "tiers.toml").write_text(TIERS)
     good, bad = asyncio.run(settle(data))
     built: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -283,6 +293,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             storage=Storage(data=str(data)),
             sources=Sources(use=("simulated",)),
             engine=EngineChoice(use="quote"),
+            accounts=Accounts(tiers=str(data / "tiers.toml")),
         )
         thread = threading.Thread(target=lambda: asyncio.run(app.serve(config, said.append)))
         thread.start()
@@ -426,7 +437,13 @@ def test_only_an_admin_sees_what_admins_do(house: House) -> None:
             response = ask(client, method, filled(path, {}), {} if method in ("POST", "PATCH") else None)
             assert response.status_code == 403, f"{method} {path}"
     with house.client(house.good["admin"]) as client:
-        assert {u["name"] for u in client.get("/v1/admin/users").json()["data"]} == {"root", "ada", "bob", "eve"}
+        assert {u["name"] for u in client.get("/v1/admin/users").json()["data"]} == {
+            "root",
+            "ada",
+            "bob",
+            "dan",
+            "eve",
+        }
 
 
 def test_only_an_admins_key_scrapes_and_it_may_be_for_that_alone(house: House) -> None:
@@ -603,3 +620,49 @@ def test_a_command_comes_by_a_key_or_is_told_that_it_needs_one(house: House) -> 
             assert "vx-" not in done.stdout + done.stderr
     port_, key_ = ("--port", port), ("--key", house.good["ada"])
     assert '"watches"' in voxpop("watch", "--list", *port_, *key_, "--json").stdout
+
+
+def read_to_the_end(house: House, path: str, ended: dict[str, float], **headers: str) -> threading.Thread:
+    """Read a stream on a thread of its own; `ended` tells when it was over, once its first event was there."""
+    begun = threading.Event()
+
+    def work() -> None:
+        with house.client() as client, client.stream("GET", path, headers=headers) as answer:
+            assert answer.status_code == 200
+            for line in answer.iter_lines():
+                begun.set()
+                if line.startswith("data:") and '"invalid_api_key"' in line:
+                    ended[path] = time.monotonic()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    assert begun.wait(10)
+    return thread
+
+
+@pytest.mark.parametrize("by", ["key", "session"])
+def test_an_open_stream_ends_with_what_opened_it(house: House, by: str) -> None:
+    ended: dict[str, float] = {}
+    with house.client(house.good["admin"]) as admin, house.client() as own:
+        word = "correct horse battery"
+        user = {"name": f"fay-{by}", "tier": "local", "password": word}
+        admin.post("/v1/admin/users", json=user).raise_for_status()
+        page = {"sec-fetch-site": "same-origin"}
+        own.post("/api/session", json={"name": user["name"], "password": word}, headers=page).raise_for_status()
+        shown = {"cookie": "; ".join(f"{k}={v}" for k, v in own.cookies.items())}
+        made = own.post("/v1/keys", json={"name": "k"}, headers=page).raise_for_status().json()
+        watch = own.post("/v1/watches", json={"question": "Who won?"}, headers=page).raise_for_status().json()
+        if by == "key":
+            shown = {"authorization": f"Bearer {made['key']}"}
+        paths = ["/api/live", f"/v1/watches/{watch['id']}/events"]
+        threads = [read_to_the_end(house, path, ended, **shown) for path in paths]
+        if by == "key":
+            own.delete(f"/v1/keys/{made['id']}", headers=page).raise_for_status()
+        else:
+            own.delete("/api/session/all", headers=page).raise_for_status()
+        revoked = time.monotonic()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert ended.keys() == set(paths)
+    assert all(at - revoked < 6 for at in ended.values())

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from conftest import Program, Up, environment, voxpop
+from cutting import cut
 from test_web_page import ARGUMENTS, CHROMIUM
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
@@ -28,6 +29,12 @@ title = "Tiny"
 [tier.tiny.buckets.chat]
 requests_per_day = 2
 [tier.tiny.buckets.other]
+[tier.gold]
+title = "Gold"
+[tier.gold.buckets.other]
+[tier.gold.rollout]
+share = 0.0
+meanwhile = "tiny"
 """
 
 
@@ -41,11 +48,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """The real program on the simulated stream, with ann, an admin, and bob, whose tier is small."""
     folder = tmp_path_factory.mktemp("house")
     (folder / "tiers.toml").write_text(TIERS)
-    for who, more in (("ann", ["--admin"]), ("bob", ["--tier", "tiny"])):
-        added = voxpop("users", "add", who, "--data", str(folder), *more)
+    given = {"VOXPOP_ACCOUNTS_TIERS": str(folder / "tiers.toml"), "VOXPOP_ACCOUNTS_SIGN_UP": "open"}
+    for who, more in (
+        ("ann", ["--admin"]),
+        ("bob", ["--tier", "tiny"]),
+        *((n, ["--tier", "gold"]) for n in ("dora", "eli")),
+    ):
+        added = voxpop("users", "add", who, "--data", str(folder), *more, **given)
         assert added.returncode == 0, added.stderr
         password(folder, who)
-    given = {"VOXPOP_ACCOUNTS_TIERS": str(folder / "tiers.toml"), "VOXPOP_ACCOUNTS_SIGN_UP": "open"}
     arguments = ("--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(folder))
     program = Program(folder / "log", "up", *arguments, **given)
     try:
@@ -82,7 +93,7 @@ def page(browser: Any, house: Up) -> Iterator[Any]:
 
 def sign_in(page: Any, name: str, word: str = WORD) -> None:
     page.get_by_label("Name or e-mail address").fill(name)
-    page.get_by_label("Password").fill(word)
+    page.get_by_label("Password", exact=True).fill(word)
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
@@ -164,6 +175,14 @@ def test_the_command_line_watches_with_a_key(house: Up) -> None:
     key = json.loads(made.stdout)["key"]
     listed = voxpop("watch", "--list", "--json", *port, VOXPOP_KEY=key)
     assert json.loads(listed.stdout) == {"watches": []}
+    asked = {"headers": {"authorization": f"Bearer {key}"}, "trust_env": False}
+    question = {"question": "Who won the election?"}
+    added = httpx.post(f"{house.url}/v1/watches", json=question, **asked).raise_for_status().json()
+    everybodys = ("watch", "--list", "--all", "--data", str(house.data))
+    [row] = json.loads(voxpop(*everybodys, "--json").stdout)["watches"]
+    assert (row["id"], row["owner"]["name"]) == (added["id"], "bob")
+    assert "bob: Who won the election?" in voxpop(*everybodys).stdout
+    httpx.delete(f"{house.url}/v1/watches/{added['id']}", **asked).raise_for_status()
 
 
 def test_a_session_that_ends_asks_again_and_keeps_what_was_typed(page: Any) -> None:
@@ -195,10 +214,10 @@ def test_signing_out_leaves_nothing_on_the_page(page: Any) -> None:
 def test_somebody_new_makes_an_account(page: Any) -> None:
     page.get_by_role("button", name="Make an account").click()
     page.get_by_label("Name or e-mail address").fill("cleo")
-    page.get_by_label("Password").fill("short")
+    page.get_by_label("Password", exact=True).fill("short")
     page.locator("#enter").click()
     expect(page.get_by_role("alert")).to_have_text(re.compile("10 to 1000 characters"))
-    page.get_by_label("Password").fill(WORD)
+    page.get_by_label("Password", exact=True).fill(WORD)
     page.locator("#enter").click()
     page.get_by_role("button", name="Your account").click()
     expect(page.locator("#account-title")).to_have_text(re.compile("cleo Free"))
@@ -219,4 +238,85 @@ def test_a_phone_shows_it_all_without_sideways_scroll(browser: Any, house: Up, s
     assert page.evaluate(
         "document.querySelector('#account').scrollWidth <= document.querySelector('#account').clientWidth"
     )
+    context.close()
+
+
+def test_a_password_is_changed_and_opens_the_door_from_then_on(page: Any) -> None:
+    sign_in(page, "eli")
+    page.get_by_role("button", name="Your account").click()
+    page.get_by_text("Change the password").click()
+    now, new = page.get_by_label("Password of now"), page.get_by_label("New password")
+    for old, chosen, told in (
+        ("not my password", "another horse battery", "not right"),
+        (WORD, "short", "10 to 1000 characters"),
+        (WORD, "another horse battery", "It is changed"),
+    ):
+        now.fill(old)
+        new.fill(chosen)
+        page.get_by_role("button", name="Change", exact=True).click()
+        expect(page.locator("#change-told")).to_contain_text(told)
+        assert (now.input_value(), new.input_value()) == ("", "")
+    shot(page, "password-changed")
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    sign_in(page, "eli")
+    expect(page.get_by_role("alert")).to_be_visible()
+    sign_in(page, "eli", "another horse battery")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_who_waits_for_a_tier_is_told_their_place(page: Any, house: Up) -> None:
+    made = json.loads(voxpop("keys", "create", "eli", "--data", str(house.data), "--json").stdout)
+    asked = {"headers": {"authorization": f"Bearer {made['key']}"}, "trust_env": False}
+    assert httpx.get(f"{house.url}/v1/limits", **asked).json()["waiting"]["place"] >= 1
+    sign_in(page, "dora")
+    page.get_by_role("button", name="Your account").click()
+    waits = page.locator("#limits .waits")
+    expect(waits).to_have_text(
+        re.compile(r"Gold: you are [12] of 2 on the waiting list\. it is open to 0% of accounts so far\.")
+    )
+    expect(page.locator("#account-tier")).to_have_text("Tiny")
+    shot(page, "waiting")
+
+
+def test_an_answer_whose_connection_is_cut_is_read_to_its_end(browser: Any, house: Up) -> None:
+    def answer(url: str) -> str:
+        context = browser.new_context(locale="en-GB")
+        page = context.new_page()
+        page.goto(url)
+        sign_in(page, "ann")
+        page.locator("#question").fill("Did a ballot box burn in Dornick?")
+        page.keyboard.press("Enter")
+        expect(page.locator(".actions").last).to_be_visible(timeout=20_000)
+        expect(page.locator("#thread .failure")).to_have_count(0)
+        said = "\n".join(page.locator("#thread .sentence").all_inner_texts())
+        context.close()
+        return said
+
+    with cut(int(house.url.rpartition(":")[2]), cuts=2) as wire:
+        said = answer(wire.url)
+        assert wire.asked == [b"POST", b"GET", b"GET"]  # asked once, cut twice
+    assert said
+    assert said == answer(house.url)
+
+
+def test_a_narrow_header_cuts_nothing(browser: Any, house: Up) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 640}, locale="en-GB")
+    page = context.new_page()
+    page.goto(house.url)
+    sign_in(page, "ann")
+    for ask in (False, True):
+        if ask:
+            page.locator("#question").fill("Did a ballot box burn in Dornick?")
+            page.keyboard.press("Enter")
+            expect(page.locator(".actions").last).to_be_visible()
+        expect(page.locator("#live-rate")).to_have_text(re.compile("min"))
+        shot(page, f"header-320-{ask}")
+        cut_off = page.evaluate(
+            """() => [...document.querySelectorAll(".bar, .bar *")]
+              .filter((e) => e.checkVisibility() && !e.closest("svg"))
+              .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth
+                || e.getBoundingClientRect().right > innerWidth || e.getBoundingClientRect().left < 0)
+              .map((e) => `${e.id || e.className || e.tagName}: ${e.scrollWidth} in ${e.clientWidth}`)"""
+        )
+        assert cut_off == []
     context.close()

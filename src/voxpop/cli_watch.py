@@ -28,6 +28,7 @@ Event = tuple[str, dict[str, Any]]
 @click.option("--webhook", help="Have this address told instead, as long as the server runs (docs/watches.md).")
 @click.option("--once", is_flag=True, help="End at the first flip.")
 @click.option("--list", "listed", is_flag=True, help="Print the server's standing questions.")
+@click.option("--all", "of_all", is_flag=True, help="With --list: everybody's, read from the data folder.")
 @click.option("--stop", metavar="ID", help="End one of the server's standing questions.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The port of the running server.")
 @key_option
@@ -44,6 +45,11 @@ async def watch(context: click.Context, question: str | None, as_json: bool, key
     if sum(map(bool, (question, given["listed"], given["stop"]))) != 1:
         cure = 'Give a question, such as: voxpop watch "Who won the election?"'
         raise UsageError("One of a question, --list and --stop is needed.", cure)
+    if given["of_all"]:
+        if not given["listed"]:
+            raise UsageError("--all goes with --list alone.", "Say: voxpop watch --list --all")
+        _tell_list({"data": await _of_all(config)}, as_json)
+        return
     async with _client(config, key) as client:
         running = await _running(client, key)
         if question and not running and not given["webhook"]:
@@ -61,6 +67,21 @@ async def watch(context: click.Context, question: str | None, as_json: bool, key
             _tell_ended(await _asked(client, "DELETE", f"/{given['stop']}"), as_json)
         else:
             _tell_list(await _asked(client, "GET", ""), as_json)
+
+
+async def _of_all(config: "Config") -> list[dict[str, Any]]:
+    """Everybody's standing questions, each with the name of whose it is."""
+    from voxpop import app
+    from voxpop.accounts.people import users
+    from voxpop.api.watches import watch_json
+    from voxpop.watches import kept_in
+
+    watches, names = kept_in(config.data), dict[str, str]()
+    if any(w.owner for w in watches):
+        async with app.records(config) as database:
+            names = await database.run(lambda s: {u.id: u.name for u in users(s)}, write=False)
+    owned = [{"id": w.owner, "name": names.get(w.owner, "")} if w.owner else None for w in watches]
+    return [watch_json(w) | {"owner": owner} for w, owner in zip(watches, owned, strict=True)]
 
 
 def _client(config: "Config", key: str | None) -> "httpx.AsyncClient":
@@ -231,7 +252,11 @@ def _tell_list(listed: dict[str, Any], as_json: bool) -> None:
         return
     for row in listed["data"]:
         where = f" -> {row['webhook']['url']}" if row["webhook"] else ""
+        owner = row.get("owner")
+        whose = f"{owner['name'] or owner['id']}: " if owner else ""
         click.echo(
-            plain(f"{row['id']} {row['flips']} flips, {_position(row['position'])}: {row['question']}{where}")
+            plain(
+                f"{row['id']} {row['flips']} flips, {_position(row['position'])}: {whose}{row['question']}{where}"
+            )
         )
     click.echo(f"{len(listed['data'])} standing questions", err=True)

@@ -6,7 +6,7 @@ none had begun.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -89,7 +89,7 @@ class Turn:
                     if isinstance(event, Citation):
                         self.cited.append(event.passage.post)
                     elif isinstance(event, Done):
-                        spent = _spent(event)
+                        spent = spent_of(event)
                         await self._end(spent)
                     elif isinstance(event, Text):
                         chars += len(event.text)
@@ -113,6 +113,15 @@ class Turn:
                 self.ticks = await self._permit.settle(self._spent)
             else:
                 await self._permit.refund("nothing was answered")
+
+
+@dataclass(slots=True)
+class Work:
+    """Work that is no answer. Who does it sets `spent` before its end; `ticks` is what it cost, known after."""
+
+    headers: Mapping[str, str]
+    spent: Spent = field(default_factory=Spent)
+    ticks: int = 0
 
 
 class Desk:
@@ -144,6 +153,26 @@ class Desk:
             noted.append(turn)
         return turn
 
+    @asynccontextmanager
+    async def work(
+        self, account: Account, bucket: str, *, endpoint: str, model: str = "", id: str = "", tokens: int = 0
+    ) -> AsyncIterator[Work]:
+        """Take work that is no answer from an allowance; where it fails all is given back.
+
+        `tokens` is an estimate of what it will use. Raises Denied or Limited.
+        """
+        behind = BEHIND.get()
+        bucket = behind.bucket if behind else bucket
+        wanted = Wanted(id, endpoint, model, bucket=bucket, prompt_tokens=tokens)
+        permit = await self.gate.permit(account, wanted)
+        work = Work(permit.headers)
+        try:
+            yield work
+        except BaseException:
+            await permit.refund("nothing was made")
+            raise
+        work.ticks = await permit.settle(work.spent)
+
 
 async def _next(events: AsyncIterator[AnswerEvent], end: float, longest_s: float) -> AnswerEvent | None:
     """The next event, None at the end. Raises VoxpopError `answer_too_slow` where it is not there at `end`."""
@@ -159,7 +188,8 @@ async def _next(events: AsyncIterator[AnswerEvent], end: float, longest_s: float
         raise VoxpopError(what, cure, code="answer_too_slow") from error
 
 
-def _spent(done: Done) -> Spent:
+def spent_of(done: Done) -> Spent:
+    """What a whole answer used."""
     used = done.usage
     return Spent(
         prompt_tokens=used.prompt_tokens,

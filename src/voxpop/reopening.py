@@ -76,12 +76,14 @@ class Reopened:
 class Reproduced:
     """Whether an answer came out the same, and what is not as it was: where that differs, no `diff` is made.
 
-    `diff` has the lines of `diff -u` between the events of then and of now.
+    `diff` has the lines of `diff -u` between the events of then and of now; `done` tells what making it used, None
+    where it could not be made.
     """
 
     identical: bool
     why: tuple[str, ...] = ()
     diff: tuple[str, ...] = ()
+    done: Done | None = None
 
 
 class Answers:
@@ -136,13 +138,14 @@ class Answers:
             return Reproduced(False, (error.what,))
         before, now = told(e.event for e in opened.events if e.event), told(again.events)
         reasons = _other(kept, again, self._history.rules)
+        done = next((e for e in again.events if isinstance(e, Done)), None)
         if before == now and digest(again.prompt) == opened.prompt:
-            return Reproduced(True, reasons)
+            return Reproduced(True, reasons, done=done)
         if reasons:
-            return Reproduced(False, reasons)
+            return Reproduced(False, reasons, done=done)
         if before == now:
-            return Reproduced(False, ("the engine saw another prompt",))
-        return Reproduced(False, (), tuple(unified_diff(before, now, "kept", "now", lineterm="", n=0)))
+            return Reproduced(False, ("the engine saw another prompt",), done=done)
+        return Reproduced(False, (), tuple(unified_diff(before, now, "kept", "now", lineterm="", n=0)), done)
 
 
 def _numbered(opened: Opened, cited: Sequence[Passage]) -> list[Passage]:

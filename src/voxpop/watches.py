@@ -76,6 +76,23 @@ class Told:
         return f"{self.watch}_{self.seq}"
 
 
+def kept_in(folder: Path) -> list[Watch]:
+    """Every account's watches in a data folder, those of invented posts after the others, for its operator alone.
+
+    It only reads, also beside the server that has them open; never call it in that server's own process.
+    """
+    found = []
+    for path in (folder / NAME, folder / "simulated" / NAME):
+        if path.exists():
+            with said(path.parent):
+                db = Database(path, readonly=True)
+                try:
+                    found += [_watch(r) for r in db.rows("SELECT * FROM watches ORDER BY created, id")]
+                finally:
+                    db.close()
+    return found
+
+
 class Watches:
     """The watches of one data folder. Use as an async context manager, in one process at a time.
 

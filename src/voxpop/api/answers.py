@@ -1,19 +1,24 @@
 """The kept answers over HTTP: listed, opened, made again, removed, each only for whom asked; it decides nothing."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from voxpop.accounts import Spent
 from voxpop.api import page
 from voxpop.api.entry import account_of
 from voxpop.api.fields import told
 from voxpop.api.streams import unless_gone
+from voxpop.api.working import ANSWERS, SEARCH, working
+from voxpop.desk import spent_of
+from voxpop.dialects import NAME
 from voxpop.errors import UsageError
 from voxpop.history import Listed
+from voxpop.messages import Sampling
 from voxpop.places import Places
 from voxpop.reopening import Line, Reopened, Reproduced
 
@@ -57,15 +62,20 @@ class AnswerFaces:
         if request.method == "DELETE":
             await self.kept().remove(id_, owner=owner)
             return JSONResponse({"id": id_, "object": "answer", "deleted": True})
-        return await self._held(request, self.kept().open(id_, owner=owner), opened)
+        with self.places.held():
+            async with working(request, SEARCH, model=NAME) as work:
+                answer = await unless_gone(request, self.kept().open(id_, owner=owner))
+                work.spent = Spent(searches=1)
+        return JSONResponse(opened(answer), headers=work.headers)
 
     async def reproduce(self, request: Request) -> Response:
-        made = self.kept().reproduce(request.path_params["id"], owner=_owner(request))
-        return await self._held(request, made, reproduced)
-
-    async def _held(self, request: Request, work: Awaitable[Any], render: Callable[[Any], Any]) -> Response:
+        id_, owner = request.path_params["id"], _owner(request)
         with self.places.held():
-            return JSONResponse(render(await unless_gone(request, work)))
+            async with working(request, ANSWERS, model=NAME, tokens=Sampling().max_tokens) as work:
+                made = await unless_gone(request, self.kept().reproduce(id_, owner=owner))
+                if made.done:
+                    work.spent = replace(spent_of(made.done), searches=0)  # it is made of what was found then
+        return JSONResponse(reproduced(made), headers=work.headers)
 
 
 def _owner(request: Request) -> str:
@@ -109,7 +119,8 @@ def _text(line: Line) -> dict[str, Any]:
 
 def reproduced(made: Reproduced) -> dict[str, Any]:
     """Whether it came out the same, what is not as it was, and the difference."""
-    return {"object": "reproduction", **asdict(made)}
+    said = {"identical": made.identical, "why": list(made.why), "diff": list(made.diff)}
+    return {"object": "reproduction", **said}
 
 
 def _limit(given: str | None) -> int:

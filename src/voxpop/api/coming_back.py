@@ -31,7 +31,7 @@ class StreamFaces:
             cure = "Give the id of the last event that you saw; 0 is before the first."
             raise UsageError(f"No event has the id '{said[:20]}'.", cure)
         one = await self.resumable.resume(request.path_params["id"], request.state.account)
-        return resumed(one, int(said), {})
+        return resumed(request, one, int(said), {})
 
     async def stop(self, request: Request) -> Response:
         id_ = request.path_params["id"]

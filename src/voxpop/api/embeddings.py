@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from voxpop.accounts import Spent, Wanted
+from voxpop.accounts import Spent
 from voxpop.api.bodies import read_json
 from voxpop.api.entry import account_of
 from voxpop.api.fields import refuse, told
-from voxpop.desk import BEHIND, Desk
+from voxpop.api.working import working
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.places import Places
 from voxpop.vectors import NAME, SIZES, Vectors
@@ -39,7 +39,6 @@ def loaded() -> Vectors:
 class EmbeddingFaces:
     """The handlers. `load` gives the vectors, at the first need."""
 
-    desk: Desk
     places: Places
     started: int
     load: Callable[[], Vectors] = field(default=loaded)
@@ -58,25 +57,17 @@ class EmbeddingFaces:
         account.check("embeddings", model)
         with self.places.held():
             vectors = await asyncio.to_thread(self.load)
-            behind = BEHIND.get()
-            bucket = behind.bucket if behind else "embeddings"
             tokens = sum(len(t) for t in texts) // _CHARS
-            id_ = request.state.request_id
-            wanted = Wanted(id_, "embeddings", model, bucket=bucket, prompt_tokens=tokens)
-            permit = await self.desk.gate.permit(account, wanted)
-            try:
+            async with working(request, "embeddings", model=model, tokens=tokens) as work:
                 rows, counts = await asyncio.to_thread(vectors.embed, texts, size)
-            except BaseException:
-                await permit.refund("nothing was made")
-                raise
-            ticks = await permit.settle(Spent(prompt_tokens=sum(counts), answers=1))
+                work.spent = Spent(prompt_tokens=sum(counts), answers=1)
         data = [
             {"object": "embedding", "index": n, "embedding": _packed(row) if packed else row.tolist()}
             for n, row in enumerate(rows)
         ]
-        usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts), "cost_in_usd_ticks": ticks}
+        usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts), "cost_in_usd_ticks": work.ticks}
         said = {"object": "list", "data": data, "model": model, "usage": usage}
-        return JSONResponse(said, headers=dict(permit.headers))
+        return JSONResponse(said, headers=work.headers)
 
     async def models(self, request: Request) -> Response:
         return JSONResponse({"models": [self._row()] if await self._is_there() else []})

@@ -61,14 +61,20 @@ class Entry:
         state = scope.setdefault("state", {})
         state["request_id"] = id_.decode()
         state["account"] = scope.get(ACCOUNT, Account())
+        state["desk"], state["let_in"] = self._desk, _anybody
         if ACCOUNT not in scope and not PUBLIC.fullmatch(scope["path"]):
             try:
-                shown = credential(scope)
-                account = state["account"] = await self._desk.gate.account(shown)
+                shown, endpoint = credential(scope), endpoint_of(scope["path"])
+
+                async def let_in() -> Account:
+                    account = await self._desk.gate.account(shown)
+                    if endpoint:
+                        account.check(endpoint)
+                    return account
+
+                state["account"], state["let_in"] = await let_in(), let_in
                 if shown.session and not shown.key:  # a browser sends its cookie whoever made it ask
                     check_same_origin(scope)
-                if endpoint := endpoint_of(scope["path"]):
-                    account.check(endpoint)
             except VoxpopError as error:
                 await refused(error, scope["path"])(scope, receive, sent)
                 return
@@ -112,6 +118,11 @@ def account_of(connection: HTTPConnection) -> Account:
     """Who sent it."""
     account: Account = connection.state.account
     return account
+
+
+async def _anybody() -> Account:
+    """Whoever is here for what is public, or asks from inside, stays."""
+    return Account()
 
 
 def _cookie(header: str, name: str) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from voxpop.api.bodies import in_time, read_json
 from voxpop.api.entry import account_of
 from voxpop.api.fields import number, refuse, told
+from voxpop.api.working import FILES, working
 from voxpop.documents import find
 from voxpop.errors import UsageError
 from voxpop.files import PURPOSES, File, Files
@@ -51,18 +52,21 @@ class FileFaces:
         account = account_of(request)
         account.check("files")
         with self.places.held():
-            form = await in_time(_form(request, self.files.each), UPLOAD_S)
-            try:
-                file = form.get("file")
-                if not isinstance(file, UploadFile):
-                    refuse("file", "The form has no file.", "Send it as the part named 'file', with a filename.")
-                purpose = form.get("purpose", "user_data")
-                stored = await self.files.put(
-                    account.id, file.filename or "", str(purpose), _parts(file), _expires(form)
-                )
-            finally:
-                await form.close()
-        return JSONResponse(rendered(stored))
+            async with working(request, FILES) as work:
+                form = await in_time(_form(request, self.files.each), UPLOAD_S)
+                try:
+                    file = form.get("file")
+                    if not isinstance(file, UploadFile):
+                        refuse(
+                            "file", "The form has no file.", "Send it as the part named 'file', with a filename."
+                        )
+                    purpose = form.get("purpose", "user_data")
+                    stored = await self.files.put(
+                        account.id, file.filename or "", str(purpose), _parts(file), _expires(form)
+                    )
+                finally:
+                    await form.close()
+        return JSONResponse(rendered(stored), headers=work.headers)
 
     async def list(self, request: Request) -> Response:
         account_of(request).check("files")
@@ -96,10 +100,11 @@ class FileFaces:
         return JSONResponse({"id": file.id, "object": "file", "deleted": True})
 
     async def content(self, request: Request) -> Response:
-        file = await self._file(request)
+        async with working(request, FILES) as work:
+            file = await self._file(request)
         owner = account_of(request).id
         source = self.made(owner, file) if file.made_by else self.files.read(owner, file.id)
-        named = {"content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}"}
+        named = {"content-disposition": f"attachment; filename*=UTF-8''{quote(file.name, safe='')}", **work.headers}
         return StreamingResponse(_closing(source), media_type="application/octet-stream", headers=named)
 
     async def search(self, request: Request) -> Response:
@@ -112,13 +117,14 @@ class FileFaces:
             refuse("query", f"The query has over {_FIELD} characters.", "Give a shorter one.", code="too_long")
         limit = number(body, "limit", 10, 1, 100)
         with self.places.held():
-            found = await find(self.files, account.id, body["query"], ids=_sources(body), limit=limit)
+            async with working(request, FILES) as work:
+                found = await find(self.files, account.id, body["query"], ids=_sources(body), limit=limit)
         matches = [
             {"file_id": f.file_id, "chunk_id": f.chunk_id, "chunk_content": f.text, "score": f.score}
             | {"collection_ids": []}
             for f in found
         ]
-        return JSONResponse({"matches": matches})
+        return JSONResponse({"matches": matches}, headers=work.headers)
 
     async def _file(self, request: Request) -> File:
         account = account_of(request)

@@ -204,7 +204,7 @@ def _programs(
     running: Running, chat: ChatFaces, price: Callable[[str], Price], conversations: Conversations | None
 ) -> list[Route]:
     """What is served to programs that were written for OpenAI, xAI and Anthropic."""
-    vectors = EmbeddingFaces(chat.desk, chat.places, running.started)
+    vectors = EmbeddingFaces(chat.places, running.started)
     responses = ResponseFaces(running, chat.desk, chat.places, conversations)
     messages = MessageFaces(running, chat.desk, chat.places)
     faces = (chat, CompletionFaces(chat), ModelFaces(running, price), vectors, responses, messages)

@@ -18,6 +18,7 @@ from voxpop.api.messages_asked import Asked, parse
 from voxpop.api.messages_made import Event, Made, error
 from voxpop.api.responses import tokens
 from voxpop.api.streams import Frame, stream, unless_gone
+from voxpop.api.working import TOKENS, working
 from voxpop.desk import Desk, Turn
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.places import Places
@@ -59,7 +60,9 @@ class MessageFaces:
     async def count_tokens(self, request: Request) -> Response:
         asked = await self._asked(request)
         account_of(request).check(_ENDPOINT, asked.model)
-        return JSONResponse({"input_tokens": tokens(self.running.engine(), asked.request.messages)})
+        async with working(request, TOKENS, model=asked.model) as work:
+            count = tokens(self.running.engine(), asked.request.messages)
+        return JSONResponse({"input_tokens": count}, headers=work.headers)
 
     async def _asked(self, request: Request) -> Asked:
         return parse(await read_json(request), known(self.running))

@@ -18,6 +18,7 @@ from voxpop.api.bodies import read_json
 from voxpop.api.chat import Speaking, fingerprint, known
 from voxpop.api.entry import account_of
 from voxpop.api.fields import refuse
+from voxpop.api.working import TOKENS, working
 from voxpop.engines.pieces import pieces
 from voxpop.errors import UsageError
 from voxpop.tiers import Price
@@ -70,7 +71,9 @@ class ModelFaces:
             refuse("text", f"'text' must be text of 1 to {_LONGEST} characters.", "Send it in parts.")
         if text.encode("utf-8", "replace").decode() != text:
             refuse("text", "'text' is not Unicode text.", "Leave out lone surrogates.")
-        return JSONResponse({"token_ids": [_token(*p) for p in pieces(self.running.engine(), text)]})
+        async with working(request, TOKENS, model=model) as work:
+            cut = pieces(self.running.engine(), text)
+        return JSONResponse({"token_ids": [_token(*p) for p in cut]}, headers=work.headers)
 
     def _found(self, request: Request) -> tuple[str, str]:
         """The name that was asked for, and our own of it. Raises FieldError."""

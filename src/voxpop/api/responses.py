@@ -23,6 +23,7 @@ from voxpop.api.responses_input import Item
 from voxpop.api.responses_made import PREFIX, Event, Made, again
 from voxpop.api.responses_stored import input_page, response_of, turn_of, whole_number
 from voxpop.api.streams import Frame, stream, unless_gone
+from voxpop.api.working import TOKENS, working
 from voxpop.conversations import Conversations, Exchange, Past
 from voxpop.desk import Desk, Turn
 from voxpop.engines import Engine
@@ -102,23 +103,23 @@ class ResponseFaces:
         account = account_of(request)
         asked = self._parsed(await read_json(request))
         account.check(_ENDPOINT, asked.model)
-        past, sent = await self._conversation(account, asked)
-        if not (messages := (*past.messages, *sent)):
-            refuse("input", "There is nothing to compact.", "Give 'input' or 'previous_response_id'.")
-        id_ = f"{PREFIX}{secrets.token_hex(12)}"
-        return JSONResponse(
-            compaction.response(id_, self.clock(), messages, past.posts, tokens(self.running.engine(), messages))
-        )
+        async with working(request, TOKENS, model=asked.model) as work:
+            past, sent = await self._conversation(account, asked)
+            if not (messages := (*past.messages, *sent)):
+                refuse("input", "There is nothing to compact.", "Give 'input' or 'previous_response_id'.")
+            id_, count = f"{PREFIX}{secrets.token_hex(12)}", tokens(self.running.engine(), messages)
+            made = compaction.response(id_, self.clock(), messages, past.posts, count)
+        return JSONResponse(made, headers=work.headers)
 
     async def input_tokens(self, request: Request) -> Response:
         account = account_of(request)
         asked = self._parsed(await read_json(request))
         account.check(_ENDPOINT, asked.model)
-        past, sent = await self._conversation(account, asked)
-        messages = (Message("system", asked.instructions), *past.messages, *sent)
-        return JSONResponse(
-            {"object": "response.input_tokens", "input_tokens": tokens(self.running.engine(), messages)}
-        )
+        async with working(request, TOKENS, model=asked.model) as work:
+            past, sent = await self._conversation(account, asked)
+            messages = (Message("system", asked.instructions), *past.messages, *sent)
+            count = tokens(self.running.engine(), messages)
+        return JSONResponse({"object": "response.input_tokens", "input_tokens": count}, headers=work.headers)
 
     # -- what a request goes on from -----------------------------------------------------------------------------
 

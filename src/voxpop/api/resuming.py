@@ -38,7 +38,7 @@ class Kept:
         self.bytes = self.dropped = self.readers = 0
         self.ended = False
         self.left = asyncio.get_running_loop().time()
-        self._failed = failed
+        self.failed = failed
         self._frames: deque[tuple[Frame, int]] = deque()  # each with how many posts had been cited by then
         self._changed = asyncio.Event()
         self._reader = 0
@@ -78,7 +78,7 @@ class Kept:
             while mine == self._reader:
                 if at < self.dropped:
                     what = f"What came after event {at} is not kept any more."
-                    yield self._failed(UsageError(what, "Ask again.", code="stream_gone"))
+                    yield self.failed(UsageError(what, "Ask again.", code="stream_gone"))
                     return
                 if at < self.dropped + len(self._frames):
                     at += 1
@@ -102,7 +102,7 @@ class Kept:
         while self._frames and self._frames[-1][1] > gone:
             self.bytes -= _size(self._frames.pop()[0])
         what = "A post on which this answer rests was deleted or edited meanwhile."
-        self._frames.append((self._failed(VoxpopError(what, "Ask again.", code="post_gone")), 0))
+        self._frames.append((self.failed(VoxpopError(what, "Ask again.", code="post_gone")), 0))
         self._tell()
 
     async def stop(self) -> None:

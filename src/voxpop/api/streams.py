@@ -15,6 +15,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from voxpop.accounts import Denied
 from voxpop.api.draining import until_draining
 from voxpop.api.resuming import NAMES, Kept, wants
 from voxpop.desk import Turn
@@ -25,6 +26,7 @@ T = TypeVar("T")
 Frame = dict[str, str]
 _log = logging.getLogger(__name__)
 _BEAT_S = 15.0
+_LOOK_S = 2.0
 _UNREAD_S = 30.0
 
 
@@ -67,17 +69,47 @@ async def stream(
         first = await unless_gone(request, anext(events))
         frames = _to_the_end(first, events, failed, request.state.request_id)
         if turn is None:
-            return _Stream(until_draining(frames, request.app.state.drain), kept.pop_all(), {})
+            frames = _while_let_in(until_draining(frames, request.app.state.drain), request, failed)
+            return _Stream(frames, kept.pop_all(), {})
         resumable = request.app.state.resumable if wants(request.headers) else None
         if resumable and (one := resumable.begin(request.state.account, turn, frames, kept, failed)):
-            return resumed(one, 0, turn.headers)
+            return resumed(request, one, 0, turn.headers)
         return _Stream(frames, kept.pop_all(), turn.headers)
     raise AssertionError  # the stack swallows nothing
 
 
-def resumed(one: Kept, after: int, headers: Mapping[str, str]) -> Response:
+def resumed(request: Request, one: Kept, after: int, headers: Mapping[str, str]) -> Response:
     """What came of an answer after the event of this number, and what comes."""
-    return _Stream(one.read(after), AsyncExitStack(), {**headers, NAMES: one.id})
+    frames = _while_let_in(one.read(after), request, one.failed)
+    return _Stream(frames, AsyncExitStack(), {**headers, NAMES: one.id})
+
+
+async def _while_let_in(
+    frames: AsyncIterator[Frame], request: Request, failed: Callable[[VoxpopError], Frame]
+) -> AsyncIterator[Frame]:
+    """The frames, until they end or their reader's key or session does; that is told as `failed` frames it."""
+    clock = asyncio.get_running_loop().time
+    coming, look = asyncio.ensure_future(anext(frames, None)), clock() + _LOOK_S
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=max(0.0, look - clock()))
+            if clock() >= look:
+                try:
+                    await request.state.let_in()
+                except Denied as error:
+                    yield failed(error)
+                    return
+                except VoxpopError as error:
+                    _log.warning("Who reads a stream could not be asked again: %s", error.what)
+                look = clock() + _LOOK_S
+            if coming.done():
+                if (frame := coming.result()) is None:
+                    return
+                yield frame
+                coming = asyncio.ensure_future(anext(frames, None))
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 async def _to_the_end(

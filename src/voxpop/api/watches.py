@@ -15,12 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from voxpop.accounts import Spent
 from voxpop.api.bodies import read_json
 from voxpop.api.entry import account_of
 from voxpop.api.fields import told
 from voxpop.api.page import moment
 from voxpop.api.streams import Frame, stream
+from voxpop.api.working import SEARCH, working
 from voxpop.authorities import Authorities
+from voxpop.dialects import NAME
 from voxpop.errors import FieldError, UsageError, VoxpopError
 from voxpop.places import Places
 from voxpop.positions import Position
@@ -67,12 +70,16 @@ class Standing:
         if url:
             checked(url, private=self.private)
         now = self.clock()
-        position = await self.look.stand(await self.look.ask(question, now))
-        watch = await self.watches.add(question, now=now, lasts_s=lasts_s, url=url, position=position, owner=owner)
+        async with working(request, SEARCH, model=NAME) as work:
+            position = await self.look.stand(await self.look.ask(question, now))
+            watch = await self.watches.add(
+                question, now=now, lasts_s=lasts_s, url=url, position=position, owner=owner
+            )
+            work.spent = Spent(searches=1)
         shown = watch_json(watch)
         if watch.secret:
             shown["webhook"]["secret"] = watch.secret  # this once
-        return JSONResponse(shown, 201)
+        return JSONResponse(shown, 201, headers=work.headers)
 
     async def list(self, request: Request) -> Response:
         rows = [watch_json(w) for w in await self.watches.of(_owner(request))]

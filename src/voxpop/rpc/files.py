@@ -1,13 +1,14 @@
 """xAI's Files and Documents services over the stored texts of an account; nothing of them is ever public."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from xai_sdk.proto import documents_pb2, files_pb2
 
+from voxpop.desk import Desk
 from voxpop.documents import find
 from voxpop.errors import FieldError, UsageError, VoxpopError
 from voxpop.files import File
@@ -26,6 +27,7 @@ class Files:
     """The seven methods; `places` bounds the uploads under way."""
 
     stored: Stored
+    desk: Desk
     places: Places
 
     async def UploadFile(self, requests: AsyncIterator[Any], context: Any) -> Any:
@@ -37,8 +39,9 @@ class Files:
             if first is None or first.WhichOneof("chunk") != "init":
                 raise UsageError("The upload does not begin with the file's name.", "Send 'init' first.")
             expires = first.init.expires_after if first.init.HasField("expires_after") else None
-            parts = _parts(requests)
-            return _file(await self.stored.put(account.id, first.init.name, _PURPOSE, parts, expires))
+            async with _working(self.desk, "files"):
+                parts = _parts(requests)
+                return _file(await self.stored.put(account.id, first.init.name, _PURPOSE, parts, expires))
 
     async def ListFiles(self, request: Any, context: Any) -> Any:
         """A page of the account's files; the token of the next page is its last file's id."""
@@ -67,7 +70,8 @@ class Files:
 
     async def RetrieveFileContent(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Its bytes, in parts."""
-        file = await self._get(request.file_id)
+        async with _working(self.desk, "files"):
+            file = await self._get(request.file_id)
         if file.made_by:
             cure = f"GET /v1/files/{file.id}/content gives it."
             raise UsageError("What a batch made is not read by gRPC.", cure, code="unsupported")
@@ -100,6 +104,7 @@ class Documents:
     """The one method."""
 
     stored: Stored
+    desk: Desk
     places: Places
 
     async def Search(self, request: Any, context: Any) -> Any:
@@ -113,12 +118,21 @@ class Documents:
             raise FieldError("limit", f"'limit' cannot be {limit}.", f"Give 1 to {_MOST_FOUND}.")
         with self.places.held():
             ids = list(request.source.collection_ids)
-            found = await find(self.stored, account.id, request.query, ids=ids, limit=limit)
+            async with _working(self.desk, "documents"):
+                found = await find(self.stored, account.id, request.query, ids=ids, limit=limit)
         matches = [
             documents_pb2.SearchMatch(file_id=f.file_id, chunk_id=f.chunk_id, chunk_content=f.text, score=f.score)
             for f in found
         ]
         return documents_pb2.SearchResponse(matches=matches)
+
+
+@asynccontextmanager
+async def _working(desk: Desk, endpoint: str) -> AsyncIterator[None]:
+    """What is done for the caller is taken from their allowance for files. Raises Denied or Limited."""
+    async with desk.work(caller().account, "files", endpoint=endpoint, id=caller().id) as work:
+        caller().told.update(work.headers)
+        yield
 
 
 async def _parts(requests: AsyncIterator[Any]) -> AsyncIterator[bytes]:

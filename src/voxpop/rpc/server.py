@@ -110,11 +110,11 @@ def services(
         Auth(records),
         chat,
         Models(running, load),
-        Tokenize(running),
+        Tokenize(running, desk),
         Embedder(desk, places, load),
         Sample(running, desk, places),
-        Files(files, places),
-        Documents(files, places),
+        Files(files, desk, places),
+        Documents(files, desk, places),
         Batches(batches, files),
     )
 

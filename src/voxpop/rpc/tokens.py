@@ -9,7 +9,7 @@ from typing import Any
 
 from xai_sdk.proto import embed_pb2, tokenize_pb2, usage_pb2
 
-from voxpop.accounts import Spent, Wanted
+from voxpop.accounts import Spent
 from voxpop.desk import Desk
 from voxpop.dialects import NAME, resolve
 from voxpop.engines.pieces import pieces
@@ -31,15 +31,19 @@ class Tokenize:
     """The one method."""
 
     running: Running
+    desk: Desk
 
     async def TokenizeText(self, request: Any, context: Any) -> Any:
         """The engine's tokens; their bytes together are the text."""
         running = self.running
         model = resolve(request.model or NAME, running.voices, running.aliases)
-        caller().account.check("tokenize", model)
+        account = caller().account
+        account.check("tokenize", model)
         if not 0 < len(request.text) <= _LONGEST:
             raise FieldError("text", f"'text' must be text of 1 to {_LONGEST} characters.", "Send it in parts.")
-        cut = await asyncio.to_thread(pieces, running.engine(), request.text)
+        async with self.desk.work(account, "tokens", endpoint="tokenize", model=model, id=caller().id) as work:
+            caller().told.update(work.headers)
+            cut = await asyncio.to_thread(pieces, running.engine(), request.text)
         tokens = [
             tokenize_pb2.Token(token_id=p.id, string_token=p.bytes.decode("utf-8", "replace"), token_bytes=p.bytes)
             for p in cut
@@ -63,15 +67,11 @@ class Embedder:
         with self.places.held():
             vectors = await asyncio.to_thread(self.load)
             tokens = sum(len(t) for t in texts) // _CHARS
-            wanted = Wanted(id_, "embeddings", VECTORS, bucket="embeddings", prompt_tokens=tokens)
-            permit = await self.desk.gate.permit(account, wanted)
-            caller().told.update(permit.headers)
-            try:
+            named = {"endpoint": "embeddings", "model": VECTORS, "id": id_}
+            async with self.desk.work(account, "embeddings", **named, tokens=tokens) as work:
+                caller().told.update(work.headers)
                 rows, counts = await asyncio.to_thread(vectors.embed, texts)
-            except BaseException:
-                await permit.refund("nothing was made")
-                raise
-            await permit.settle(Spent(prompt_tokens=sum(counts), answers=1))
+                work.spent = Spent(prompt_tokens=sum(counts), answers=1)
         return embed_pb2.EmbedResponse(
             id=f"embd_{secrets.token_hex(12)}",
             embeddings=[

@@ -17,6 +17,7 @@ export function showUser(user) {
   element("sign-out").addEventListener("click", () => signOut(false));
   element("sign-out-all").addEventListener("click", () => signOut(true));
   element("new-key").addEventListener("submit", create);
+  element("new-password").addEventListener("submit", changePassword);
   document.addEventListener("pointerdown", ({ target }) => {
     if (!target.closest("#account, #me, #sign-in")) toggle(false);
   });
@@ -34,8 +35,11 @@ function toggle(open) {
   if (element("account").hidden !== open) return;
   element("account").hidden = !open;
   element("me").setAttribute("aria-expanded", open);
-  if (!open) element("secret").replaceChildren();
-  else refresh();
+  if (open) return refresh();
+  element("secret").replaceChildren();
+  element("new-password").reset();
+  element("change-told").textContent = "";
+  element("change").open = false;
 }
 
 async function refresh() {
@@ -143,4 +147,20 @@ async function create(event) {
   });
   element("secret").replaceChildren(make("p", "", WORDS.shownOnce), make("code", "", said.key), copy);
   keys();
+}
+
+// The password
+
+/** Neither password stays in the page, whatever comes of it. */
+async function changePassword(event) {
+  event.preventDefault();
+  const body = JSON.stringify({ password: element("password-now").value, new: element("password-new").value });
+  element("new-password").reset();
+  const told = element("change-told");
+  told.textContent = "";
+  const options = { method: "POST", headers: JSON_TYPE, body };
+  const response = await fetch("api/session/password", options).catch(() => null); // a 401 is of the password here
+  const { error } = (await response?.json().catch(() => null)) ?? {};
+  told.className = response?.ok ? "" : "wrong";
+  told.textContent = response?.ok ? WORDS.passwordChanged : [error?.message, error?.cure].filter(Boolean).join(" ") || WORDS.noServer;
 }

@@ -129,7 +129,10 @@ const ENGLISH = {
   ranks: { admin: "admin", member: "" },
   noLimits: "No limits.",
   waits: (title, place, of) => `${title}: you are ${place} of ${of} on the waiting list.`,
-  buckets: { chat: "Answers", embeddings: "Embeddings", batch: "Batches", pictures: "Pictures", other: "Other" },
+  buckets: {
+    chat: "Answers", search: "Searches", embeddings: "Embeddings", tokens: "Counting", files: "Files",
+    batch: "Batches", pictures: "Pictures", other: "Other",
+  },
   measures: { requests: "requests", tokens: "tokens", concurrent: "at once" },
   periods: { second: "second", minute: "minute", day: "day", month: "month" },
   limitOf: (measure, per) => (per ? `${measure} a ${per}` : measure),
@@ -148,6 +151,11 @@ const ENGLISH = {
   reallyRevoke: "Really?",
   revoked: (name) => `The key ${name} is revoked.`,
   shownOnce: "Keep it now: it is not shown again.",
+  changePassword: "Change the password",
+  passwordNow: "Password of now",
+  passwordNew: "New password",
+  change: "Change",
+  passwordChanged: "It is changed. You are signed out everywhere else.",
 };
 
 const FRENCH = {
@@ -279,7 +287,10 @@ const FRENCH = {
   ranks: { admin: "administrateur", member: "" },
   noLimits: "Aucune limite.",
   waits: (title, place, of) => `${title}\u00a0: vous êtes ${place}\u00a0/\u00a0${of} sur la liste d’attente.`,
-  buckets: { chat: "Réponses", embeddings: "Vecteurs", batch: "Lots", pictures: "Images", other: "Autres" },
+  buckets: {
+    chat: "Réponses", search: "Recherches", embeddings: "Vecteurs", tokens: "Comptages", files: "Fichiers",
+    batch: "Lots", pictures: "Images", other: "Autres",
+  },
   measures: { requests: "requêtes", tokens: "jetons", concurrent: "en même temps" },
   periods: { second: "seconde", minute: "minute", day: "jour", month: "mois" },
   limitOf: (measure, per) => (per ? `${measure} par ${per}` : measure),
@@ -298,6 +309,11 @@ const FRENCH = {
   reallyRevoke: "Vraiment\u00a0?",
   revoked: (name) => `La clé ${name} est révoquée.`,
   shownOnce: "Gardez-la maintenant\u00a0: elle ne sera plus montrée.",
+  changePassword: "Changer le mot de passe",
+  passwordNow: "Mot de passe actuel",
+  passwordNew: "Nouveau mot de passe",
+  change: "Changer",
+  passwordChanged: "C’est changé. Vous êtes déconnecté partout ailleurs.",
 };
 
 export const LANGUAGE = /^fr\b/i.test(navigator.language || "") ? "fr" : "en";
