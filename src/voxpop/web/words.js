@@ -128,7 +128,7 @@ const ENGLISH = {
   signOutAll: "Sign out everywhere",
   ranks: { admin: "admin", member: "" },
   noLimits: "No limits.",
-  waits: (title, place, of) => `${title}: you are ${place} of ${of} on the waiting list.`,
+  waits: (title, place, of) => `${title}: you are ${place} of ${of} on the waiting list:`,
   buckets: {
     chat: "Answers", search: "Searches", embeddings: "Embeddings", tokens: "Counting", files: "Files",
     batch: "Batches", pictures: "Pictures", other: "Other",
@@ -286,7 +286,7 @@ const FRENCH = {
   signOutAll: "Se déconnecter partout",
   ranks: { admin: "administrateur", member: "" },
   noLimits: "Aucune limite.",
-  waits: (title, place, of) => `${title}\u00a0: vous êtes ${place}\u00a0/\u00a0${of} sur la liste d’attente.`,
+  waits: (title, place, of) => `${title}\u00a0: vous êtes ${place}\u00a0/\u00a0${of} sur la liste d’attente\u00a0:`,
   buckets: {
     chat: "Réponses", search: "Recherches", embeddings: "Vecteurs", tokens: "Comptages", files: "Fichiers",
     batch: "Lots", pictures: "Images", other: "Autres",
