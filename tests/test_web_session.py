@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from conftest import Program, Up, environment, voxpop
-from cutting import cut
 from test_web_page import ARGUMENTS, CHROMIUM
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
@@ -277,28 +276,6 @@ def test_who_waits_for_a_tier_is_told_their_place(page: Any, house: Up) -> None:
     )
     expect(page.locator("#account-tier")).to_have_text("Tiny")
     shot(page, "waiting")
-
-
-def test_an_answer_whose_connection_is_cut_is_read_to_its_end(browser: Any, house: Up) -> None:
-    def answer(url: str) -> str:
-        context = browser.new_context(locale="en-GB")
-        page = context.new_page()
-        page.goto(url)
-        sign_in(page, "ann")
-        expect(page.get_by_role("dialog")).to_be_hidden()
-        page.locator("#question").fill("Did a ballot box burn in Dornick?")
-        page.keyboard.press("Enter")
-        expect(page.locator(".actions").last).to_be_visible(timeout=20_000)
-        expect(page.locator("#thread .failure")).to_have_count(0)
-        said = "\n".join(page.locator("#thread .sentence").all_inner_texts())
-        context.close()
-        return said
-
-    with cut(int(house.url.rpartition(":")[2]), cuts=2) as wire:
-        said = answer(wire.url)
-        assert wire.asked == [b"POST", b"GET", b"GET"]  # asked once, cut twice
-    assert said
-    assert said == answer(house.url)
 
 
 def test_a_narrow_header_cuts_nothing(browser: Any, house: Up) -> None:
