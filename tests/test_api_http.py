@@ -418,7 +418,7 @@ async def test_many_who_come_and_go_leave_no_place_taken() -> None:
 
 async def test_a_slow_head_and_a_slow_body_are_let_go(served: Serve, monkeypatch: Any) -> None:
     monkeypatch.setattr(patience, "HEAD_S", 0.3)
-    monkeypatch.setattr(bodies, "_PATIENCE_S", 0.3)
+    monkeypatch.setattr(bodies, "PATIENCE_S", 0.3)
     async with served(Running(Script(EVENTS))) as url:
         assert await raw(url, b"", within_s=3) == b""
         assert await raw(url, b"GET / HTTP/1.1\r\nHost: loc", within_s=3) == b""

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from conftest import Running, Script
+from test_api_http import raw
 from test_quotas import Clock, quotas
 from test_usage import SAID, ByName, Serve, by
 from voxpop.desk import Desk
@@ -201,3 +202,13 @@ async def test_many_at_once_are_one(there: Served) -> None:
     answers = await asyncio.gather(*(there.ask() for _ in range(12)))
     assert {a.status_code for a in answers} <= {200, 409}
     assert await there.metered() == 1
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(there: Served, monkeypatch: Any) -> None:
+    monkeypatch.setattr("voxpop.api.repeating.PATIENCE_S", 0.2)
+    said = {**by("ann"), "idempotency-key": "slow", "content-type": "application/json", "content-length": "99"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in said.items())
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\n"
+    answer = await raw(str(there.http.base_url), head.encode() + b'{"mess', within_s=5)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'{"type":"error"' in answer  # as Anthropic's clients read it

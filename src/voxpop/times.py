@@ -31,7 +31,8 @@ def instant(text: str, now: int) -> int:
 def iso(at: int) -> str:
     """RFC 3339 in UTC with milliseconds, such as `2014-10-22T14:30:00.000Z`."""
     whole, rest = divmod(at, MICROS)
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest // 1000:03d}Z"
+    moment = datetime.fromtimestamp(whole, UTC).replace(tzinfo=None, microsecond=rest)
+    return moment.isoformat(timespec="milliseconds") + "Z"  # strftime would write the year 900 with three digits
 
 
 def span(seconds: float) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, delete, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from voxpop.accounts import Limited
+from voxpop.accounts.people import folded
 from voxpop.records import Base
 
 WINDOW_US = 15 * 60 * 1_000_000
@@ -62,7 +63,8 @@ def _subjects(name: str, address: str) -> Mapping[bytes, int]:
 
 
 def _subject(*said: str) -> bytes:
-    return hashlib.sha256("\0".join(said).casefold().encode("utf-8", "replace")).digest()
+    # Names as they are looked up: another case, or a space more, is no other name with tries of its own.
+    return hashlib.sha256("\0".join(folded(s) for s in said).encode("utf-8", "replace")).digest()
 
 
 def _net(address: str) -> str:

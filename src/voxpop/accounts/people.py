@@ -54,8 +54,9 @@ def users(session: Session, team: Team | None = None) -> Sequence[User]:
 
 def user(session: Session, who: str) -> User:
     """A user by id, name or e-mail address. Raises UsageError (`not_found`)."""
-    named = (User.id == who) | (User.folded == _folded(who)) | (User.email == who.strip().lower())
-    found = session.scalar(select(User).where(named)) if who.isprintable() else None
+    named = (User.folded == folded(who)) | (User.email == who.strip().lower())
+    # The id first: nobody stands for another by a name that looks like their id.
+    found = (session.get(User, who) or session.scalar(select(User).where(named))) if who.isprintable() else None
     if not found:
         cure = "See who there is with: voxpop users list"
         raise UsageError(f"There is no user '{who[:80]}'.", cure, code="not_found")
@@ -105,8 +106,8 @@ def teams(session: Session) -> Sequence[Team]:
 
 def team(session: Session, which: str) -> Team:
     """A team by id or name. Raises UsageError (`not_found`)."""
-    named = (Team.id == which) | (Team.folded == _folded(which))
-    found = session.scalar(select(Team).where(named)) if which.isprintable() else None
+    named = Team.folded == folded(which)
+    found = (session.get(Team, which) or session.scalar(select(Team).where(named))) if which.isprintable() else None
     if not found:
         cure = "See which there are with: voxpop teams list"
         raise UsageError(f"There is no team '{which[:80]}'.", cure, code="not_found")
@@ -116,7 +117,7 @@ def team(session: Session, which: str) -> Team:
 def add_team(session: Session, by: By, name: str, tier: str = "") -> Team:
     """A new team. Raises UsageError where the name is taken or cannot be."""
     audit.alone(session)
-    added = Team(id=new_id("team"), name=_name(name), folded=_folded(name), tier=_tier(tier), created_at=by.now)
+    added = Team(id=new_id("team"), name=_name(name), folded=folded(name), tier=_tier(tier), created_at=by.now)
     _free(session, Team.folded, added.folded, added.id, f"The team '{added.name}' exists already.")
     session.add(added)
     audit.note(session, by, "team.add", added.id, name=added.name, tier=tier)
@@ -143,7 +144,7 @@ def remove_team(session: Session, by: By, gone: Team) -> None:
 
 def _fill(session: Session, filled: User, wish: Wish) -> None:
     if wish.name is not None:
-        filled.name, filled.folded = _name(wish.name), _folded(wish.name)
+        filled.name, filled.folded = _name(wish.name), folded(wish.name)
         _free(session, User.folded, filled.folded, filled.id, f"The name '{filled.name}' is taken.")
     if wish.email is not None:
         filled.email = _email(wish.email)
@@ -188,7 +189,8 @@ def _name(name: str) -> str:
     return name
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name as it is compared: no two that look alike are two."""
     return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 

@@ -11,7 +11,8 @@ from voxpop.errors import UsageError
 
 T = TypeVar("T")
 MAX_BODY = 1 << 20
-_PATIENCE_S = 20.0
+PATIENCE_S = 20.0
+_DEEPEST = 128
 
 
 async def read_json(request: Request, most: int = MAX_BODY) -> Any:
@@ -20,11 +21,28 @@ async def read_json(request: Request, most: int = MAX_BODY) -> Any:
     if kind != "application/json":
         what = f"The body's type is '{kind[:60]}'." if kind else "The body has no content type."
         raise UsageError(what, "Send it as application/json.", code="unsupported_media_type")
-    body = await in_time(_bounded(request, most), _PATIENCE_S)
+    body = await in_time(_bounded(request, most), PATIENCE_S)
     try:
-        return orjson.loads(body)
+        said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise UsageError(f"The body is not JSON: {error}.", "Send a JSON object.", code="bad_json") from error
+    check_depth(said)
+    return said
+
+
+def check_depth(value: Any) -> None:
+    """Raises UsageError for what nests deeper than can be written again: orjson reads 1,024 levels, writes 254."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise UsageError(f"The body nests over {_DEEPEST} levels.", "Send a flatter one.", code="bad_json")
 
 
 async def in_time(reading: Awaitable[T], most_s: float) -> T:

@@ -8,13 +8,14 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from voxpop.errors import UsageError
 
+SAFE = ("GET", "HEAD", "OPTIONS")  # they change nothing (RFC 9110, 9.2.1)
 _COUNTRY = re.compile(rb"[A-Za-z]{2}")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")  # RFC 9112, 3.2; no user, no path
 _NAME = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
@@ -49,16 +50,21 @@ class Door:
 
     def knows(self, header: str) -> bool:
         """Whether the server is known by what a `Host` header says; the port does not matter."""
-        try:
-            name = urlsplit(f"//{header}").hostname or ""
-        except ValueError:
+        told = _HOST.fullmatch(header)
+        if not told:
             return False
+        name = (told[1] or told[2]).lower()
         if any(name == h or (h[0] == "*" and name.endswith(h[1:])) for h in self.hosts):
             return True
         try:
             return name == "localhost" or ipaddress.ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def is_ours(origin: str, host: str) -> bool:
+    """Whether an `Origin` header names the very host that is asked; `null`, and what cannot be read, does not."""
+    return origin in (f"http://{host}", f"https://{host}")
 
 
 class Proxied:

@@ -8,18 +8,17 @@ import re
 import secrets
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
 from voxpop.accounts import Account, Credential
+from voxpop.api.door import SAFE, is_ours
 from voxpop.api.guard import refused
 from voxpop.api.inside import ACCOUNT
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
 
 _SESSION = "voxpop_session"
-_SAFE = ("GET", "HEAD", "OPTIONS")
 PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
 # For these a key's scopes do not matter: what says nothing of anybody, and what is only had by an id that was given
 # to the same account's answer.
@@ -34,7 +33,6 @@ _NAMED = {
     "/v1/documents/search": "files",
     "/v1/tokenize-text": "tokenize",
 }
-_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -104,12 +102,11 @@ def session_cookie(scope: Any, name: str = _SESSION) -> str:
 
 def check_same_origin(scope: Any) -> None:
     """Raises UsageError where a page of ours did not send what changes something; programs come by a key."""
-    if scope["method"] in _SAFE:
+    if scope["method"] in SAFE:
         return
     headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
     site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin", "")
-    ours = urlsplit(origin).netloc == headers.get(b"host") if _ORIGIN.fullmatch(origin) else False
-    if site != "same-origin" if site else not ours:
+    if site != "same-origin" if site else not is_ours(origin, headers.get(b"host", "")):
         what = "This server's own page did not send this."
         raise UsageError(what, "Ask from the page, or with a key.", code="wrong_site")
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from voxpop.accounts import Limited
 from voxpop.api import messages_made, openai
-from voxpop.api.door import Door
+from voxpop.api.door import SAFE, Door, is_ours
 from voxpop.api.draining import Drain
 from voxpop.api.streams import broken
 from voxpop.errors import UsageError, VoxpopError
@@ -30,6 +30,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+_LAST = ("draining", "two_lengths")  # a draining server's client is sent to another then
 _LED = re.compile(r"/answers/|/api/session/oidc/callback$")
 _STATUS = {
     "bad_sign_in": 401,
@@ -65,10 +66,13 @@ _STATUS = {
 
 def refused(error: VoxpopError, path: str = "") -> Response:
     """An error as the clients of that path expect it (OpenAI's, Anthropic's), under the status of its code."""
+    if error.code == "records_failed":  # its words name the database's address and user
+        _log.error("%s", error.what)
+        error = VoxpopError("The database failed.", "Ask again in a moment.", code=error.code)
     status = _STATUS.get(error.code, 400 if isinstance(error, UsageError) else 503)
     headers = {"retry-after": "1"} if error.code in ("too_busy", "draining", "repeat_under_way") else {}
-    if error.code == "draining":
-        headers["connection"] = "close"  # it is sent to another server then
+    if error.code in _LAST:
+        headers["connection"] = "close"
     if isinstance(error, Limited):
         status, headers = 429, error.headers
     elif status == 401:
@@ -116,6 +120,9 @@ class Guard:
 
     def _stranger(self, scope: Any) -> VoxpopError | None:
         headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # A proxy that goes by the other one would take the rest for a request of somebody else (RFC 9112, 6.1).
+            return UsageError("The request tells its length twice.", "Send one of them.", code="two_lengths")
         host = headers.get(b"host", "")
         if not self._door.knows(host):
             what = f"This server is not known as '{host[:60]}'."
@@ -123,8 +130,11 @@ class Guard:
             return UsageError(what, cure, code="wrong_host")
         # Where only the page comes of it, a link may lead here from anywhere.
         led = scope["path"] == "/" or (_LED.match(scope["path"]) and scope["method"] == "GET")
-        foreign = headers.get(b"sec-fetch-site") in ("cross-site", "same-site")
-        if foreign and not led and headers.get(b"origin") not in self._door.origins:
+        site, origin = headers.get(b"sec-fetch-site", ""), headers.get(b"origin", "")
+        foreign = site in ("cross-site", "same-site")
+        if not site and origin and scope["method"] not in SAFE:
+            foreign = not is_ours(origin, host)  # to a name without TLS browsers say no more than this
+        if foreign and not led and origin not in self._door.origins:
             cure = "Ask from this server's own page, or add that site to server.cors_origins."
             return UsageError("Another site's page sent this.", cure, code="wrong_site")
         return self._drain.refused(scope["method"])

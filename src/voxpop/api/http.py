@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from voxpop.accounts import Denied
@@ -192,6 +192,7 @@ def application(
 
 def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain) -> None:
     """What a request passes, the last one first."""
+    app.router.redirect_slashes = False  # one path, one meaning: for who stands here and for the routes
     app.add_middleware(Entry, desk=desk)
     if door.origins:  # before it is asked who sends: a browser's preflight has no key
         app.add_middleware(CORSMiddleware, **_CORS, allow_origins=door.origins)
@@ -232,4 +233,12 @@ async def _on_missing(request: HttpRequest, error: HTTPException) -> Response:
     response = refused(missing, request.url.path)
     response.status_code = error.status_code
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: HttpRequest) -> list[str]:
+    """By which methods a path is served, whichever of its routes they stand in (RFC 9110, 10.2.1)."""
+    reached = (r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE)
+    return sorted({m for route in reached if isinstance(route, Route) for m in route.methods or ()})

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from voxpop.accounts import Account
-from voxpop.api.bodies import MAX_BODY
+from voxpop.api.bodies import MAX_BODY, PATIENCE_S, in_time
 from voxpop.api.guard import refused
 from voxpop.desk import Turn, admitted
 from voxpop.errors import UsageError, VoxpopError
@@ -46,7 +46,7 @@ class Repeating:
         try:
             await self._once(scope, receive, send, key)
         except VoxpopError as error:
-            response = refused(error)
+            response = refused(error, scope["path"])
             if error.code == "repeat_of_another":
                 response.headers["x-should-retry"] = "false"
             await response(scope, receive, send)
@@ -57,7 +57,7 @@ class Repeating:
             raise UsageError(what, "Leave it out.")
         if not _KEY.fullmatch(key):
             raise UsageError("The 'Idempotency-Key' cannot be used.", "Give 1 to 255 characters of ASCII.")
-        body = await _whole(receive)
+        body = await in_time(_whole(receive), PATIENCE_S)
         account: Account = scope["state"]["account"]
         asked = Asked.of(account.id, key.decode(), scope["path"].encode(), scope["query_string"], body)
         quotas, now = self._quotas, self._quotas.clock()

@@ -17,6 +17,7 @@ from voxpop.accounts import Account, Credential, Denied, Gate
 from voxpop.accounts.linked import Admitted, Began, user_of
 from voxpop.accounts.sign_in import SignIn
 from voxpop.api.bodies import read_json
+from voxpop.api.door import SAFE
 from voxpop.api.entry import check_same_origin, credential, session_cookie
 from voxpop.api.fields import refuse, told
 from voxpop.errors import UsageError, VoxpopError
@@ -58,7 +59,7 @@ class SessionFaces:
         ]
 
     async def one(self, request: Request) -> Response:
-        if request.method == "GET":
+        if request.method in SAFE:  # HEAD too, which is let in from anywhere
             return JSONResponse(self._told(await self._account(request)))
         check_same_origin(request.scope)
         if request.method == "DELETE":

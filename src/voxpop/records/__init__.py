@@ -16,10 +16,10 @@ from typing import Any, Self, TypeVar
 from alembic import command
 from alembic.config import Config as Alembic
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from voxpop.errors import VoxpopError
+from voxpop.errors import UsageError, VoxpopError
 
 T = TypeVar("T")
 NAME = "accounts.db"
@@ -74,7 +74,8 @@ class Database:
     async def run(self, work: Callable[[Session], T], *, write: bool = True) -> T:
         """Do `work` in one transaction on a thread: committed when it returns, rolled back when it raises.
 
-        `write=False` lets readers pass a writer. Raises VoxpopError where the database fails.
+        `write=False` lets readers pass a writer. Raises VoxpopError where the database fails, UsageError for a
+        value that it cannot hold.
         """
 
         def job() -> T:
@@ -91,6 +92,9 @@ class Database:
     async def _on(self, job: Callable[[], T], workers: ThreadPoolExecutor | None = None) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(workers or self._writers, job)
+        except DataError as error:  # such as a NUL for PostgreSQL
+            what = "A text or number of this request can be in no database."
+            raise UsageError(what, "Leave out control characters, and numbers beyond 64 bits.") from error
         except (SQLAlchemyError, OSError) as error:
             where = self.url.render_as_string(hide_password=True)
             said = str(getattr(error, "orig", None) or error).partition("\n")[0]
