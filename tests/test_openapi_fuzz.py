@@ -1,8 +1,8 @@
 """schemathesis against a real server: whatever it sends there is no failure, and each answer is as described.
 
-A few seconds of what docs/api.md says how to run for long. Left out: `/api/live` and a watch's events, which have no
-end; pictures, whose 501 is meant; `{id}:cancel`, which by GET is a batch of that id; and the checks of what schemathesis thinks should be taken or refused, for which
-the server is on purpose more lenient than the description.
+A few seconds of what docs/api.md says how to run for long. Left out: `/api/live` and a watch's events, which have
+no end; pictures, whose 501 is meant; `{id}:cancel`, which by GET is a batch of that id; and the checks of what
+schemathesis thinks should be taken or refused, for which the server is on purpose more lenient than described.
 """
 
 import json
