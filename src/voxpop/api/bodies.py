@@ -42,7 +42,7 @@ def check_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise UsageError(f"The body nests over {_DEEPEST} levels.", "Send a flatter one.", code="bad_json")
+    raise UsageError(f"The body nests over {_DEEPEST} levels.", "Send a flatter one.")
 
 
 async def in_time(reading: Awaitable[T], most_s: float) -> T:
