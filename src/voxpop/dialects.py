@@ -1,16 +1,16 @@
-"""What every dialect means alike: a model's name, how long a conversation may be, what bounds a search.
+"""What every dialect means alike: a model's name, a conversation's length, a search's bounds, an answer's text.
 
 Values in, values out, or a FieldError; how a dialect writes a request is its own matter.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from voxpop.config import Server
 from voxpop.errors import FieldError
-from voxpop.messages import Bounds, Message
+from voxpop.messages import Bounds, Message, Text
 
 NAME = "voxpop"
 ALSO = Server().aliases
@@ -39,6 +39,28 @@ class Source:
     not_domains: tuple[str, ...] = ()
     min_likes: int = 0
     min_views: int = 0
+
+
+@dataclass(slots=True)
+class Joined:
+    """The text of an answer as it grows: a line for each sentence, what a model says freely as it comes."""
+
+    text: str = ""
+    _last: str = ""
+
+    def add(self, said: Text, mark: Callable[[int], str]) -> list[tuple[int, int, int]]:
+        """Append what is said and, but to JSON, its marks; each as (number, start, end), in characters."""
+        if self.text and not said.kind == self._last in ("chat", "json"):
+            self.text += "\n"
+        self._last = said.kind
+        self.text += said.text
+        places = []
+        for place, number in enumerate(() if said.kind == "json" else said.citations):
+            self.text += "" if place else " "
+            start = len(self.text)
+            self.text += mark(number)
+            places.append((number, start, len(self.text)))
+        return places
 
 
 def named(voices: Iterable[str]) -> list[str]:

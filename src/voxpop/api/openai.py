@@ -12,6 +12,7 @@ from typing import Any
 
 from voxpop.api.asked import Asked
 from voxpop.api.page import freshness, rests_on, rule_json
+from voxpop.dialects import Joined
 from voxpop.engines import EngineInfo
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.inert import address
@@ -72,7 +73,7 @@ class Transcript:
     """
 
     shaped: bool = False
-    text: str = ""
+    joined: Joined = field(default_factory=Joined)
     refusal: str = ""
     annotations: list[dict[str, Any]] = field(default_factory=list)
     cited: dict[int, Passage] = field(default_factory=dict)
@@ -81,7 +82,6 @@ class Transcript:
     tokens: list[Token] = field(default_factory=list)
     refused: Refused | None = None
     done: Done | None = None
-    last: str = ""
     free: bool = False
 
     def add(self, event: AnswerEvent) -> dict[str, Any]:
@@ -107,22 +107,18 @@ class Transcript:
             self.refusal += event.text
             return {"refusal": event.text}
         began, first = len(self.text), len(self.annotations)
-        if self.text and not event.kind == self.last in ("chat", "json"):
-            self.text += "\n"
-        self.last = event.kind
         self.free = self.free or event.kind in ("chat", "json")
-        self.text += event.text
         self.tokens += event.tokens
-        if event.kind == "json":  # no mark of a citation: it stays JSON
-            return {"content": event.text}
-        for place, number in enumerate(event.citations):
-            self.text += " " if place == 0 else ""
-            start = len(self.text)
-            self.text += f"[{number}]"
-            self.annotations.append(_annotation(self.cited[number], start, len(self.text)))
+        for number, *place in self.joined.add(event, lambda n: f"[{n}]"):
+            self.annotations.append(_annotation(self.cited[number], *place))
         # OpenAI's client adds the lists of deltas up by the `index` of each entry, and fails without one.
         fresh = [{"index": n, **note} for n, note in enumerate(self.annotations[first:], first)]
         return {"content": self.text[began:], **({"annotations": fresh} if fresh else {})}
+
+    @property
+    def text(self) -> str:
+        """All that was said, with its marks."""
+        return self.joined.text
 
     @property
     def citations(self) -> list[str]:

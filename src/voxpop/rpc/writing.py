@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from xai_sdk.proto import chat_pb2, sample_pb2, usage_pb2
 
 from voxpop import __version__
+from voxpop.dialects import Joined
 from voxpop.inert import address
 from voxpop.messages import AnswerEvent, Call, Called, Citation, Done, Found, Passage, Searching, Text, Token
 from voxpop.rpc.reading import WEB, Asked, X
@@ -44,12 +45,11 @@ class Told:
     asked: Asked
     id: str
     choice: int = 0
-    text: str = ""
+    joined: Joined = field(default_factory=Joined)
     cited: dict[int, Passage] = field(default_factory=dict)
     done: Done | None = None
     calls: list[Any] = field(default_factory=list)
     searched: int = 0
-    _last: str = ""
 
     def add(self, event: AnswerEvent) -> list[Any]:
         """The outputs (CompletionOutputChunk) that an event adds."""
@@ -70,7 +70,7 @@ class Told:
         return []
 
     def _search(self, query: str) -> list[Any]:
-        if self.text:
+        if self.joined.text:
             return []
         self.searched += len(self.asked.searches)
         if self.asked.answers > 1 or not self.asked.searches or not self.asked.apart:
@@ -90,25 +90,21 @@ class Told:
         return outputs
 
     def _say(self, event: Text) -> list[Any]:
-        began = len(self.text)
-        if self.text and not event.kind == self._last in ("chat", "json"):
-            self.text += "\n"
-        self._last = event.kind
-        self.text += event.text
-        marks = [] if event.kind == "json" else [self._mark(n, place) for place, n in enumerate(event.citations)]
-        kept = [m for m in marks if m is not None]
-        return [self._output(self.text[began:], citations=kept, tokens=event.tokens)]
+        began, joined = len(self.joined.text), self.joined
+        places = joined.add(event, self._mark)
+        links = [self._link(*place) for place in places] if self.asked.inline else []
+        return [self._output(joined.text[began:], citations=links, tokens=event.tokens)]
 
-    def _mark(self, number: int, place: int) -> Any:
-        """Write a citation at the end of the text; what xAI calls it, where its client asked for that."""
-        self.text += "" if place else " "
-        start, url = len(self.text), _address(self.cited[number])
-        if not self.asked.inline:
-            self.text += f"[{number}]"
-            return None
-        url = quote(url, safe=":/?#[]@!$&'*+,;=%~-._")  # no bracket of its own ends the link
-        self.text += f"[[{number}]]({url})"
-        link = {"id": str(number), "start_index": start, "end_index": len(self.text)}
+    def _mark(self, number: int) -> str:
+        return f"[[{number}]]({self._url(number)})" if self.asked.inline else f"[{number}]"
+
+    def _url(self, number: int) -> str:
+        # No bracket of its own ends the link.
+        return quote(_address(self.cited[number]), safe=":/?#[]@!$&'*+,;=%~-._")
+
+    def _link(self, number: int, start: int, end: int) -> Any:
+        """What xAI calls a citation that is written in the text."""
+        url, link = self._url(number), {"id": str(number), "start_index": start, "end_index": end}
         if urlsplit(url).hostname in _X_HOSTS:
             return chat_pb2.InlineCitation(**link, x_citation=chat_pb2.XCitation(url=url))
         return chat_pb2.InlineCitation(**link, web_citation=chat_pb2.WebCitation(url=url))
