@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -137,6 +138,16 @@ class TestPeople:
         await database.run(work)
 
 
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Argon2id with its least memory and passes, for tests that are not of its cost."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    passwords._nobodys.cache_clear()
+    yield
+    passwords._nobodys.cache_clear()
+
+
+@pytest.mark.usefixtures("cheap")
 class TestAudit:
     async def test_each_act_is_one_line_and_holds_no_secret(self, database: Database) -> None:
         def work(session: Session) -> tuple[list[str], str]:
@@ -367,7 +378,7 @@ class KeyMachine(RuleBasedStateMachine):
 
 
 TestKeyMachine = KeyMachine.TestCase
-TestKeyMachine.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+TestKeyMachine.settings = settings(max_examples=10, stateful_step_count=15, deadline=None)
 
 _CREATES = """
 import asyncio, sys
@@ -415,6 +426,7 @@ async def test_a_kill_amid_the_making_of_keys_leaves_nothing_half(database_url: 
         assert await database.run(whole) >= len(shown) == 9
 
 
+@pytest.mark.usefixtures("cheap")
 def test_a_password_is_hashed_compared_and_bounded() -> None:
     kept = passwords.hashed("four good words")
     assert kept.startswith("$argon2id$")
@@ -431,7 +443,7 @@ def test_a_password_is_hashed_compared_and_bounded() -> None:
         assert bad not in str(caught.value)
 
 
-def fastest(work: Callable[[], object], times: int = 4) -> float:
+def fastest(work: Callable[[], object], times: int = 3) -> float:
     def each() -> Iterator[float]:
         for _ in range(times):
             began = time.perf_counter()
