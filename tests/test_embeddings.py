@@ -21,8 +21,10 @@ def dot(a: list[float], b: list[float]) -> float:
 
 
 async def test_a_paraphrase_is_nearer_than_another_text(served: Serve) -> None:
-    async with served(Running(Script())) as url:
-        sdk = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+    async with (
+        served(Running(Script())) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as sdk,
+    ):
         texts = ["Fuel prices have dropped", "Petrol is cheaper than last month", "The keeper stopped a spot kick"]
         made = await sdk.embeddings.create(model=NAME, input=texts)  # base64, as the client asks by itself
         plain = await sdk.embeddings.create(model=NAME, input=texts, encoding_format="float")
@@ -57,7 +59,21 @@ async def test_what_cannot_be_embedded_is_refused(served: Serve) -> None:
             assert (await http.post("/v1/embeddings", json={"input": "x"} | more)).status_code in (400, 404)
         assert (await http.get("/v1/embedding-models")).json()["models"][0]["id"] == NAME
         assert (await http.get(f"/v1/embedding-models/{NAME}")).status_code == 200
+        assert (await http.get("/v1/embedding-models/text-embedding-3-small")).json()[
+            "id"
+        ] == "text-embedding-3-small"
         assert (await http.get("/v1/embedding-models/x")).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["text-embedding-3-small", "text-embedding-ada-002", "v1"])
+async def test_foreign_names_get_our_vectors_and_never_another_length(served: Serve, name: str) -> None:
+    async with served(Running(Script())) as url, client(url) as http:
+        ours = (await http.post("/v1/embeddings", json={"input": "A bridge"})).json()
+        theirs = (await http.post("/v1/embeddings", json={"input": "A bridge", "model": name})).json()
+        longer = await http.post("/v1/embeddings", json={"input": "A bridge", "model": name, "dimensions": 1536})
+    assert (theirs["model"], theirs["data"]) == (name, ours["data"])
+    assert longer.status_code == 400
+    assert longer.json()["error"]["cure"] == "Choose one of: 64, 128, 256."
 
 
 async def test_a_server_without_vectors_says_how_to_get_them(served: Serve, monkeypatch: Any) -> None:

@@ -216,3 +216,10 @@ class TestWindows:
         local = datetime.fromtimestamp(begin // MICROS, ZoneInfo(zone))
         shifted = timedelta(hours=local.hour, minutes=local.minute) - timedelta(hours=hour, minutes=15)
         assert abs(shifted) <= timedelta(hours=1)  # an hour that is not there begins when it would have
+
+
+def test_a_price_is_told_by_the_token_as_xai_tells_it() -> None:
+    two_dollars = 2 * 10**10  # ticks of a million tokens: xAI's own lists say 20000
+    price = Price(prompt=two_dollars, completion=5 * two_dollars, searches=25 * 10**10).each()
+    assert (price.prompt, price.cached, price.completion) == (20_000, 0, 100_000)
+    assert price.searches == 250_000_000

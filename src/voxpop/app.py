@@ -249,7 +249,7 @@ async def serve(config: Config, say: Say) -> None:
         desk = Desk(service.assistant, gate, longest_s=server.answer_s)
         stored = await stack.enter_async_context(storing(config, database, service.posts, clock))
         shared = {**answers, "places": Places(server.streams)}
-        both = {**shared, "files": stored.files, "batches": stored.batches}
+        both = {**shared, "files": stored.files, "batches": stored.batches, "price": quotas.price}
         other = await beside_http(stack, config, service, desk, database, say, **both)
         whose = people(database, quotas, clock, lambda owner: forget(owner, kept, asked.watches), config.data)
         more = [*asked.routes(), *whose, *stored.routes(shared["places"])]

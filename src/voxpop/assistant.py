@@ -179,7 +179,8 @@ class Assistant:
 
     def _line(self, planned: Plan, engine: Engine, answer: Answer, look: _Look) -> AsyncIterator[AnswerEvent]:
         if planned.kind != "posts" or (results(answer.request.messages) and not wins(planned.question)):
-            return self._from_model(planned, engine, answer, look)
+            unsought = replace(planned, kind="general") if planned.kind == "posts" else planned
+            return self._from_model(unsought, engine, answer, look)
         # A result is told at once and in the words of who declared it: no model is waited for, none words it.
         writes = engine.describe().writes and not kind_of(planned.question)
         engine = engine if writes or answer.request.schema is not None else QuoteEngine()

@@ -100,6 +100,16 @@ class Price:
     searches: int = 0
     answer: int = 0
 
+    def each(self) -> "Price":
+        """Of one token and one search, as xAI's API tells it: US cents for 100 million are ticks for one."""
+        return Price(
+            prompt=round(self.prompt / _MILLION),
+            cached=round(self.cached / _MILLION),
+            completion=round(self.completion / _MILLION),
+            searches=round(self.searches / 1000),
+            answer=self.answer,
+        )
+
     def ticks(self, spent: Spent) -> int:
         """What it costs, rounded once, half up; sources are charged as they were paid."""
         cached = min(spent.cached_tokens, spent.prompt_tokens)

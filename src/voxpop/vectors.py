@@ -15,6 +15,8 @@ from typing import Any, Self
 from voxpop.errors import VoxpopError
 
 NAME = "voxpop-embed-1"
+# What programs ask for that were written for others. The vectors are ours: they find nothing in an index of theirs.
+ALIASES = ("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002", "ada-002", "v1")
 SIZES = (64, 128, 256)
 _PACKAGE = "wordllama"
 _TABLE = "weights/l2_supercat_256.safetensors"

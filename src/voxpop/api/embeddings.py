@@ -21,7 +21,7 @@ from voxpop.api.fields import refuse, told
 from voxpop.api.working import working
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.places import Places
-from voxpop.vectors import NAME, SIZES, Vectors
+from voxpop.vectors import ALIASES, NAME, SIZES, Vectors
 
 LARGEST = 4 << 20  # bytes of a body
 _MOST = 2048
@@ -52,13 +52,13 @@ class EmbeddingFaces:
         ]
 
     async def embed(self, request: Request) -> Response:
-        texts, model, size, packed = _read(await read_json(request, LARGEST))
+        texts, named, size, packed = _read(await read_json(request, LARGEST))
         account = account_of(request)
-        account.check("embeddings", model)
+        account.check("embeddings", NAME)
         with self.places.held():
             vectors = await asyncio.to_thread(self.load)
             tokens = sum(len(t) for t in texts) // _CHARS
-            async with working(request, "embeddings", model=model, tokens=tokens) as work:
+            async with working(request, "embeddings", model=NAME, tokens=tokens) as work:
                 rows, counts = await asyncio.to_thread(vectors.embed, texts, size)
                 work.spent = Spent(prompt_tokens=sum(counts), answers=1)
         data = [
@@ -66,16 +66,17 @@ class EmbeddingFaces:
             for n, row in enumerate(rows)
         ]
         usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts), "cost_in_usd_ticks": work.ticks}
-        said = {"object": "list", "data": data, "model": model, "usage": usage}
+        said = {"object": "list", "data": data, "model": named, "usage": usage}
         return JSONResponse(said, headers=work.headers)
 
     async def models(self, request: Request) -> Response:
         return JSONResponse({"models": [self._row()] if await self._is_there() else []})
 
     async def model(self, request: Request) -> Response:
-        if request.path_params["name"] != NAME or not await self._is_there():
-            raise _unknown(request.path_params["name"])
-        return JSONResponse(self._row())
+        name = request.path_params["name"]
+        if name not in (NAME, *ALIASES) or not await self._is_there():
+            raise _unknown(name)
+        return JSONResponse(self._row() | {"id": name})
 
     async def _is_there(self) -> bool:
         try:
@@ -86,7 +87,7 @@ class EmbeddingFaces:
 
     def _row(self) -> dict[str, Any]:
         said = {"id": NAME, "object": "model", "created": self.started, "owned_by": "voxpop", "version": "1"}
-        return said | {"aliases": [], "input_modalities": ["text"], "output_modalities": ["embedding"]}
+        return said | {"aliases": list(ALIASES), "input_modalities": ["text"], "output_modalities": ["embedding"]}
 
 
 def _read(body: Any) -> tuple[list[str], str, int, bool]:
@@ -105,11 +106,12 @@ def _read(body: Any) -> tuple[list[str], str, int, bool]:
             refuse(f"input[{n}]", "An input must be text.", f"Give 1 to {_LONGEST} characters.")
         if text.encode("utf-8", "replace").decode() != text:
             refuse(f"input[{n}]", "An input is not Unicode text.", "Leave out lone surrogates.")
-    if (model := body.get("model") or NAME) != NAME:
+    if (model := body.get("model") or NAME) not in (NAME, *ALIASES):
         raise _unknown(model)
     size = body.get("dimensions") or max(SIZES)
     if isinstance(size, bool) or size not in SIZES:
-        refuse("dimensions", f"'dimensions' cannot be {told(size)}.", f"Choose one of: {SIZES}.")
+        cure = f"Choose one of: {', '.join(map(str, SIZES))}."
+        refuse("dimensions", f"'dimensions' cannot be {told(size)}.", cure)
     form = body.get("encoding_format") or "float"
     if form not in ("float", "base64"):
         refuse("encoding_format", f"'encoding_format' cannot be {told(form)}.", "Choose float or base64.")

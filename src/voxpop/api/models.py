@@ -1,7 +1,7 @@
 """Who answers, in OpenAI's and xAI's shapes, and how a text is cut into tokens; pictures are told to be not served.
 
 OpenAI's API reference (models) and xAI's (language-models, embedding-models, image-generation-models,
-tokenize-text). Prices are in ticks of 1e-10 US dollars for a million tokens.
+tokenize-text). A price is xAI's: ticks of 1e-10 US dollars for a token or a search.
 """
 
 from collections.abc import Callable
@@ -81,7 +81,7 @@ class ModelFaces:
         return name, dialects.resolve(name, self.running.voices, self.running.aliases)
 
     def _row(self, named: str, model: str) -> dict[str, Any]:
-        price = self.price(model)
+        price = self.price(model).each()
         return {
             "id": named,
             "object": "model",
@@ -96,7 +96,7 @@ class ModelFaces:
         }
 
     def _spoken(self, named: str, model: str) -> dict[str, Any]:
-        price = self.price(model)
+        price = self.price(model).each()
         return {
             "id": named,
             "aliases": self._aliases(model),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,18 +16,20 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.rpc.door import caller
 from voxpop.rpc.running import Running
 from voxpop.rpc.writing import FINGERPRINT
+from voxpop.tiers import Price
+from voxpop.vectors import ALIASES, Vectors
 from voxpop.vectors import NAME as VECTORS
-from voxpop.vectors import Vectors
 
 _LONGEST = 32_768  # tokens of a prompt; what an engine cannot hold it leaves out itself
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The six methods; a key sees the models that it may use. `load` gives the vectors."""
+    """The six methods; a key sees the models that it may use. `load` gives the vectors, `price` what one costs."""
 
     running: Running
     load: Callable[[], Vectors]
+    price: Callable[[str], Price] = field(default=lambda _: Price())
 
     async def ListLanguageModels(self, request: Any, context: Any) -> Any:
         """Every model that speaks."""
@@ -49,7 +51,11 @@ class Models:
 
     async def GetEmbeddingModel(self, request: Any, context: Any) -> Any:
         """The one there is. Raises UsageError for another."""
-        if request.name != VECTORS or not await self._vectors() or not _may(caller().account, VECTORS):
+        if (
+            request.name not in (VECTORS, *ALIASES)
+            or not await self._vectors()
+            or not _may(caller().account, VECTORS)
+        ):
             raise _missing("embedding", request.name)
         return self._embedding()
 
@@ -71,15 +77,17 @@ class Models:
         modality = models_pb2.Modality
         return models_pb2.EmbeddingModel(
             name=VECTORS,
+            aliases=ALIASES,
             version=__version__,
             input_modalities=[modality.TEXT],
             output_modalities=[modality.EMBEDDING],
             created=Timestamp(seconds=self.running.started),
             system_fingerprint=FINGERPRINT,
+            prompt_text_token_price=self.price(VECTORS).each().prompt,
         )
 
     def _model(self, name: str) -> Any:
-        text = models_pb2.Modality.TEXT
+        text, price = models_pb2.Modality.TEXT, self.price(name).each()
         return models_pb2.LanguageModel(
             name=name,
             aliases=self.running.aliases if name == NAME else (),
@@ -88,6 +96,10 @@ class Models:
             output_modalities=[text],
             created=Timestamp(seconds=self.running.started),
             max_prompt_length=_LONGEST,
+            prompt_text_token_price=price.prompt,
+            cached_prompt_token_price=price.cached,
+            completion_text_token_price=price.completion,
+            search_price=price.searches,
             system_fingerprint=FINGERPRINT,
         )
 

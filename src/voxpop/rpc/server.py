@@ -5,7 +5,7 @@ defaults end the connection after two minutes, and the client then makes its cal
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,6 +41,7 @@ from voxpop.rpc.models import Models
 from voxpop.rpc.running import Deferred, Running
 from voxpop.rpc.sample import Sample
 from voxpop.rpc.tokens import Embedder, Tokenize
+from voxpop.tiers import Price
 from voxpop.vectors import Vectors
 
 LARGEST = 20 << 20  # bytes of a message, as xAI's client has it
@@ -102,6 +103,7 @@ def services(
     later: Deferred,
     files: Stored,
     batches: Store,
+    price: Callable[[str], Price] = lambda _: Price(),
 ) -> Services:
     """All services over one desk; HTTP serves the same places, conversations, files and batches."""
     chat = Chat(running, desk, places, conversations, compactions, later)
@@ -109,7 +111,7 @@ def services(
     return Services(
         Auth(records),
         chat,
-        Models(running, load),
+        Models(running, load, price),
         Tokenize(running, desk),
         Embedder(desk, places, load),
         Sample(running, desk, places),

@@ -18,8 +18,8 @@ from voxpop.places import Places
 from voxpop.rpc.door import caller
 from voxpop.rpc.running import Running
 from voxpop.rpc.writing import FINGERPRINT
+from voxpop.vectors import ALIASES, Vectors
 from voxpop.vectors import NAME as VECTORS
-from voxpop.vectors import Vectors
 
 _LONGEST = 100_000  # characters that are cut into tokens at once
 _MOST_TEXTS, _LONGEST_TEXT = 2048, 32_000
@@ -78,13 +78,13 @@ class Embedder:
                 embed_pb2.Embedding(index=n, embeddings=[_vector(row, packed=packed)]) for n, row in enumerate(rows)
             ],
             usage=usage_pb2.EmbeddingUsage(num_text_embeddings=len(texts)),
-            model=VECTORS,
+            model=request.model or VECTORS,
             system_fingerprint=FINGERPRINT,
         )
 
 
 def _texts(request: Any) -> tuple[list[str], bool]:
-    if request.model not in ("", VECTORS):
+    if request.model not in ("", VECTORS, *ALIASES):
         what = f"No embedding model '{request.model[:60]}'."
         raise FieldError("model", what, f"Choose {VECTORS}.", code="model_not_found")
     if not 1 <= len(request.input) <= _MOST_TEXTS:
