@@ -114,6 +114,9 @@ def test_a_key_is_made_turned_and_revoked(run: Commands) -> None:
         (("teams", "add", "none", "--tier", "golden"), "There is no tier 'golden'."),
         (("users", "tier", "ada", "golden"), "There is no tier 'golden'."),
         (("users", "add", "eve", "--tier", "golden"), "There is no tier 'golden'."),
+        (("users", "add", "eve", "--tier", "local"), "The tier 'local' is for a machine without accounts"),
+        (("users", "invite", "--tier", "golden"), "There is no tier 'golden'."),
+        (("users", "invite", "--team", "none"), "There is no team 'none'."),
         (("users", "add", "ada"), "The name 'ada' is taken."),
         (("users", "change", "ada", "--rank", "member"), "No admin would be left"),
     ],
@@ -124,3 +127,18 @@ def test_what_cannot_be_done_is_said_with_its_cure(run: Commands, arguments: tup
     error = run.json(*arguments, code=2)["error"]
     assert said.startswith(error["message"]) or error["message"].startswith(said)
     assert error["cure"]
+
+
+def test_where_there_is_nothing_the_database_is_named(run: Commands, tmp_path: Path) -> None:
+    where = str(tmp_path / "accounts.db")
+    for words in (("users", "list"), ("teams", "list"), ("keys", "list")):
+        assert f"There are no {words[0]} in {where}" in run(*words).stdout
+    refused = run("keys", "create", "ada", code=2).stderr
+    assert f"There are no users in {where}; is this the server's data folder?" in refused
+
+
+def test_the_log_names_who_typed_and_what_ran_it(run: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voxpop.cli_users._name_of", lambda _: "voxpop")
+    monkeypatch.setenv("SUDO_USER", "ada")
+    run("users", "add", "ada")
+    assert {a["by"] for a in run.json("users", "log")["acts"]} == {"cli:ada as voxpop"}

@@ -45,6 +45,7 @@ watcher webhooks leaving
 meters
 health
 service
+reach
 records
 conversations compactions deferred files
 documents

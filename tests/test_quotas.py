@@ -371,6 +371,12 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.terminate()
 
 
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
 class TestRedis:
     async def test_two_servers_share_seconds_and_minutes(self, tmp_path: Path, redis_url: str) -> None:
         limit = "requests_per_second = 6\ntokens_per_minute = 100000"
@@ -395,6 +401,26 @@ class TestRedis:
                 await server.permit(ANN, wanted())
             assert "hunter2" not in str(caught.value)
             await server.short.close()
+
+    async def test_it_is_said_once_that_redis_is_gone_and_once_that_it_is_back(
+        self, tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with Database.beside(tmp_path) as database:
+            short = Short(redis_url)
+            server = quotas(database, Clock(), "requests_per_second = 6", short)
+            there, short._storage = short._storage, Short(f"redis://127.0.0.1:{free_port()}")._storage
+            assert server.unready() == ""
+            for _ in range(2):
+                with pytest.raises(VoxpopError, match=r"cannot be counted: .*[^.]\.$"):
+                    await short.check()
+            assert server.unready() == "the Redis of the limits does not answer"
+            short._storage = there
+            await short.check()
+            assert server.unready() == ""
+            gone, back = (r.getMessage() for r in caplog.records if r.name == "voxpop.reach")
+            assert "127.0.0.1" in gone
+            assert back == "The Redis of the limits answers again."
+            await short.close()
 
 
 class TestRollout:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from starlette.routing import BaseRoute
 
 from conftest import Running, Script, voxpop
 from test_quotas import NOON, Clock, quotas, wanted
 from voxpop.accounts import TICKS, Account, Credential, Denied, Spent
+from voxpop.api.guard import refused
 from voxpop.api.usage import UsageFaces
 from voxpop.desk import Desk
+from voxpop.errors import VoxpopError
 from voxpop.messages import Done, Freshness, Text, Timings, Usage
 from voxpop.quotas.permits import Quotas
 from voxpop.quotas.telling import csv_text
@@ -213,3 +216,28 @@ class TestAtTheCommandLine:
         refused = voxpop("tiers", "check", str(file))
         assert refused.returncode == 2
         assert "Did you mean 'models'?" in refused.stderr
+
+
+async def test_a_failure_behind_the_server_is_no_strangers_matter(served: Serve, tmp_path: Path) -> None:
+    async with Database.beside(tmp_path) as records:
+        server = quotas(records, Clock(), PRICED)
+        running = Running(Script(SAID))
+        desk = Desk(running.assistant, ByName(server))
+        async with (
+            served(running, desk=desk, more=UsageFaces(server).routes(), quotas=server) as url,
+            httpx.AsyncClient(base_url=url, trust_env=False) as http,
+        ):
+            assert (await http.get("/readyz")).status_code == 200
+            records.reach.failed("The database /srv/secret failed: disk.")
+            ready = await http.get("/readyz")
+            assert (ready.status_code, ready.json()) == (
+                503,
+                {"status": "the database of accounts does not answer"},
+            )
+            assert (await http.get("/v1/limits", headers=by("ann"))).status_code == 200
+            assert (await http.get("/readyz")).status_code == 200
+    refusal = refused(VoxpopError("The database /srv/secret failed.", "Mend it.", code="records_failed"))
+    assert refusal.status_code == 503
+    error = orjson.loads(refusal.body)["error"]
+    assert (error["message"], error["code"]) == ("Usage cannot be counted now.", "records_failed")
+    assert "tell this server's admin" in error["cure"]

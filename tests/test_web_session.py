@@ -118,6 +118,15 @@ def test_nobody_sees_anything_before_signing_in(page: Any) -> None:
     assert page.evaluate("document.cookie") == ""
 
 
+def test_limits_that_cannot_be_told_say_why_in_the_servers_words(page: Any) -> None:
+    sign_in(page, "bob")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    error = {"message": "Usage cannot be counted now.", "code": "limits_failed", "cure": "Try again in a moment."}
+    page.route("**/v1/limits", lambda route: route.fulfill(status=503, json={"error": error}))
+    page.get_by_role("button", name="Your account").click()
+    expect(page.locator("#limits")).to_have_text("Usage cannot be counted now. Try again in a moment.")
+
+
 def test_the_limits_say_what_is_left_and_a_refusal_when_to_come_back(page: Any) -> None:
     sign_in(page, "bob")
     expect(page.get_by_role("dialog")).to_be_hidden()

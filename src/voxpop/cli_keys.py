@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voxpop.cli_options import data_option, json_option, runs
-from voxpop.cli_users import in_records, key_line, show
+from voxpop.cli_users import in_records, key_line, none_there, show
 from voxpop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def list_keys(context: click.Context, who: str | None, as_json: bool, data
         data,
         lambda s, _: [described(k) for k in acts.keys(s, people.user(s, who) if who else None)],
     )
-    show(as_json, {"keys": rows}, *([key_line(r) for r in rows] or ["There are no keys."]))
+    show(as_json, {"keys": rows}, *([key_line(r) for r in rows] or [f"{none_there(context, data, 'keys')}."]))
 
 
 @keys.command("show")

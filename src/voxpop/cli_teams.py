@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voxpop.cli_options import data_option, json_option, runs
-from voxpop.cli_users import in_records, refuse_unknown_tier, show
+from voxpop.cli_users import in_records, none_there, refuse_unknown_tier, show
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -60,7 +60,7 @@ async def list_teams(context: click.Context, as_json: bool, data: Path | None) -
     from voxpop.api.people import team_json
 
     rows = await in_records(context, data, lambda s, _: [team_json(t) for t in people.teams(s)])
-    show(as_json, {"teams": rows}, *([_line(r) for r in rows] or ["There are no teams."]))
+    show(as_json, {"teams": rows}, *([_line(r) for r in rows] or [f"{none_there(context, data, 'teams')}."]))
 
 
 @teams.command("tier")

@@ -2,8 +2,10 @@
 
 import asyncio
 import getpass
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,13 +27,50 @@ _LONGEST_PASSWORD = 10_000
 async def in_records(context: click.Context, data: Path | None, work: "Callable[[Session, By], T]") -> T:
     """Do `work` in the database of accounts, beside a running server too; the log names this system's user."""
     from voxpop.accounts.audit import By
+    from voxpop.accounts.people import count_users
     from voxpop.app import records
     from voxpop.service import clock
 
     config = config_of(context, data=data)
-    by = By(f"cli:{getpass.getuser()}"[:120], clock())
+    by = By(_at_the_command_line(), clock())
     async with records(config) as database:
-        return await database.run(lambda session: work(session, by))
+        try:
+            return await database.run(lambda session: work(session, by))
+        except UsageError as error:
+            if await database.run(count_users, write=False):
+                raise
+            cure = f"{none_there(context, data)}; is this the server's data folder?"
+            raise UsageError(error.what, cure, code=error.code) from error
+
+
+def none_there(context: click.Context, data: Path | None, what: str = "users") -> str:
+    """That there are none in the database, and which it is."""
+    from voxpop.app import records
+
+    database = records(config_of(context, data=data))
+    url = database.url
+    where = str(Path(url.database or "").resolve()) if database.is_sqlite else url.render_as_string()
+    return f"There are no {what} in {where}"
+
+
+def _at_the_command_line() -> str:
+    """Who types: who they were before sudo or su, and the account that runs this where it is another."""
+    runs_it = getpass.getuser() if os.name == "nt" else _name_of(os.geteuid())
+    types = os.environ.get("SUDO_USER", "")
+    if not types:
+        with suppress(OSError):  # no terminal, such as under cron
+            types = os.getlogin()
+    types = types or runs_it
+    return (f"cli:{types}" + (f" as {runs_it}" if types != runs_it else ""))[:120]
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's account may have no name
+        return str(uid)
 
 
 def refuse_unknown_tier(context: click.Context, name: str | None) -> None:
@@ -142,7 +181,7 @@ async def list_users(context: click.Context, team: str | None, as_json: bool, da
         data,
         lambda s, _: [user_json(u) for u in people.users(s, people.team(s, team) if team else None)],
     )
-    none = "There are no users: this machine alone may use the server, without a key."
+    none = f"{none_there(context, data)}: without any, this machine alone may use the server, without a key."
     show(as_json, {"users": rows}, *([_line(r) for r in rows] or [none]))
 
 
@@ -277,6 +316,8 @@ async def invite(
     Example: voxpop users invite --tier premium
     """
     from voxpop.accounts import sign_in
+
+    refuse_unknown_tier(context, tier)
 
     def work(session: "Session", by: "By") -> dict[str, Any]:
         token = sign_in.invite(session, by, tier=tier, team=team, lasts_s=days * 86_400)

@@ -170,18 +170,27 @@ class Tiers:
     default: str
     prices: Mapping[str, Price] = field(default_factory=dict)
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of those that an account can be given."""
+        return tuple(name for name in self.tiers if name != LOCAL)
+
     def named(self, account: Account) -> Tier:
         """The tier that an account is meant to have. Raises Denied where there is none of that name."""
         name = account.tier or (self.default if account.id else LOCAL)
         if name not in self.tiers:
             what = f"The tier '{name[:60]}' of this account does not exist."
-            raise Denied(what, f"Let an admin give it one of: {', '.join(self.tiers)}.", code="forbidden")
+            raise Denied(what, f"Let an admin give it one of: {', '.join(self.given)}.", code="forbidden")
         return self.tiers[name]
 
     def refuse_unknown(self, name: str | None) -> None:
-        """Raises UsageError for a name that no tier has; empty names none, and is good."""
+        """Raises UsageError for a name that nobody can be given: none of ours, or `local`; empty is good."""
+        if name == LOCAL:
+            what = f"The tier '{LOCAL}' is for a machine without accounts: it has no limit."
+            cure = f"Choose one of: {', '.join(self.given)}. Or name a tier of your own without limits."
+            raise UsageError(what, cure, code="unknown_tier")
         if name and name not in self.tiers:
-            cure = f"Choose one of: {', '.join(self.tiers)}."
+            cure = f"Choose one of: {', '.join(self.given)}."
             raise UsageError(f"There is no tier '{name[:60]}'.", cure, code="unknown_tier")
 
     def price(self, model: str) -> Price:
@@ -193,7 +202,7 @@ class Tiers:
     def check(self, tier: Tier, wanted: Wanted, now: int) -> None:
         """Raises Denied (`forbidden`), naming a tier that has it, where this one lacks what is wanted."""
         if lacking := tier.lacks(wanted, now):
-            having = [t.name for t in self.tiers.values() if t.name != LOCAL and not t.lacks(wanted, now)]
+            having = [t.name for t in map(self.tiers.__getitem__, self.given) if not t.lacks(wanted, now)]
             cure = f"It is in: {', '.join(having)}." if having else "No tier of this server has it."
             raise Denied(f"The tier {tier.name} does not have {lacking}.", cure, code="forbidden")
 

@@ -16,6 +16,7 @@ from voxpop.api.door import SAFE, Door, is_ours
 from voxpop.api.draining import Drain
 from voxpop.api.streams import broken
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.reach import outward
 
 _log = logging.getLogger(__name__)
 _POLICY = (
@@ -66,9 +67,7 @@ _STATUS = {
 
 def refused(error: VoxpopError, path: str = "") -> Response:
     """An error as the clients of that path expect it (OpenAI's, Anthropic's), under the status of its code."""
-    if error.code == "records_failed":  # its words name the database's address and user
-        _log.error("%s", error.what)
-        error = VoxpopError("The database failed.", "Ask again in a moment.", code=error.code)
+    error = outward(error)
     status = _STATUS.get(error.code, 400 if isinstance(error, UsageError) else 503)
     headers = {"retry-after": "1"} if error.code in ("too_busy", "draining", "repeat_under_way") else {}
     if error.code in _LAST:

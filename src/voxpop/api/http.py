@@ -84,6 +84,7 @@ class Faces:
     drain: Drain
     answers: Places = field(default_factory=lambda: Places(STREAMS))
     watchers: Places = field(default_factory=lambda: Places(STREAMS))
+    quotas: Quotas | None = None
 
     def routes(self) -> list[Route]:
         """Where they are served."""
@@ -109,7 +110,8 @@ class Faces:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: HttpRequest) -> Response:
-        why = "draining" if self.drain.begun.is_set() else await self.running.unready()
+        why = "draining" if self.drain.begun.is_set() else ""
+        why = why or (self.quotas.unready() if self.quotas else "") or await self.running.unready()
         return JSONResponse({"status": why or "ready"}, 503 if why else 200)
 
     async def metrics(self, request: HttpRequest) -> Response:
@@ -170,7 +172,7 @@ def application(
     desk = desk or Desk(running.assistant)
     chat = ChatFaces(running, desk, places or Places(streams), stamp, later)
     door, drain, resumable = door or Door(), Drain(), Resumable(posts) if posts else None
-    faces = Faces(running, chat, drain, chat.places, Places(streams))
+    faces = Faces(running, chat, drain, chat.places, Places(streams), quotas)
     routes = [
         *faces.routes(),
         *_programs(running, chat, price, conversations),

@@ -21,6 +21,7 @@ from voxpop.api.resuming import NAMES, Kept, wants
 from voxpop.desk import Turn
 from voxpop.errors import VoxpopError
 from voxpop.places import Places
+from voxpop.reach import outward
 
 T = TypeVar("T")
 Frame = dict[str, str]
@@ -120,7 +121,7 @@ async def _to_the_end(
         async for event in events:
             yield event
     except VoxpopError as error:
-        yield failed(error)
+        yield failed(outward(error))
     except Exception:
         _log.exception("An answer broke off (%s)", id_)
         yield failed(broken())

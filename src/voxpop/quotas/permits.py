@@ -147,11 +147,15 @@ class Quotas:
     async def run(self) -> None:
         """Beat while anything is held, and take back what ended servers held, until cancelled."""
         while True:
-            try:
-                await self.look_after()
-            except VoxpopError as error:
-                _log.warning("What ended servers hold is not taken back: %s", error.what)
+            self.tiers()  # a broken edit is said also where nobody asks
+            for look in (self.look_after, self.short.check):
+                with suppress(VoxpopError):  # the log has it, once
+                    await look()
             await asyncio.sleep(BEAT_S)
+
+    def unready(self) -> str:
+        """Why nothing can be counted, in words for everybody; empty where it can."""
+        return self.database.reach.why or self.short.reach.why
 
     async def look_after(self) -> None:
         """One beat and one look. A server is known to live by its beats, not by any clock."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from limits.aio.storage import MemoryStorage, RedisStorage
 
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.reach import Reach
 from voxpop.tiers import Limit
 from voxpop.times import MICROS
 from voxpop.windows import short
@@ -58,6 +59,7 @@ class Short:
 
     def __init__(self, url: str = "") -> None:
         self._where = url.rpartition("@")[2] or "memory"
+        self.reach = Reach("Redis of the limits")
         self._storage: Any = MemoryStorage()
         if url:
             if not url.startswith(("redis://", "rediss://", "redis+unix://")):
@@ -123,13 +125,16 @@ class Short:
 
     async def _asked(self, asking: Any) -> Any:
         try:
-            return await asking
+            done = await asking
         except Exception as error:
             if isinstance(error, VoxpopError) or self._where == "memory":
                 raise
-            what = f"The limits at {self._where[:60]} cannot be counted: {str(error)[:120]}."
+            what = f"The limits at {self._where[:60]} cannot be counted: {str(error)[:120].rstrip('. ')}."
+            self.reach.failed(what)
             cure = "Check that Redis runs there, and accounts.limits_url."
             raise VoxpopError(what, cure, code="limits_failed") from error
+        self.reach.worked()
+        return done
 
 
 def _redis(url: str) -> Any:

@@ -5,6 +5,7 @@ Each table's module is imported by who uses it; `migrations/` makes and changes 
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,14 @@ from typing import Any, Self, TypeVar
 from alembic import command
 from alembic.config import Config as Alembic
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.reach import Reach
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 NAME = "accounts.db"
 _BUSY_S = 10
 _THREADS = 8  # of PostgreSQL; SQLite has one writer, so one thread for it, and these for who only reads
@@ -52,6 +55,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.reach = Reach("database of accounts")
         self._engine: Engine | None = None
         self._writers = ThreadPoolExecutor(1 if self.is_sqlite else _THREADS, "voxpop-records")
         self._readers = ThreadPoolExecutor(_READERS, "voxpop-reading") if self.is_sqlite else self._writers
@@ -91,15 +95,23 @@ class Database:
 
     async def _on(self, job: Callable[[], T], workers: ThreadPoolExecutor | None = None) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(workers or self._writers, job)
+            done = await asyncio.get_running_loop().run_in_executor(workers or self._writers, job)
         except DataError as error:  # such as a NUL for PostgreSQL
             what = "A text or number of this request can be in no database."
             raise UsageError(what, "Leave out control characters, and numbers beyond 64 bits.") from error
         except (SQLAlchemyError, OSError) as error:
             where = self.url.render_as_string(hide_password=True)
             said = str(getattr(error, "orig", None) or error).partition("\n")[0]
+            what = f"The database {where} failed: {said[:200].rstrip('. ')}."
+            if isinstance(error, IntegrityError | ProgrammingError):  # it answered: no
+                _log.warning("%s", what)
+            elif self._engine:  # at the start it is the program that ends, and says why
+                self.reach.failed(what)
             cure = "Check that it runs, its disk, and records.url."
-            raise VoxpopError(f"The database {where} failed: {said[:200]}.", cure, code="records_failed") from error
+            raise VoxpopError(what, cure, code="records_failed") from error
+        if self._engine:
+            self.reach.worked()
+        return done
 
     def _open(self) -> None:
         try:
@@ -113,11 +125,11 @@ class Database:
             _private(Path(self.url.database or ""))
             event.listen(engine, "connect", _sqlite)
             event.listen(engine, "begin", _begin)
-        self._engine = engine
         with engine.connect().execution_options(write=True) as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
             migrate(connection)
+        self._engine = engine
 
 
 def migrate(connection: Connection) -> None:

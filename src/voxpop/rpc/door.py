@@ -20,6 +20,7 @@ from grpc import StatusCode
 from voxpop.accounts import Account, Credential, Limited
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.reach import outward
 
 _log = logging.getLogger(__name__)
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -134,6 +135,7 @@ class Door(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 async def _fail(context: Any, id_: str, error: VoxpopError) -> None:
     """End the call: what happened and the cure, and in the trailing metadata when to come again."""
+    error = outward(error)
     beside = {"x-request-id": id_, "x-error-code": error.code}
     if isinstance(error, Limited):
         beside |= error.headers

@@ -49,17 +49,23 @@ async function refresh() {
 async function read(address) {
   try {
     const response = await asked(address, { headers: { accept: "application/json" } });
-    return response.ok ? await response.json() : null;
+    return await response.json();
   } catch {
     return null;
   }
+}
+
+/** Why there is nothing to show, in the server's own words where it said any. */
+function refusal(told) {
+  const { message, cure } = told?.error ?? {};
+  return [message ?? WORDS.noServer, cure].filter(Boolean).join(" ");
 }
 
 // What is left
 
 async function limits() {
   const told = await read("v1/limits");
-  if (!told) return element("limits").replaceChildren(make("p", "soft", WORDS.noServer));
+  if (!told?.tier) return element("limits").replaceChildren(make("p", "soft", refusal(told)));
   element("account-tier").textContent = told.tier.title || told.tier.name;
   const rows = told.buckets.filter((bucket) => bucket.limits.length).map(bucketOf);
   element("limits").replaceChildren(...place(told.waiting), ...(rows.length ? rows : [make("p", "soft", WORDS.noLimits)]));
