@@ -135,6 +135,12 @@ def _voices() -> Any:
     return voices.load()
 
 
+def _requests() -> Any:
+    from voxpop.meters import Requests
+
+    return Requests()
+
+
 def _policy() -> Any:
     from voxpop.policy import load
 
@@ -150,6 +156,7 @@ class Running:
     default_voice: str = "regular"
     aliases: Sequence[str] = ("grok-*",)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    requests: Any = field(default_factory=_requests)
     started: int = 1_700_000_000
     policy: Any = field(default_factory=_policy)
     why_unready: str = ""

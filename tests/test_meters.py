@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from voxpop import meters
 from voxpop.errors import VoxpopError
 from voxpop.messages import Done, Freshness, Timings, Usage
-from voxpop.meters import METERS, Measured, Steps, bounded
+from voxpop.meters import METERS, Measured, Requests, Steps, bounded
 from voxpop.posts import Author, Delete, Post, Upsert
 from voxpop.store import Query
 from voxpop.store.local import LocalStore
@@ -85,3 +85,16 @@ def test_the_table_names_each_metric_as_it_is_queried() -> None:
     assert "| `voxpop_posts_total` | counter | `source` |" in table
     assert "| `voxpop_answer_seconds` | histogram | `step` |" in table
     assert table.count("\n") == len(METERS) + 1
+
+
+def test_requests_are_counted_under_few_names() -> None:
+    requests = Requests()
+    requests.count("chat", 200)
+    requests.count("chat", 429)
+    requests.count("no-such-route", 404)
+    for n in range(200):
+        requests.count(f"name-{n}", 200)
+    samples = {labels: count for _, labels, count in requests.samples()}
+    assert samples["chat", "200"] == samples["chat", "429"] == samples["other", "404"] == 1
+    assert len(samples) <= 45
+    assert sum(samples.values()) == 203

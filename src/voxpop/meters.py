@@ -4,7 +4,7 @@
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from voxpop.store import Applied, Hit, Query, Store
 MINUTES = 60
 _MOST_REASONS = 40
 _LONGEST_REASON = 60
+_NOT_SERVED = (401, 404, 405)
 
 
 class Meter(NamedTuple):
@@ -37,6 +38,7 @@ class Meter(NamedTuple):
 
 
 _SOURCE = ("source",)
+_ASKED = ("endpoint", "status")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _SIZES = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 5000.0)
@@ -72,6 +74,7 @@ METERS = (
     Meter("voxpop_purge_seconds", "gauge", "Time that the last purge took."),
     Meter("voxpop_search_seconds", "histogram", "Time of a search in the store.", (), _FAST),
     Meter("voxpop_answer_seconds", "histogram", "Time since the question until a step was done.", ("step",), _SLOW),
+    Meter("voxpop_requests", "counter", "Requests over HTTP, by what follows `/v1/`, and their status.", _ASKED),
     Meter("voxpop_answers", "counter", "Answers given."),
     Meter("voxpop_sentences", "counter", "Sentences shown after verification."),
     Meter("voxpop_withheld", "counter", "Sentences withheld by verification."),
@@ -180,6 +183,26 @@ class Meters(Collector):
             if metric.name == "process_resident_memory_bytes":
                 return int(metric.samples[0].value)
         return None
+
+
+class Requests:
+    """Requests by (endpoint, status), with few names: a stranger may ask for any."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._named: set[str] = set()
+
+    def count(self, endpoint: str, status: int) -> None:
+        """One more. What is not served (404, 405) has no name of its own, nor what comes when there are many."""
+        if status in _NOT_SERVED or (endpoint not in self._named and len(self._named) >= _MOST_REASONS):
+            endpoint = "other"
+        self._named.add(endpoint)
+        self.counts[endpoint[:_LONGEST_REASON], str(status)] += 1
+
+    def samples(self) -> Iterator[Sample]:
+        """What a scrape reads."""
+        for labels, count in list(self.counts.items()):
+            yield "voxpop_requests", labels, count
 
 
 def bounded(reasons: Mapping[str, int]) -> dict[str, int]:

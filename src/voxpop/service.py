@@ -19,7 +19,7 @@ from voxpop.errors import VoxpopError
 from voxpop.health import Health, health, well
 from voxpop.history import History
 from voxpop.messages import Gap
-from voxpop.meters import Measured, Meters, Sample, Steps
+from voxpop.meters import Measured, Meters, Requests, Sample, Steps
 from voxpop.policy import Policy, load
 from voxpop.posts import Post
 from voxpop.reopening import Answers
@@ -119,10 +119,10 @@ class Service:
             keep=history.keep,
         )
         self.answers = Answers(history, store, self.assistant, clock)
+        self.requests = Requests()
         self._meters = Meters(self.registry, self._samples)
         self._store, self._engine, self._engine_state = store, engine, engine_state
-        self._figures: dict[str, float] = {}
-        self._figured = -_FIGURES_S
+        self._figures, self._figured = dict[str, float](), -_FIGURES_S
         self._last: tuple[float, dict[str, Any]] | None = None
         self._asking = asyncio.Lock()
 
@@ -207,6 +207,7 @@ class Service:
         for name, figure in _FIGURES.items():
             if figure in self._figures:
                 yield f"voxpop_{name}", (), self._figures[figure]
+        yield from self.requests.samples()
         tally = self.assistant.tally
         for name in ("answers", "sentences", "withheld", "engine_failures"):
             yield f"voxpop_{name}", (), tally[name]

@@ -17,6 +17,7 @@ from voxpop.api.guard import refused
 from voxpop.api.inside import ACCOUNT
 from voxpop.desk import Desk
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.meters import Requests
 
 _SESSION = "voxpop_session"
 PUBLIC = re.compile(r"/|/(answers|static)/.*|/(healthz|readyz|openapi\.json|reference)|/api/session(/.*)?")
@@ -39,8 +40,8 @@ _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 class Entry:
     """ASGI middleware inside the guard: gives each request its id and its account."""
 
-    def __init__(self, app: Any, desk: Desk) -> None:
-        self._app, self._desk = app, desk
+    def __init__(self, app: Any, desk: Desk, requests: Requests) -> None:
+        self._app, self._desk, self._requests = app, desk, requests
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -54,6 +55,7 @@ class Entry:
         async def sent(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (named, id_)]
+                self._requests.count(endpoint_of(scope["path"]) or "other", message["status"])
             await send(message)
 
         state = scope.setdefault("state", {})

@@ -40,6 +40,7 @@ from voxpop.deferred import Later
 from voxpop.desk import Answers, Desk
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import AnswerEvent
+from voxpop.meters import Requests
 from voxpop.places import Places
 from voxpop.quotas.permits import Quotas
 from voxpop.tiers import Price
@@ -65,6 +66,7 @@ class Running(Speaking, Protocol):
     def answers(self) -> Kept: ...
 
     registry: CollectorRegistry
+    requests: Requests
 
     async def status(self) -> dict[str, Any]:
         """What the page shows of the stream, the sources and the engine."""
@@ -188,14 +190,14 @@ def application(
     app.state.drain, app.state.resumable = drain, resumable
     if posts and quotas:
         app.add_middleware(Repeating, quotas=quotas, posts=posts)
-    _stand_before(app, desk, door, drain)
+    _stand_before(app, desk, door, drain, running.requests)
     return app
 
 
-def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain) -> None:
+def _stand_before(app: Starlette, desk: Desk, door: Door, drain: Drain, requests: Requests) -> None:
     """What a request passes, the last one first."""
     app.router.redirect_slashes = False  # one path, one meaning: for who stands here and for the routes
-    app.add_middleware(Entry, desk=desk)
+    app.add_middleware(Entry, desk=desk, requests=requests)
     if door.origins:  # before it is asked who sends: a browser's preflight has no key
         app.add_middleware(CORSMiddleware, **_CORS, allow_origins=door.origins)
     app.add_middleware(Guard, door=door, drain=drain)
