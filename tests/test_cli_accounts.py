@@ -142,3 +142,11 @@ def test_the_log_names_who_typed_and_what_ran_it(run: Commands, monkeypatch: pyt
     monkeypatch.setenv("SUDO_USER", "ada")
     run("users", "add", "ada")
     assert {a["by"] for a in run.json("users", "log")["acts"]} == {"cli:ada as voxpop"}
+
+
+def test_an_invitation_is_a_whole_address_where_the_server_has_a_name(
+    run: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("users", "invite").stdout.startswith("/#invitation=")
+    monkeypatch.setenv("VOXPOP_SERVER_TRUSTED_HOSTS", "voxpop.example.org")
+    assert run("users", "invite").stdout.startswith("https://voxpop.example.org/#invitation=")

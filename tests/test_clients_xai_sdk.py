@@ -99,6 +99,7 @@ class TestSettings:
             program = Program(tmp_path / "log", *self.UP, str(tmp_path / "a"), VOXPOP_SERVER_GRPC_PORT=taken)
             program.until("open http://")
             assert f"no gRPC. Port {taken} on 127.0.0.1 cannot be used for gRPC." in program.said
+            assert ".cc:" not in program.said  # gRPC's own lines
             assert program.stop(signal.SIGTERM) == 0
             settings = {"VOXPOP_SERVER_GRPC": "on", "VOXPOP_SERVER_GRPC_PORT": taken}
             ended = voxpop(*self.UP, str(tmp_path / "b"), **settings)

@@ -27,7 +27,7 @@ from voxpop.quotas.reports import differences, limits_of
 from voxpop.quotas.short import Short
 from voxpop.quotas.telling import duration
 from voxpop.records import Database
-from voxpop.tier_file import parse
+from voxpop.tier_file import TierFile, parse
 from voxpop.times import MICROS, micros
 
 NOON = micros("2026-11-22T12:00:00Z")
@@ -421,6 +421,43 @@ class TestRedis:
             assert "127.0.0.1" in gone
             assert back == "The Redis of the limits answers again."
             await short.close()
+
+
+async def test_all_that_is_told_of_a_refusal_names_one_moment(database: Database) -> None:
+    clock = Clock(NOON + 100_000)
+    server = quotas(database, clock, "requests_per_second = 1\nrequests_per_day = 100\ntokens_per_minute = 20000")
+    first = (await server.permit(ANN, wanted())).headers
+    assert first["x-ratelimit-reset-requests"] == first["x-ratelimit-reset-requests-per-second"] == "901ms"
+    with pytest.raises(Limited, match=r"allows 1 request a second \(chat\): 1 is used\.") as caught:
+        await server.permit(ANN, wanted())
+    assert caught.value.headers["retry-after"] == "1"
+    assert caught.value.headers["x-ratelimit-reset-requests"] == "901ms"
+    second = (await limits_of(server, ANN))["buckets"][0]["limits"][0]
+    assert (second["left"], second["resets_at"][:21]) == (0, "2026-11-22T12:00:01.0")
+    assert second["resets_at"] in caught.value.cure
+
+
+async def test_of_limits_with_nothing_left_the_last_to_reset_is_told(database: Database) -> None:
+    server = quotas(database, Clock(), "requests_per_second = 1\nrequests_per_day = 1")
+    told = (await server.permit(ANN, wanted())).headers
+    assert told["x-ratelimit-reset-requests"] == told["x-ratelimit-reset-requests-per-day"] == "12h0m0s"
+
+
+async def test_a_broken_edit_is_said_where_nobody_asks(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(permits, "BEAT_S", 0.1)
+    own = tmp_path / "tiers.toml"
+    own.write_text("default = 'premium'")
+    server = Quotas(database, TierFile(own), Short(), clock=Clock())
+    running = asyncio.create_task(server.run())
+    own.write_text("default = ")
+    async with asyncio.timeout(5):
+        while "The tiers stay as they were" not in caplog.text:
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await server.close()
 
 
 class TestRollout:

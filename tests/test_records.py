@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.orm import Session
 
 import voxpop
-from voxpop.errors import VoxpopError
+from voxpop.errors import UsageError, VoxpopError
 from voxpop.records import Base, Database, migrate
 
 SOURCE = Path(voxpop.__file__).parent
@@ -76,3 +76,16 @@ async def test_a_failure_names_the_database_and_never_its_password(tmp_path: Pat
             pass
     assert "hunter2" not in str(caught.value)
     assert "records.url" in caught.value.cure
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_understood_as_others_write_it(scheme: str) -> None:
+    url = Database(f"{scheme}://voxpop:pw@db/voxpop").url
+    assert (url.drivername, url.password, url.host) == ("postgresql+psycopg", "pw", "db")
+
+
+@pytest.mark.parametrize("url", ["mysql://voxpop:hunter2@db/x", "no url", "postgresql+asyncpg://db/x"])
+def test_another_database_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"Only SQLite and PostgreSQL are served|cannot be read") as caught:
+        Database(url)
+    assert "hunter2" not in str(caught.value)

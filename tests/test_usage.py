@@ -241,3 +241,13 @@ async def test_a_failure_behind_the_server_is_no_strangers_matter(served: Serve,
     error = orjson.loads(refusal.body)["error"]
     assert (error["message"], error["code"]) == ("Usage cannot be counted now.", "records_failed")
     assert "tell this server's admin" in error["cure"]
+
+
+async def test_csv_without_rows_has_all_columns_and_names_stand_beside_ids(client: httpx.AsyncClient) -> None:
+    asked = {"format": "csv", "group_by": "account", "start": "2020-01-01", "end": "2020-01-02", "account": "all"}
+    nothing = (await client.get("/v1/usage", params=asked, headers=by("root"))).text.splitlines()
+    del asked["start"], asked["end"]
+    some = (await client.get("/v1/usage", params=asked, headers=by("root"))).text.splitlines()
+    assert nothing == some[:1]
+    assert nothing[0].startswith("account,account_name,requests,answers,prompt_tokens")
+    assert len(some) == 3

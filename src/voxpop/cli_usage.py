@@ -57,7 +57,7 @@ async def usage(context: click.Context, as_json: bool, **given: Any) -> None:
         return
     from voxpop.accounts import people
     from voxpop.quotas.asking import asked
-    from voxpop.quotas.reports import report
+    from voxpop.quotas.reports import columns, report
 
     async with counting(context, data=given["data"]) as quotas:
 
@@ -74,7 +74,7 @@ async def usage(context: click.Context, as_json: bool, **given: Any) -> None:
     elif given["as_csv"]:
         from voxpop.quotas.telling import csv_text
 
-        click.echo(csv_text(rows, bounds.groups), nl=False)
+        click.echo(csv_text(rows, columns(bounds.groups)), nl=False)
     else:
         _table(rows, bounds.groups, total)
 
@@ -154,7 +154,7 @@ async def statement(context: click.Context, month: str, team: str, as_csv: bool,
     if as_json:
         click.echo(orjson.dumps(shown).decode())
     elif as_csv:
-        click.echo(csv_text(shown["data"], ("account", "name", "model")), nl=False)
+        click.echo(csv_text(shown["data"], reports.STATEMENT), nl=False)
     else:
         click.echo(f"{shown['team']['name'] if shown['team'] else 'No team'}, {shown['month']} (UTC)")
         rows = [{**r, "who": r["name"] or r["account"] or "this machine"} for r in shown["data"]]

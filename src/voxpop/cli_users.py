@@ -318,13 +318,16 @@ async def invite(
     from voxpop.accounts import sign_in
 
     refuse_unknown_tier(context, tier)
+    names = [name for name in config_of(context).server.trusted_hosts if "*" not in name]
 
     def work(session: "Session", by: "By") -> dict[str, Any]:
         token = sign_in.invite(session, by, tier=tier, team=team, lasts_s=days * 86_400)
-        return {"invitation": token, "path": f"/#invitation={token}"}
+        path = f"/#invitation={token}"
+        return {"invitation": token, "path": path, "url": f"https://{names[0]}{path}" if names else ""}
 
     row = await in_records(context, data, work)
-    show(as_json, row, row["path"], "Send it behind this server's address; it is shown this once.")
+    how = "Send it" if names else "Send it behind this server's address"
+    show(as_json, row, row["url"] or row["path"], f"{how}; it is shown this once.")
 
 
 @users.command("remove")

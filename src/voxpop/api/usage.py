@@ -16,7 +16,7 @@ from voxpop.api.entry import account_of
 from voxpop.errors import UsageError
 from voxpop.quotas.asking import asked, month
 from voxpop.quotas.permits import Quotas
-from voxpop.quotas.reports import limits_of, report, statement
+from voxpop.quotas.reports import STATEMENT, columns, limits_of, report, statement
 from voxpop.quotas.telling import csv_text
 from voxpop.times import iso
 
@@ -44,7 +44,7 @@ class UsageFaces:
         bounds = asked(given, self.quotas.clock(), **_whose(account, given))
         rows, total = await self.quotas.database.run(lambda s: report(s, bounds), write=False)
         if as_csv(request, given):
-            return _csv(rows, bounds.groups, "usage.csv")
+            return _csv(rows, columns(bounds.groups), "usage.csv")
         return JSONResponse(
             {
                 "object": "usage",
@@ -65,7 +65,7 @@ class UsageFaces:
         begins, ends = month(given.get("month", ""), self.quotas.clock())
         shown = await self.quotas.database.run(lambda s: statement(s, team, begins, ends), write=False)
         if as_csv(request, given):
-            return _csv(shown["data"], ("account", "name", "model"), f"statement-{shown['month']}.csv")
+            return _csv(shown["data"], STATEMENT, f"statement-{shown['month']}.csv")
         return JSONResponse(shown)
 
 

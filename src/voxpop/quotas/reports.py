@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.orm import Session
 
 from voxpop.accounts import TICKS, Account, people
-from voxpop.accounts.tables import User
+from voxpop.accounts.tables import Team, User
 from voxpop.errors import UsageError
 from voxpop.quotas import ledger, waiting
 from voxpop.quotas.permits import Quotas, count
@@ -19,6 +19,7 @@ from voxpop.times import MICROS, iso
 DAY = 86_400 * MICROS
 MOST_ROWS = 10_000
 GROUPS = ("day", "model", "key", "endpoint", "account", "team", "bucket")
+_NAMED: dict[str, Any] = {"account": User, "team": Team}
 SUMS = (
     "requests",
     "answers",
@@ -69,7 +70,17 @@ def report(session: Session, asked: Asked) -> tuple[list[dict[str, Any]], dict[s
     if len(rows) > MOST_ROWS:
         raise UsageError(f"There are over {MOST_ROWS:,} rows.", "Ask for a shorter time, or for fewer groups.")
     (whole,) = usage(session, replace(asked, groups=()))
+    for group, kind in _NAMED.items():
+        if group in asked.groups:
+            names: dict[str, str] = {id_: name for id_, name in session.execute(select(kind.id, kind.name))}
+            rows = [{**row, f"{group}_name": names.get(row[group], "")} for row in rows]
     return rows, whole
+
+
+def columns(groups: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a report by these groups, of which there may be no row; names stand beside ids."""
+    named = [n for group in groups for n in (group, *((f"{group}_name",) if group in _NAMED else ()))]
+    return (*named, *_shown(dict.fromkeys(SUMS, 0)))
 
 
 def statement(session: Session, team: str, begins: int, ends: int) -> dict[str, Any]:
@@ -79,8 +90,7 @@ def statement(session: Session, team: str, begins: int, ends: int) -> dict[str, 
     """
     found = people.team(session, team) if team else None
     rows, whole = report(session, Asked(begins, ends, None, found.id if found else "", ("account", "model")))
-    names: dict[str, str] = {id_: name for id_, name in session.execute(select(User.id, User.name))}
-    named = [{"account": r["account"], "name": names.get(r["account"], ""), **r} for r in rows]
+    named = [{"account": r["account"], "name": r.pop("account_name"), **r} for r in rows]
     return {
         "object": "usage.statement",
         "month": iso(begins)[:7],
@@ -108,6 +118,9 @@ def _shown(sums: dict[str, int]) -> dict[str, Any]:
         "cost_usd": sums["ticks"] / TICKS,
         "cost_in_usd_ticks": sums["ticks"],
     }
+
+
+STATEMENT = ("account", "name", "model", *_shown(dict.fromkeys(SUMS, 0)))
 
 
 async def limits_of(quotas: Quotas, account: Account) -> dict[str, Any]:

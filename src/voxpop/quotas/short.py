@@ -100,12 +100,12 @@ class Short:
                 await self._asked(self._storage.incr(one.key, _lasts(size), change))
 
     async def used(self, account: str, bucket: str, limit: Limit, now: int) -> tuple[int, int]:
-        """How much of a limit counts as used, and when none of it will."""
+        """How much of a limit counts as used, and when it resets."""
         begins, size = short(limit.per, now)
         name = f"{account}/{bucket}/{limit.name}"
         before = await self._asked(self._storage.get(f"{name}/{begins - size}"))
         here = await self._asked(self._storage.get(f"{name}/{begins}"))
-        return _weighed(before, here, begins, size, now), _resets(here, begins, size)
+        return _weighed(before, here, begins, size, now), _resets(before, here, 1, limit, begins, size, now)
 
     async def _take(self, name: str, limit: Limit, cost: int, now: int) -> Taken | NoRoom:
         begins, size = short(limit.per, now)
@@ -116,12 +116,11 @@ class Short:
             here = await self._storage.incr(key, _lasts(size), cost)
             used = _weighed(before, here, begins, size, now)
             if used <= limit.most:
-                return Taken(limit, key, cost, begins, used, _resets(here, begins, size))
+                return Taken(limit, key, cost, begins, used, _resets(before, here, cost, limit, begins, size, now))
             here = await self._storage.incr(key, _lasts(size), -cost)  # others came between
         used = _weighed(before, here, begins, size, now)
-        return NoRoom(
-            limit, cost, used, _resets(here, begins, size), _frees(before, here, cost, limit, begins, size)
-        )
+        resets = _resets(before, here, cost, limit, begins, size, now)
+        return NoRoom(limit, cost, used, resets, _frees(before, here, cost, limit, begins, size))
 
     async def _asked(self, asking: Any) -> Any:
         try:
@@ -157,8 +156,12 @@ def _weighed(before: int, here: int, begins: int, size: int, now: int) -> int:
     return max(0, here) + max(0, before) * (begins + size - now) // size
 
 
-def _resets(here: int, begins: int, size: int) -> int:
-    return begins + (2 * size if here > 0 else size)
+def _resets(before: int, here: int, cost: int, limit: Limit, begins: int, size: int, now: int) -> int:
+    """When as much has room again, where it has none now; else when none of the limit is used any more."""
+    again = _frees(before, here, cost, limit, begins, size)
+    if again is None or again <= now:
+        again = _frees(before, here, limit.most, limit, begins, size) or now
+    return max(now, again)
 
 
 def _frees(before: int, here: int, cost: int, limit: Limit, begins: int, size: int) -> int | None:

@@ -6,7 +6,7 @@ Durations in headers are as OpenAI writes them (`6m0s`, `120ms`); `retry-after` 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -15,12 +15,16 @@ from voxpop.tiers import Limit, Tier
 from voxpop.times import MICROS, iso, span
 
 _RISKY = ("=", "+", "-", "@", "\t", "\r")
-_WHAT = {"requests": "requests", "tokens": "tokens", "concurrent": "answers at once"}
+_WHAT = {
+    "requests": ("request", "requests"),
+    "tokens": ("token", "tokens"),
+    "concurrent": ("answer at once", "answers at once"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a limit stands: how much is used, and when none of it is any more (microseconds of UTC)."""
+    """Where a limit stands: how much is used, and when there is room again or it is whole (microseconds of UTC)."""
 
     limit: Limit
     used: int
@@ -33,15 +37,24 @@ class State:
 
 
 def headers(states: Sequence[State], now: int) -> dict[str, str]:
-    """Three of each limit by its name, and OpenAI's `-requests` and `-tokens` of the ones with the least left."""
+    """Three of each limit by its name, and OpenAI's `-requests` and `-tokens` of the ones that stop a client first.
+
+    That is, of those with nothing left, the one that resets last; else the one with the least left.
+    """
     told: dict[str, str] = {}
     for measure in ("requests", "tokens"):
         of_it = [s for s in states if s.limit.measure == measure]
         if of_it:
-            told |= _three(measure, min(of_it, key=lambda s: s.left / max(1, s.limit.most)), now)
+            told |= _three(measure, min(of_it, key=_stops_first), now)
     for state in states:
         told |= _three(state.limit.name.replace("_", "-"), state, now)
     return told
+
+
+def _stops_first(state: State) -> tuple[bool, float]:
+    if state.left:
+        return True, state.left / state.limit.most
+    return False, -(state.resets or 0)
 
 
 def limited(
@@ -49,13 +62,15 @@ def limited(
 ) -> Limited:
     """The refusal of a request that a limit has no room for: which, how much, until when, and the cure."""
     limit = full.limit
-    each = f"{limit.most:,} {_WHAT[limit.measure]}" + (f" a {limit.per}" if limit.per else "")
-    told = headers([*states], now)
+    each = f"{limit.most:,} {_WHAT[limit.measure][limit.most != 1]}" + (f" a {limit.per}" if limit.per else "")
+    # The headers of what is full tell the same moment as `retry-after`.
+    told = headers([replace(s, resets=frees) if frees and s.limit == limit else s for s in states], now)
     if cost > limit.most:
         what = f"This asks for up to {cost:,} {limit.measure}; the tier {tier.name} allows {each} ({bucket})."
         return Limited(what, "Ask for less, such as a smaller max_tokens.", {**told, "x-should-retry": "false"})
     wants = f", and this may need {cost:,}" if limit.measure == "tokens" else ""
-    what = f"The tier {tier.name} allows {each} ({bucket}): {full.used:,} are used{wants}."
+    verb = "is" if full.used == 1 else "are"
+    what = f"The tier {tier.name} allows {each} ({bucket}): {full.used:,} {verb} used{wants}."
     if frees is None:
         return Limited(what, "Wait until one of your answers has ended.", {**told, "retry-after": "1"})
     wait_s = max(1, ceil((frees - now) / MICROS))

@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar
 
 from alembic import command
 from alembic.config import Config as Alembic
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from voxpop.errors import UsageError, VoxpopError
@@ -53,7 +53,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
+        self.url = _understood(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.reach = Reach("database of accounts")
         self._engine: Engine | None = None
@@ -139,6 +139,20 @@ def migrate(connection: Connection) -> None:
     config.attributes["connection"] = connection
     with _MIGRATING:
         command.upgrade(config, "heads")
+
+
+def _understood(text: str) -> URL:
+    """A URL with our driver in it, also where it is written as other programs have it. Raises UsageError."""
+    cure = "Set records.url to such as postgresql://voxpop@db/voxpop, or leave it out for a file."
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise UsageError("The database's URL cannot be read.", cure) from error
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise UsageError(f"Only SQLite and PostgreSQL are served, not '{url.drivername[:40]}'.", cure)
+    return url
 
 
 _POSTGRES: dict[str, Any] = {

@@ -5,6 +5,7 @@ defaults end the connection after two minutes, and the client then makes its cal
 """
 
 import contextlib
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -144,7 +145,9 @@ class Server:
         """
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         taken = 0
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, OSError):
+            if port:
+                _try(host, port)
             if cert or key:
                 taken = self._server.add_secure_port(where, _credentials(cert, key))
             else:
@@ -158,6 +161,13 @@ class Server:
     async def close(self, grace_s: float) -> None:
         """Take no new call, and break off what is not done after `grace_s`."""
         await self._server.stop(grace_s)
+
+
+def _try(host: str, port: int) -> None:
+    """Raises OSError for a port that is taken: gRPC would say so by itself too, in lines of its own."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind((host, port))
 
 
 def _credentials(cert: str, key: str) -> Any:
