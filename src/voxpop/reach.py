@@ -18,7 +18,7 @@ class Reach:
     def failed(self, detail: str) -> None:
         """It did not answer; the detail is for the log alone."""
         if not self.why:
-            _log.warning("The %s does not answer, and requests are refused: %s", self._name, detail)
+            _log.warning("The %s does not answer, and what needs it is refused: %s", self._name, detail)
         self.why = f"the {self._name} does not answer"
 
     def worked(self) -> None:
