@@ -233,7 +233,7 @@ async def test_what_cannot_be_done_is_refused_in_anthropics_shape(served: Serve,
 
 
 class Gate(OpenGate):
-    """Knows one key, and lets nobody ask twice."""
+    """Knows one key, and lets its owner count, but not ask."""
 
     async def account(self, credential: Any) -> Account:
         if credential.key != "right":
@@ -241,6 +241,8 @@ class Gate(OpenGate):
         return Account("ann", endpoints=frozenset({"messages"}))
 
     async def permit(self, account: Account, wanted: Any) -> Any:
+        if wanted.bucket == "tokens":
+            return await super().permit(account, wanted)
         assert (wanted.endpoint, wanted.max_tokens) == ("messages", 9)
         raise Limited("Enough for now.", "Come back later.", {"retry-after": "7"})
 
