@@ -1,4 +1,4 @@
-"""Anthropic's client and Vercel's AI SDK, as small programs of their own against a real store on loopback."""
+"""Clients of responses and messages, as small programs of their own, against a real store on loopback."""
 
 import asyncio
 import json
@@ -52,9 +52,33 @@ async def test_anthropics_client(served: Serve, tmp_path: Path) -> None:
     async with town(served, tmp_path / "calls", EchoEngine(CALLS)) as place:
         said = await told(sys.executable, program, place.url, "any", "tool")
     assert said["tool"] == {"stop_reason": "tool_use", "name": "weather", "input": {"city": "Vesper"}}
+    async with town(served, tmp_path / "json", EchoEngine('{"closed":true}')) as place:
+        said = await told(sys.executable, program, place.url, "any", "json")
+    assert said["json"] == {"closed": True}
     async with town(served, tmp_path / "full", gate=Full()) as place:
         said = await told(sys.executable, program, place.url, "any", "limited")
     assert said["limited"] == {"status": 429, "type": "rate_limit_error", "after": "7"}
+
+
+async def test_openais_client_on_responses(served: Serve, tmp_path: Path) -> None:
+    program = CLIENTS / "openai_responses.py"
+    async with town(served, tmp_path / "quote") as place:
+        said = await told(sys.executable, program, f"{place.url}/v1", "any", "plain", "stream", "search", "error")
+    assert "Vesper bridge is closed" in said["plain"]
+    assert said["plain"] == said["stream"]
+    ben = "https://town.example/ben/status/(1)"
+    search = {part: dict(citations) for part, citations in said["search"].items()}
+    assert {*search["mine"]} == {*search["without"]} == {ben}
+    assert {*search["free"]} - {ben}
+    assert search["early"] == {}
+    assert search["mine"][ben] == "[[1]](https://town.example/ben/status/%281%29)"
+    assert (said["error"]["status"], said["error"]["code"]) == (404, "model_not_found")
+    async with town(served, tmp_path / "json", EchoEngine('{"bridge":"Vesper","closed":true}')) as place:
+        said = await told(sys.executable, program, f"{place.url}/v1", "any", "parse")
+    assert said["parse"] == {"bridge": "Vesper", "closed": True}
+    async with town(served, tmp_path / "full", gate=Full()) as place:
+        said = await told(sys.executable, program, f"{place.url}/v1", "any", "limited")
+    assert (said["limited"]["status"], said["limited"]["after"]) == (429, "7")
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
@@ -77,6 +101,9 @@ async def test_vercels_ai_sdk(served: Serve, tmp_path: Path) -> None:
     async with town(served, tmp_path / "calls", EchoEngine(CALLS)) as place:
         said = await told(node, program, f"{place.url}/v1", "any", "tool")
     assert said["tool"] == [["weather", {"city": "Vesper"}]]
+    async with town(served, tmp_path / "json", EchoEngine('{"closed":true}')) as place:
+        said = await told(node, program, f"{place.url}/v1", "any", "json")
+    assert said["json"] == {"closed": True}
     async with town(served, tmp_path / "full", gate=Full()) as place:
         said = await told(node, program, f"{place.url}/v1", "any", "limited")
     assert (said["limited"]["status"], said["limited"]["after"]) == (429, "7")
