@@ -110,6 +110,7 @@ def told(command: Sequence[str], url: str, key: str, *parts: str) -> dict[str, A
 Command = Callable[[str], list[str]]
 FAMILY: list[tuple[Command, str]] = [
     (python, "openai_python.py"),
+    (python, "openai_python_async.py"),
     (node, "openai_node.mjs"),
     (other, "langchain_chat.py"),
     (other, "litellm_chat.py"),
@@ -150,7 +151,7 @@ async def test_functions_are_called_and_shapes_are_held(served: Any, runs: Comma
 
 
 def test_the_asynchronous_client_streams_answers_side_by_side(team: Team) -> None:
-    said = told(python("openai_python_async.py"), team.url, team.key)
+    said = told(python("openai_python_async.py"), team.url, team.key, "plain", "stream")
     assert all("Dornick" in text for text in said["plain"])
     assert said["stream"][0] == said["stream"][1]
     assert "Dornick" in said["stream"][0]
