@@ -179,7 +179,7 @@ def test_live_search_is_read_as_bounds() -> None:
         ({"type": "news", "country": "CH", "safe_search": True}, Bounds(networks=("feeds",))),
         (
             {"type": "web", "allowed_websites": ["https://www.a.example/x", "B.example"]},
-            Bounds(networks=("feeds",), domains=("a.example", "b.example")),
+            Bounds(domains=("a.example", "b.example")),
         ),
         (
             {"type": "news", "excluded_websites": ["a.example"]},

@@ -18,6 +18,7 @@ from voxpop.engines.quote import QuoteEngine
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import (
     AnswerEvent,
+    Bounds,
     Citation,
     Delta,
     Done,
@@ -384,3 +385,10 @@ async def test_a_result_waits_for_no_model_and_none_words_it() -> None:
     events = await ask(assistant(engine), QUESTION)
     assert sentences(events) == [(QUOTED, (1,))]
     assert done(events).engine == "quote"
+
+
+async def test_bounds_that_leave_nothing_are_told_in_the_place_of_a_voice() -> None:
+    bounded = await ask(assistant(QuoteEngine(), Shelf()), QUESTION, bounds=Bounds(networks=("x",)))
+    assert any("within the bounds of this request" in text for text in notices(bounded))
+    free = await ask(assistant(QuoteEngine(), Shelf()), QUESTION, bounds=Bounds(limit=3))
+    assert not any("within the bounds" in text for text in notices(free))

@@ -61,7 +61,8 @@ def test_a_call_needs_no_words_and_its_result_may_be_empty_and_last() -> None:
 def test_kinds_of_source_are_networks() -> None:
     assert search([]) == Bounds()
     assert search([Source("x")]).networks == ("social",)
-    assert search([Source("web"), Source("news")]).networks == ("feeds",)
+    assert search([Source("news"), Source("rss")]).networks == ("feeds",)
+    assert search([Source("web")]).networks == search([Source("web"), Source("news")]).networks == ()
     assert search([Source("x"), Source("rss")]).networks == ("feeds", "social")
 
 

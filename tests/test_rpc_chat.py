@@ -325,7 +325,7 @@ class TestWhatIsAsked:
         )
         web = web_search(excluded_domains=["spam.example"])
         request = asked(xai, script, tools=[web, code_execution()])
-        assert (request.bounds.networks, request.bounds.not_domains) == (("feeds",), ("spam.example",))
+        assert (request.bounds.networks, request.bounds.not_domains) == ((), ("spam.example",))
         assert (request.look, request.tools.functions) == ("auto", ())
 
     def test_the_old_live_search_bounds_it_as_well(self, xai: Any, script: Script) -> None:

@@ -33,6 +33,14 @@ _NOTICES = {
         "en": "Simulated stream: these posts are invented.",
         "fr": "Flux simulé : ces messages sont inventés.",
     },
+    "bounded": {
+        "en": "Nothing was found within the bounds of this request; outside them nobody looked.",
+        "fr": "Rien n'a été trouvé dans les limites de cette demande ; au-delà, personne n'a cherché.",
+        "es": "No se encontró nada dentro de los límites de esta petición; fuera de ellos no se buscó.",
+        "de": "In den Grenzen dieser Anfrage wurde nichts gefunden; außerhalb davon wurde nicht gesucht.",
+        "pt": "Nada foi encontrado dentro dos limites deste pedido; fora deles não se procurou.",
+        "ja": "この条件の範囲では何も見つかりませんでした。範囲外は検索していません。",
+    },
     "model": {"en": "From the model, not from posts.", "fr": "Du modèle, pas des messages."},
     "unsearched": {
         "en": "Who won is told from posts only, and this request lets me search none.",

@@ -1,8 +1,10 @@
 """How an answer ends: what most needs saying of its evidence, in the words of the voice; it adds no fact."""
 
-from voxpop.answering import Answer
+from dataclasses import replace
+
+from voxpop.answering import Answer, notice
 from voxpop.evidence import Evidence
-from voxpop.messages import Passage, Text
+from voxpop.messages import Bounds, Passage, Text
 from voxpop.questions import Question
 from voxpop.results import kind_of, not_declared
 from voxpop.retrieval import Plan
@@ -16,6 +18,8 @@ _FLOOD = 5
 
 
 def quip(voice: Voice, lang: str, situation: str, answer: Answer) -> Text | None:
+    if situation == "nothing_found" and replace(answer.request.bounds, limit=0) != Bounds(limit=0):
+        return notice("bounded", lang)  # a voice would say that nobody speaks of it
     line = voice.line(situation, lang, "".join(answer.sentences))
     if not line:
         return None

@@ -24,8 +24,9 @@ MOST_HANDLES, MOST_DOMAINS, MOST_POSTS = 20, 5, 50
 _SHOWN = 60
 
 Kind = Literal["x", "web", "news", "rss"]
-# Whatever network people post on is what `x` means here, and what feeds bring is the web that we know.
-_NETWORKS: dict[Kind, str] = {"x": "social", "web": "feeds", "news": "feeds", "rss": "feeds"}
+# Whatever network people post on is what `x` means here, and feeds are the news. The web is all that is heard: most
+# programs know no other search, and where there is no feed it would find nothing.
+_NETWORKS: dict[Kind, str] = {"x": "social", "web": "", "news": "feeds", "rss": "feeds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,17 @@ def search(
         until=until,
         handles=_together("handles", [s.handles for s in sources], [s.not_handles for s in sources]),
         not_handles=_together("handles", [s.not_handles for s in sources]),
-        networks=tuple(sorted({_NETWORKS[s.kind] for s in sources})) if sources else (),
+        networks=_networks({_NETWORKS[s.kind] for s in sources}),
         domains=_together("domains", [s.domains for s in sources], [s.not_domains for s in sources]),
         not_domains=_together("domains", [s.not_domains for s in sources]),
         min_likes=max((s.min_likes for s in sources), default=0),
         min_views=max((s.min_views for s in sources), default=0),
         limit=limit or Bounds().limit,
     )
+
+
+def _networks(names: set[str]) -> tuple[str, ...]:
+    return () if "" in names else tuple(sorted(names))
 
 
 def _together(what: str, given: list[tuple[str, ...]], beside: Sequence[tuple[str, ...]] = ()) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Read xAI's `search_parameters`: whether posts are searched, and within which bounds; what cannot be is refused.
 
 xAI's Live Search as its API had it: `mode`, `sources` (x, web, news, rss), dates, `max_search_results`,
-`return_citations`. `x` is every network of people, the others are feeds (`dialects.py`).
+`return_citations`. `x` is every network of people, `web` all that is heard, the others are feeds (`dialects.py`).
 """
 
 import re
