@@ -645,7 +645,7 @@ def test_an_open_stream_ends_with_what_opened_it(house: House, by: str) -> None:
     ended: dict[str, float] = {}
     with house.client(house.good["admin"]) as admin, house.client() as own:
         word = "correct horse battery"
-        user = {"name": f"fay-{by}", "tier": "local", "password": word}
+        user = {"name": f"fay-{by}", "tier": "premium", "password": word}
         admin.post("/v1/admin/users", json=user).raise_for_status()
         page = {"sec-fetch-site": "same-origin"}
         own.post("/api/session", json={"name": user["name"], "password": word}, headers=page).raise_for_status()

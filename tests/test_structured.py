@@ -210,6 +210,12 @@ def test_a_schema_that_is_none_is_refused(schema: dict[str, Any]) -> None:
     assert (error.value.code, error.value.param) == ("unsupported", "response_format")
 
 
+@pytest.mark.parametrize("ref", ["file:///etc/passwd", "https://example.org/x", "x", "#/$defs/absent"])
+def test_nothing_outside_of_a_schema_is_looked_up(ref: str) -> None:
+    with pytest.raises(UsageError, match="not within it"):
+        sound({"properties": {"a": {"$ref": ref}}}, "response_format")
+
+
 def test_a_schema_is_bounded_in_depth() -> None:
     schema: dict[str, Any] = {}
     for _ in range(5000):
