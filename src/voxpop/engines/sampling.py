@@ -26,6 +26,7 @@ class Grammars:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._tokenizer = LLTokenizer(TokenizerWrapper(_Tokens(vocabulary)), eos_token=min(vocabulary.end_tokens))
+        self._bytes = {token[0] for token in vocabulary.bytes_of if len(token) == 1}
 
     def matcher(self, grammar: str | None, schema: Mapping[str, Any] | None) -> "Matcher | None":
         """The constraint, or None where there is none. Raises UsageError where it cannot be read."""
@@ -35,7 +36,7 @@ class Grammars:
             except Exception as error:  # the converter raises bare Exceptions
                 raise UsageError(f"The grammar cannot be read: {error}.", "Write it as GBNF.") from error
         elif schema is not None:
-            written = _of_schema(schema)
+            written = self._of_schema(schema)
         else:
             return None
         matcher = LLMatcher(self._tokenizer, written, log_level=0)
@@ -46,13 +47,14 @@ class Grammars:
             raise UsageError(f"The grammar cannot be used: {why}.", "Simplify it.")
         return Matcher(matcher)
 
-
-def _of_schema(schema: Mapping[str, Any]) -> str:
-    try:
-        text = orjson.dumps(dict(schema)).decode()
-        return LLMatcher.grammar_from_json_schema(text, overrides=_LAYOUT)
-    except (TypeError, ValueError) as error:
-        raise _unsupported(_first_line(str(error))) from error
+    def _of_schema(self, schema: Mapping[str, Any]) -> str:
+        try:
+            text = orjson.dumps(dict(schema))
+            if strange := {byte for byte in text if byte >= 0x80} - self._bytes:
+                raise ValueError(f"the model has no token for the byte {min(strange):#x} of a character in it")
+            return LLMatcher.grammar_from_json_schema(text.decode(), overrides=_LAYOUT)
+        except (TypeError, ValueError) as error:
+            raise _unsupported(_first_line(str(error))) from error
 
 
 def _unsupported(why: str) -> UsageError:
