@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxpop.api.page import freshness, rests_on, rule_json
+from voxpop.api.page import ours
 from voxpop.errors import VoxpopError
 from voxpop.inert import address
 from voxpop.messages import AnswerEvent, Call, Called, Citation, Done, Passage, Refused, Searching, Text, Withheld
@@ -177,14 +177,9 @@ class Made:
         if not (done := self._done):
             return {}
         return {
-            "freshness": freshness(done.freshness),
-            "receipt": rests_on(done.receipt),
-            "answerable": done.answerable,
-            "engine": done.engine,
-            "answer_id": done.id,
+            **ours(done, self._refused),
             "withheld": self._withheld,
             "cost_in_usd_ticks": self.ticks,
-            **rule_json(self._refused),
         }
 
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from voxpop.api.asked import Asked
-from voxpop.api.page import freshness, rests_on, rule_json
+from voxpop.api.page import ours
 from voxpop.dialects import Joined
 from voxpop.engines import EngineInfo
 from voxpop.errors import UsageError, VoxpopError
@@ -265,12 +265,7 @@ def beside(asked: Asked, transcripts: Sequence[Transcript]) -> dict[str, Any]:
     cited = {"citations": _cited(transcripts)} if asked.cited else {}
     return cited | {
         "withheld": [one for t in transcripts for one in t.withheld],
-        "freshness": freshness(done.freshness),
-        "receipt": rests_on(done.receipt),
-        "answerable": done.answerable,
-        "engine": done.engine,
-        "answer_id": done.id,
-        **rule_json(first.refused),
+        **ours(done, first.refused),
     }
 
 

@@ -97,6 +97,18 @@ def receipt(done: Done) -> dict[str, Any]:
     }
 
 
+def ours(done: Done, refused: Refused | None) -> dict[str, Any]:
+    """What every dialect says beside its vendor's fields: how fresh, what it rests on, who wrote, who refused."""
+    return {
+        "freshness": freshness(done.freshness),
+        "receipt": rests_on(done.receipt),
+        "answerable": done.answerable,
+        "engine": done.engine,
+        "answer_id": done.id,
+        **rule_json(refused),
+    }
+
+
 def freshness(fresh: Freshness) -> dict[str, Any]:
     """How new the evidence is, how far behind the stream, and what could not be looked at."""
     return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxpop.api import openai
-from voxpop.api.page import freshness, rests_on, rule_json
+from voxpop.api.page import ours
 from voxpop.conversations import Exchange
 from voxpop.errors import VoxpopError
 from voxpop.inert import address
@@ -321,15 +321,7 @@ class Made:
         """Ours beside OpenAI's and xAI's fields."""
         if not (done := self._done):
             return {}
-        return {
-            "freshness": freshness(done.freshness),
-            "receipt": rests_on(done.receipt),
-            "answerable": done.answerable,
-            "engine": done.engine,
-            "answer_id": done.id,
-            "withheld": self._withheld,
-            **rule_json(self._refused),
-        }
+        return {"withheld": self._withheld, **ours(done, self._refused)}
 
 
 def again(exchange: Exchange) -> tuple[Made, list[Event]]:
