@@ -427,7 +427,7 @@ def test_help_imports_no_index_and_no_server() -> None:
 
 COMMANDS = ["up", "ingest", "search", "ask", "sources", "voices", "doctor", "demo", "models"]
 COMMANDS += ["forget", "audit", "backup", "restore", "rebuild", "verify", "x", "policy"]
-COMMANDS += ["answers", "reproduce", "eval", "watch", "users", "teams", "keys", "tiers", "usage"]
+COMMANDS += ["answers", "reproduce", "eval", "watch", "users", "teams", "keys", "tiers", "usage", "weights"]
 
 
 def test_every_help_holds_an_example() -> None:

@@ -334,9 +334,10 @@ def program() -> click.Group:
     from voxpop.cli_usage import usage
     from voxpop.cli_users import users
     from voxpop.cli_watch import watch
+    from voxpop.cli_weights import weights
     from voxpop.cli_x import x
 
-    ours = (models, policy, sources, x, evaluate, watch, users, teams, keys, tiers, usage)
+    ours = (models, policy, sources, x, evaluate, watch, users, teams, keys, tiers, usage, weights)
     for command in (*ours, *COMMANDS, *ON_ANSWERS):
         cli.add_command(command)
     return cli
