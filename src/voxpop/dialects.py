@@ -3,14 +3,14 @@
 Values in, values out, or a FieldError; how a dialect writes a request is its own matter.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from voxpop.config import Server
 from voxpop.errors import FieldError
-from voxpop.messages import Bounds, Message, Text
+from voxpop.messages import Bounds, Effort, Message, Text
 
 NAME = "voxpop"
 ALSO = Server().aliases
@@ -21,6 +21,14 @@ LONGEST_QUESTIONS = 40_000
 MOST_ANSWERS = 8  # at once
 MOST_TOKENS = 4096
 MOST_HANDLES, MOST_DOMAINS, MOST_POSTS = 20, 5, 50
+EFFORTS: Mapping[str, Effort] = {
+    "none": "none",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+}
 _SHOWN = 60
 
 Kind = Literal["x", "web", "news", "rss"]

@@ -18,14 +18,6 @@ from voxpop.times import iso, micros
 from voxpop.voices import Voice
 
 _MOST_STOPS, _LONGEST_STOP, _MOST_LOGPROBS = 4, 200, 20
-_EFFORTS: Mapping[str, Effort] = {
-    "none": "none",
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-}
 
 # (field, whether a value is harmless, what to do instead). An absent or null field is always harmless.
 _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
@@ -151,10 +143,10 @@ def _logprobs(body: Mapping[str, Any]) -> int | None:
 def _effort(raw: Any) -> Effort:
     if raw is None:
         return "none"
-    if not isinstance(raw, str) or raw not in _EFFORTS:
-        cure = f"Choose one of: {', '.join(_EFFORTS)}."
+    if not isinstance(raw, str) or raw not in dialects.EFFORTS:
+        cure = f"Choose one of: {', '.join(dialects.EFFORTS)}."
         refuse("reasoning_effort", f"'reasoning_effort' cannot be {told(raw)}.", cure)
-    return _EFFORTS[raw]
+    return dialects.EFFORTS[raw]
 
 
 def _as_of(raw: Any) -> int | None:

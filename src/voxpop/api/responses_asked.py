@@ -24,14 +24,6 @@ _MOST_TOOLS, _MOST_INCLUDED, _MOST_METADATA = 128, 50, 16
 _NO_MARKS = "no_inline_citations"
 _LOGPROBS = "message.output_text.logprobs"
 _WEB = ("web_search", "web_search_preview", "web_search_2025_08_26", "web_search_preview_2025_03_11")
-_EFFORTS: Mapping[str, Effort] = {
-    "none": "none",
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-}
 # (field, whether a value is harmless, what to do instead). An absent or null field is always harmless.
 _UNSUPPORTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("background", lambda v: v is False, "Wait for the answer, or stream it."),
@@ -178,9 +170,10 @@ def _effort(body: Mapping[str, Any]) -> Effort:
     effort = raw.get("effort") if isinstance(raw, dict) else raw
     if effort is None:
         return "none"
-    if not isinstance(effort, str) or effort not in _EFFORTS:
-        refuse("reasoning.effort", f"The effort cannot be {told(effort)}.", f"Give one of: {', '.join(_EFFORTS)}.")
-    return _EFFORTS[effort]
+    if not isinstance(effort, str) or effort not in dialects.EFFORTS:
+        cure = f"Give one of: {', '.join(dialects.EFFORTS)}."
+        refuse("reasoning.effort", f"The effort cannot be {told(effort)}.", cure)
+    return dialects.EFFORTS[effort]
 
 
 def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
