@@ -4,9 +4,12 @@ Turning is what costs: numpy copies a transposed int8 matrix at 0.1 GB/s, becaus
 another line of the cache. A tile that fits the cache, copied straight and turned by torch, goes at 2 GB/s.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
+import gguf
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,12 +48,27 @@ def tiles(tensor: Tensor, *, turned: bool) -> Iterator[NDArray[np.float32]]:
             case Quantised():
                 yield from _quantised(piece, turned)
             case Packed(data, type_, is_turned) if is_turned == turned:
-                for rows in _steps(*data.shape):
+                for rows in _steps(len(data), row_of(piece)):
                     yield np.array(float32(Packed(data[rows], type_, turned=False)))
             case Packed():
                 yield from _plain(float32(piece), turned)
             case _:
                 yield from _plain(piece, turned)
+
+
+def row_of(packed: Packed) -> int:
+    """How many values one of its rows holds."""
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(packed.type)]
+    return int(packed.data.shape[-1] // size * block)
+
+
+def ahead(parts: Iterator[NDArray[Any]], depth: int = 2) -> Iterator[NDArray[Any]]:
+    """The same, made in a thread of its own while the caller writes: at most `depth` parts before it asks."""
+    with ThreadPoolExecutor(1, "cast", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        due = deque(pool.submit(next, parts, None) for _ in range(depth))
+        while (part := due.popleft().result()) is not None:
+            due.append(pool.submit(next, parts, None))
+            yield part
 
 
 def exact_q8_0(tensor: Tensor) -> bool:

@@ -3,7 +3,7 @@
 A reader gives views of mapped files: nothing is copied until a piece is turned into numbers.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,8 +55,8 @@ class Source(Protocol):
 class Sink(Protocol):
     """A checkpoint that is being written, tensor by tensor; one that was cut is gone on with."""
 
-    def done(self) -> Collection[str]:
-        """The tensors that an earlier run wrote whole."""
+    def done(self) -> Mapping[str, str]:
+        """The tensors that an earlier run wrote whole, each with its SHA-256."""
         ...
 
     def write(self, name: str, tensor: Tensor) -> str:

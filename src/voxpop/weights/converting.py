@@ -1,0 +1,202 @@
+"""One checkpoint from another: tensor by tensor, in bounded memory, gone on with after a kill.
+
+It refuses, before it writes: a disk that is too small, a target that is the source or is there already, and to go
+on with what was begun from another source.
+"""
+
+import json
+import mmap
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.weights.tensors import Packed, Quantised, Sink, Source, Tensor
+
+_SPARE = 64 << 20
+_CLAIM_MOST = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: the tensor done last, bytes of the source done and in all, bytes a second, seconds left (None
+    while unknown).
+    """
+
+    tensor: str
+    done: int
+    total: int
+    rate: float = 0.0
+    left_s: float | None = None
+
+
+class Pace:
+    """Counts what is done of `sizes`, in bytes by tensor, and says how long the rest will take."""
+
+    def __init__(self, sizes: Mapping[str, int], clock: Callable[[], float] = time.monotonic) -> None:
+        self._sizes, self._clock, self._began = sizes, clock, clock()
+        self._total, self._done, self._now = sum(sizes.values()), 0, 0
+
+    def skip(self, name: str) -> None:
+        """This one was done before."""
+        self._done += self._sizes[name]
+
+    def step(self, name: str) -> Progress:
+        """This one is done now."""
+        self._done += self._sizes[name]
+        self._now += self._sizes[name]
+        rate = self._now / max(self._clock() - self._began, 1e-6)
+        return Progress(name, self._done, self._total, rate, (self._total - self._done) / rate if rate else None)
+
+
+def convert(source: Source, sink: Sink) -> Iterator[Progress]:
+    """Store every tensor that an earlier run has not stored, in the order of the canonical names.
+
+    In memory at once: what the sink makes of a part of one expert, and pages of one tensor of the source. The
+    caller writes the manifest of `sink.done()` and closes the sink.
+    """
+    before = dict(sink.done())
+    sizes = {name: nbytes(source.read(name)) for name in source.shape.specs}
+    pace = Pace(sizes)
+    left = [name for name in sizes if name not in before]
+    for name in before.keys() & sizes.keys():
+        pace.skip(name)
+    for name, following in zip(left, [*left[1:], None], strict=True):
+        if following is not None:
+            announce(source.read(following))
+        tensor = source.read(name)
+        sink.write(name, tensor)
+        release(tensor)
+        yield pace.step(name)
+
+
+def refuse_unwritable(source: Path, target: Path, need: int, *, free: int | None = None) -> None:
+    """Raise before anything is written: VoxpopError or UsageError with the reason and the cure.
+
+    `need`: bytes of the whole target; `free`: bytes free where it goes, None asks the system. What an earlier run
+    left counts as there.
+    """
+    here, there = source.resolve(), target.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise UsageError(f"The target {target} is the source {source}, or one lies in the other.", "Name another.")
+    if target.exists():
+        raise UsageError(f"There is something at {target} already.", "Name another target, or give --force.")
+    folder = next(parent for parent in there.parents if parent.exists())
+    have = shutil.disk_usage(folder).free if free is None else free
+    more = need + _SPARE - sum(map(_taken, leftovers(there)))
+    if have < more:
+        raise VoxpopError(
+            f"{target} needs {more / 1e9:.2f} GB more; {folder} has {have / 1e9:.2f} GB free.",
+            "Free some space, name a target on another disk, or a narrower type.",
+            code="disk_full",
+        )
+
+
+@contextmanager
+def claimed(target: Path, what: Mapping[str, Any]) -> Iterator[None]:
+    """One writer of a target at a time, and a later one only goes on with the same: `what` says of which.
+
+    The lock goes with the process; what was claimed stays until the end was reached. Raises VoxpopError.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mine = json.dumps(what, sort_keys=True).encode()
+    with _claim(target).open("a+b") as file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            raise VoxpopError(
+                f"{target} is being written by another process.", "Wait for it.", code="busy"
+            ) from error
+        file.seek(0)
+        found = file.read(_CLAIM_MOST)
+        if found and found != mine and any(leftovers(target)):
+            raise VoxpopError(
+                f"{target} was begun as another conversion: {found.decode('utf-8', 'replace')}",
+                "Give that source and those options to finish it, or --force to begin anew.",
+                code="other_conversion",
+            )
+        file.truncate(0)
+        file.write(mine)
+        file.flush()
+        yield
+        _claim(target).unlink()
+
+
+def leftovers(target: Path) -> list[Path]:
+    """What sinks left of a conversion to `target` that was cut."""
+    stem = target.name.removesuffix(".gguf")
+    names = [target.name + ".part", target.name + ".journal", f"{stem}-?????-of-?????.gguf.part"]
+    return [path for name in names for path in sorted(target.parent.glob(name))]
+
+
+def remove(target: Path) -> None:
+    """Delete a checkpoint, what was begun of one, and its manifest."""
+    for path in [target, target.with_name(f"{target.name}.sums.json"), _claim(target), *leftovers(target)]:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def nbytes(tensor: Tensor) -> int:
+    """How many bytes it is stored in."""
+    return sum(array.nbytes for array in _parts(tensor))
+
+
+def announce(tensor: Tensor) -> None:
+    """Have the system read a mapped tensor from the disk, into its own memory, while something else is done."""
+    _advise(tensor, getattr(mmap, "MADV_WILLNEED", None))
+
+
+def release(tensor: Tensor) -> None:
+    """A mapped tensor's pages leave this process's memory; they are read again where they are looked at again."""
+    _advise(tensor, getattr(mmap, "MADV_DONTNEED", None))
+
+
+def _advise(tensor: Tensor, advice: int | None) -> None:
+    for array in _parts(tensor):
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        mapped = owner.obj if isinstance(owner, memoryview) else owner
+        if advice is not None and isinstance(mapped, mmap.mmap):
+            low, high = np.lib.array_utils.byte_bounds(array)
+            start = low - np.frombuffer(mapped, np.uint8).ctypes.data
+            first = start - start % mmap.PAGESIZE
+            mapped.madvise(advice, first, start + high - low - first)
+
+
+def _taken(left: Path) -> int:
+    """Bytes on the disk: a file of holes takes none."""
+    files = left.rglob("*") if left.is_dir() else [left]
+    return sum(file.stat().st_blocks * 512 for file in files)
+
+
+def _parts(tensor: Tensor) -> tuple[NDArray[Any], ...]:
+    match tensor:
+        case Quantised(weight, scales):
+            return weight, scales
+        case Packed(data):
+            return (data,)
+        case _:
+            return (tensor,)
+
+
+def _claim(target: Path) -> Path:
+    return target.with_name(f"{target.name}.claim")
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
