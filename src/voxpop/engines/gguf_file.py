@@ -18,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
+from voxpop.engines.gguf_bounded import Bounded
 from voxpop.errors import VoxpopError
 from voxpop.messages import Message
 
@@ -75,22 +76,13 @@ class Card:
         path.write_bytes(orjson.dumps(asdict(self)))
 
 
-class _Bounded(gguf.GGUFReader):
-    """The library's reader follows a length that points past the end of the file until memory is full."""
-
-    def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> NDArray[Any]:
-        if offset + int(count) * np.dtype(dtype).itemsize > len(self.data):
-            raise ValueError(f"a length at byte {offset} points past the end")
-        return super()._get(offset, dtype, count, override_order)
-
-
 class GgufFile:
     """An open GGUF file of architecture llama, qwen2 or qwen3. Raises VoxpopError where it is anything else."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with _readable(str(path)):
-            self._reader = _Bounded(path)
+            self._reader = Bounded(path)
             self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
             self.shape = self._read_shape()
 
