@@ -136,7 +136,7 @@ class GgufSink:
         self._layout = _Layout(path, shape, mix, _Header(shape, vocabulary, template), split)
         self._journal = path.with_name(path.name + ".journal")
         self.count = Count()
-        self.checksums = self._taken_up()
+        self._sums = self._taken_up()
 
     @property
     def paths(self) -> list[Path]:
@@ -148,9 +148,9 @@ class GgufSink:
         """What the whole will weigh."""
         return sum(self._layout.lengths)
 
-    def done(self) -> frozenset[str]:
-        """The tensors that an earlier run wrote whole."""
-        return frozenset(self.checksums)
+    def done(self) -> Mapping[str, str]:
+        """The tensors that are whole, also from an earlier run, each with the SHA-256 of its bytes."""
+        return self._sums
 
     def write(self, name: str, tensor: Tensor) -> str:
         """Store a tensor; the SHA-256 of its bytes in the file. Raises VoxpopError where its shape is another."""
@@ -166,7 +166,7 @@ class GgufSink:
                 f"{name} is not of the shape {list(spec.shape)}.", "Inspect the source.", lasting=True
             )
         found = self._written(many, self._importance.get(name), entry, turned)
-        self.checksums[name] = found
+        self._sums[name] = found
         with self._journal.open("ab") as journal:
             journal.write(orjson.dumps({"name": name, "sha256": found}) + b"\n")
             journal.flush()
@@ -175,7 +175,7 @@ class GgufSink:
 
     def close(self) -> None:
         """Give the file its name. Raises VoxpopError where tensors are missing."""
-        missing = self._shape.specs.keys() - self.checksums.keys()
+        missing = self._shape.specs.keys() - self._sums.keys()
         if missing:
             raise VoxpopError(
                 f"{len(missing)} of {len(self._shape.specs)} tensors were not written, {min(missing)} among them.",

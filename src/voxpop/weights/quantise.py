@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gguf
@@ -19,13 +17,15 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from voxpop.engines.llama_library import library
 from voxpop.errors import VoxpopError
+from voxpop.weights.casting import exact_q8_0, stored, tiles
 from voxpop.weights.tensors import Packed, Quantised, Tensor, float32
 
 Rows = NDArray[np.uint8]
 _BLOCK = 32  # of Q8_0
 _MOST = 65504.0  # of float16, in which ggml keeps its scales
-_TILE = 4 << 20  # numbers of a tile: 16 MB as float32
+_TILE = 1 << 20  # numbers of a tile: it fits a cache
 _PLAIN: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
@@ -85,35 +85,25 @@ def int8_rows(part: Quantised) -> tuple[Rows, Count]:
 
     A block whose scale is no float16 is rounded anew. K/G must be a multiple of 32: elsewhere everything is.
     """
-    weight, scales = part.weight, part.scales.astype(np.float32)
-    (height, width), groups = weight.shape, len(scales)
-    if height % groups or (height // groups) % _BLOCK:
-        return _packed(turned_over(float32(part)), "Q8_0", None), Count(0, weight.size // _BLOCK)
+    (height, width), groups = part.weight.shape, len(part.scales)
+    blocks = width * height // _BLOCK
+    scales = part.scales.astype(np.float32)
     with np.errstate(over="ignore"):
         halves = scales.astype(np.float16)
     if not np.isfinite(halves).all():
         raise VoxpopError("There is a scale that float16 cannot hold.", "Take BF16.", lasting=True)
-    inexact = halves.astype(np.float32) != scales
-    rows = np.empty((width, height // _BLOCK, _BLOCK + 2), np.uint8)
-    rows[:, :, 2:] = turned_over(weight).view(np.uint8).reshape(width, -1, _BLOCK)
-    each = height // groups // _BLOCK  # blocks of a group
-    shown = np.repeat(np.ascontiguousarray(halves.T), each, 1)
-    rows[:, :, :2] = shown.view(np.uint8).reshape(width, -1, 2)
-    lost = np.argwhere(inexact)
-    for group, column in lost:
-        values = weight[group * (height // groups) :][: height // groups, column] * scales[group, column]
-        blocks = slice(group * each, (group + 1) * each)
-        rows[column, blocks] = _packed(values[None], "Q8_0", None).reshape(each, -1)
-    rounded = len(lost) * each
-    return rows.reshape(width, -1), Count(width * groups * each - rounded, rounded)
-
-
-def turned_over(values: NDArray[Any]) -> NDArray[Any]:
-    """The transpose, in one piece of memory. torch turns it in blocks: eight times as fast as numpy."""
-    import torch
-
-    turned: NDArray[Any] = torch.from_numpy(np.ascontiguousarray(values)).t().contiguous().numpy()
-    return turned
+    if exact_q8_0(part):
+        return _q8_0(part), Count(blocks, 0)
+    if (height // groups) % _BLOCK:
+        return _packed(np.ascontiguousarray(float32(part).T), "Q8_0", None), Count(0, blocks)
+    lost = halves.astype(np.float32) != scales
+    rows = _q8_0(Quantised(part.weight, np.where(lost, 0, part.scales))).reshape(width, groups, -1)
+    grouped = part.weight.reshape(groups, height // groups, width)
+    for group, column in np.argwhere(lost):
+        values = grouped[group, :, column] * scales[group, column]
+        rows[column, group] = _packed(values[None], "Q8_0", None)
+    rounded = int(lost.sum()) * (height // groups // _BLOCK)
+    return rows.reshape(width, -1), Count(blocks - rounded, rounded)
 
 
 def needs_importance(type_: str) -> bool:
@@ -140,8 +130,11 @@ def _tile(part: Tensor, type_: str, turned: bool, importance: NDArray[np.float32
         return np.ascontiguousarray(part.data), Count()
     if type_ == "Q8_0" and turned and isinstance(part, Quantised):
         return int8_rows(part)
-    values = float32(part)
-    return _packed(turned_over(values) if turned else np.ascontiguousarray(values), type_, importance), Count()
+    return np.concatenate([_packed(values, type_, importance) for values in tiles(part, turned=turned)]), Count()
+
+
+def _q8_0(part: Quantised) -> Rows:
+    return np.concatenate(list(stored(part, "q8_0", turned=True))).reshape(part.weight.shape[1], -1)
 
 
 def _by_ggml(values: NDArray[np.float32], type_: str, importance: NDArray[np.float32] | None) -> Rows:
@@ -195,15 +188,10 @@ def _part(tensor: Tensor, first: int, last: int, turned: bool) -> Tensor:
 
 @cache
 def _ggml() -> Any:
-    """llama.cpp's library; its tables are made once, before any thread asks."""
-    spec = find_spec("xllamacpp")
-    folders = spec.submodule_search_locations if spec else None
-    found = [file for folder in folders or () for file in Path(folder).glob("xllamacpp*.so")]
-    if not found:
-        raise VoxpopError("llama.cpp is not on this machine.", "Install it: pip install 'voxpop[weights]'.")
-    library = ctypes.CDLL(str(found[0]))
-    library.ggml_quantize_chunk.restype = ctypes.c_size_t
-    library.ggml_quantize_chunk.argtypes = [
+    """llama.cpp's library."""
+    found = library()
+    found.ggml_quantize_chunk.restype = ctypes.c_size_t
+    found.ggml_quantize_chunk.argtypes = [
         ctypes.c_int,
         ctypes.POINTER(ctypes.c_float),
         ctypes.c_void_p,
@@ -212,6 +200,6 @@ def _ggml() -> Any:
         ctypes.c_int64,
         ctypes.POINTER(ctypes.c_float),
     ]
-    library.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
-    library.ggml_quantize_requires_imatrix.argtypes = [ctypes.c_int]
-    return library
+    found.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
+    found.ggml_quantize_requires_imatrix.argtypes = [ctypes.c_int]
+    return found
