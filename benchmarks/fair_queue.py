@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from voxpop.engines.local import LocalEngine
+from voxpop.engines.runtimes import Wish
 from voxpop.messages import Asker, Message, Prompt, Sampling
 
 SHORT, LONG, TRIES = 20, 600, 5
@@ -65,7 +66,7 @@ def main() -> None:
     arguments.add_argument("model", type=Path, help="a GGUF file")
     given = arguments.parse_args()
     for name, seats in (("one seat", 1), ("eight seats", 8)):
-        engine = LocalEngine.open(given.model, seats=seats)
+        engine = LocalEngine.open(given.model, Wish(seats=seats))
         asyncio.run(run(engine, name))
         engine.close()
 

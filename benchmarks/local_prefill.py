@@ -99,9 +99,10 @@ def skip(reason: str) -> None:
 
 async def measure(path: Path, rounds: int, posts: int) -> dict[str, Any]:
     from voxpop.engines.local import LocalEngine
+    from voxpop.engines.runtimes import Wish
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    engine = await asyncio.to_thread(LocalEngine.open, path, threads=threads)
+    engine = await asyncio.to_thread(LocalEngine.open, path, Wish(threads=threads))
     server = peer(path, threads)
     runs: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {task: [] for task in TASKS}
     for turn in range(-1, rounds):

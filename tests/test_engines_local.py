@@ -23,8 +23,9 @@ pytest.importorskip("llguidance", reason="the extra voxpop[local] is not install
 
 from test_assistant import done
 from voxpop.engines.local import LocalEngine
-from voxpop.engines.openvino_session import Session
+from voxpop.engines.runtimes import Wish
 from voxpop.engines.sampling import Guesser, Writer
+from voxpop.engines.sessions import Session
 from voxpop.engines.turns import Shares
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import Asker, Call, Message, Prompt, Request, Sampling, Usage
@@ -415,7 +416,7 @@ async def test_results_are_put_in_the_models_own_form(engine: LocalEngine) -> No
 
 
 async def test_a_closed_engine_breaks_off(tmp_path: Path, engine: LocalEngine) -> None:
-    own = LocalEngine.open(path_of(CACHE, resolve("smollm2-135m-instruct")), seats=1)
+    own = LocalEngine.open(path_of(CACHE, resolve("smollm2-135m-instruct")), Wish(seats=1))
     waiting = [asyncio.create_task(answer(own, asked("Tell a tale.", max_tokens=2000))) for _ in range(3)]
     await asyncio.sleep(0.2)
     await asyncio.to_thread(own.close)

@@ -221,7 +221,9 @@ def engine(data: bytes) -> None:
 
 
 def gguf(data: bytes) -> None:
-    from voxpop.engines.gguf_file import GgufFile, Template, Vocabulary
+    from voxpop.engines.gguf_file import GgufFile
+    from voxpop.engines.template import Template
+    from voxpop.engines.vocabulary import Vocabulary
     from voxpop.messages import Message
 
     with suppress(VoxpopError):

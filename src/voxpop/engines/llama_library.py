@@ -111,7 +111,7 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "llama_model_load_from_file": (c_void_p, (c_char_p, ModelParams)),
     "llama_model_free": (None, (c_void_p,)),
     "llama_model_get_vocab": (c_void_p, (c_void_p,)),
-    "llama_model_n_ctx_train": (c_int32, (c_void_p,)),
+    "llama_model_n_params": (ctypes.c_uint64, (c_void_p,)),
     "llama_vocab_n_tokens": (c_int32, (c_void_p,)),
     "llama_init_from_model": (c_void_p, (c_void_p, ContextParams)),
     "llama_free": (None, (c_void_p,)),
@@ -126,7 +126,6 @@ _SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "llama_get_memory": (c_void_p, (c_void_p,)),
     "llama_memory_seq_rm": (c_bool, (c_void_p, c_int32, c_int32, c_int32)),
     "llama_memory_seq_cp": (None, (c_void_p, c_int32, c_int32, c_int32, c_int32)),
-    "llama_tokenize": (c_int32, (c_void_p, c_char_p, c_int32, c_void_p, c_int32, c_bool, c_bool)),
 }
 
 

@@ -52,6 +52,7 @@ class LlamaModel:
         self._memory = self._library.llama_get_memory(self._context)
         self.context, self._sequences = context, sequences
         self.vocabulary: int = self._library.llama_vocab_n_tokens(self._library.llama_model_get_vocab(self._model))
+        self.parameters: int = self._library.llama_model_n_params(self._model)
         self._rooms = _Rooms(_BATCH)
         self._given = 0
 

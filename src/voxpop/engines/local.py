@@ -12,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.engines import EngineInfo
-from voxpop.engines.gguf_file import Card, Template, Vocabulary
-from voxpop.engines.openvino_graph import converted, digest, group
-from voxpop.engines.openvino_session import Compiled, Session
 from voxpop.engines.pieces import Piece
+from voxpop.engines.runtimes import Runtime, Wish, opened
 from voxpop.engines.sampling import Chooser, Chosen, Grammars, Guesser, Writer
 from voxpop.engines.seats import Seats
+from voxpop.engines.sessions import Session
+from voxpop.engines.template import Template
+from voxpop.engines.vocabulary import Vocabulary
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import Asker, Delta, Message, Prompt, Token, Usage
 
 _Send = Callable[[Delta | None], None]
-_SEATS = 8
-_AT_ONCE = 2  # contexts whose keys and values may be held by all seats together
-_PIECE_WORK = 64_000_000_000  # weights times tokens: about a tenth of a second of two cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,54 +34,27 @@ class _Tokens:
 
 
 class LocalEngine:
-    """One model for several requests at once, a step of each in turn. `open` makes it.
+    """One model for several requests at once, a step of each in turn. `open` makes it."""
 
-    `piece` is how many tokens of a prompt are read in one step.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        vocabulary: Vocabulary,
-        template: Template,
-        sessions: Sequence[Session],
-        context: int,
-        digest: str = "",
-        *,
-        piece: int = 32,
-    ) -> None:
-        self._name, self._context, self._digest, self._piece = name, context, digest, piece
-        self._vocabulary, self._template = vocabulary, template
-        self._grammars = Grammars(vocabulary)
-        self._seats = Seats(sessions, _AT_ONCE * context, f"voxpop-{name}")
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        self._name, self._context, self._digest = name, runtime.context, runtime.digest
+        self._piece = runtime.piece
+        self._vocabulary, self._template = Vocabulary(runtime.card), Template(runtime.card)
+        self._grammars = Grammars(self._vocabulary)
+        self._seats = Seats(runtime.sessions, runtime.held, f"voxpop-{name}")
 
     @classmethod
-    def open(
-        cls, path: Path, *, name: str = "", threads: int = 0, context: int = 8192, seats: int = _SEATS
-    ) -> "LocalEngine":
+    def open(cls, path: Path, wish: Wish | None = None, *, name: str = "") -> "LocalEngine":
         """Load the GGUF file at `path`; slow (seconds; tens of seconds the first time), so call it in a thread.
 
-        `threads` 0 takes every physical core; `context` is in tokens, never more than the model's own; `seats` is
-        how many requests are under way at once. Raises VoxpopError where the file is missing or is not a model that
-        this engine can run.
+        Raises VoxpopError where the file is missing or is not a model that this machine can run.
         """
         name = name or path.stem
         if not path.is_file():
             raise VoxpopError(
                 f"Model '{name}' is not on this machine.", f"Run 'voxpop models pull {name}'.", code="no_model"
             )
-        folder = converted(path)
-        card = Card.read(folder / "card.json")
-        compiled = Compiled(folder / "model.xml", threads=threads, group=group(card.shape))
-        return cls(
-            name,
-            Vocabulary(card),
-            Template(card),
-            [compiled.session() for _ in range(seats)],
-            min(context, card.shape.context),
-            digest(path),
-            piece=_piece((folder / "model.bin").stat().st_size),
-        )
+        return cls(name, opened(path, wish or Wish()))
 
     def warm(self, instructions: Iterable[str]) -> None:
         """Compute these system messages now and keep their keys and values; returns when that is done."""
@@ -145,7 +116,8 @@ class LocalEngine:
                 code="too_long",
             )
         chooser = Chooser(prompt.sampling, self._grammars.matcher(prompt.grammar, schema))
-        return _Answering(prompt, tokens, room, chooser, self._vocabulary, self._piece, send)
+        writer = Writer((*prompt.sampling.stop, *self._template.stops))
+        return _Answering(prompt, tokens, room, chooser, writer, self._vocabulary, self._piece, send)
 
     def _tokens(self, messages: tuple[Message, ...]) -> _Tokens:
         """Tokens of the whole prompt; all before the second message's text belongs to the instruction."""
@@ -155,7 +127,8 @@ class LocalEngine:
             if not ours:
                 said += 1
                 fixed = len(tokens) if said == 2 else fixed
-            tokens += self._vocabulary.encode(text, specials=ours)
+            begins = self._vocabulary.marks.issuperset(tokens)
+            tokens += self._vocabulary.encode(text, specials=ours, begins=begins)
         return _Tokens(tokens, fixed if messages[0].role == "system" else 0)
 
 
@@ -189,6 +162,7 @@ class _Answering:
         tokens: _Tokens,
         room: int,
         chooser: Chooser,
+        writer: Writer,
         vocabulary: Vocabulary,
         piece: int,
         send: _Send,
@@ -203,7 +177,7 @@ class _Answering:
         self.error: Exception | None = None
         self._fixed, self._piece = tokens.fixed, piece
         self._chooser, self._vocabulary, self._send = chooser, vocabulary, send
-        self._writer = Writer(sampling.stop)
+        self._writer = writer
         self._guesser = Guesser(tokens.all)
         self._made = self._cached = 0
         self._over = self._cut = False
@@ -281,9 +255,3 @@ def _read(
         if at >= len(tokens):
             return logits
         yield
-
-
-def _piece(weights: int) -> int:
-    """Tokens of a prompt a step: as many as are read in about a tenth of a second, a power of two of 16 to 256."""
-    fit = _PIECE_WORK // max(weights, 1)
-    return max(16, min(256, 1 << max(fit, 1).bit_length() - 1))

@@ -16,11 +16,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from voxpop.engines.gguf_file import GgufFile, Shape, Template, Vocabulary
+from voxpop.engines.gguf_file import GgufFile, Shape
 from voxpop.engines.openvino_quiet import Constant, Variable, VariableInfo, opset6, opset13, ov
+from voxpop.engines.template import Template
+from voxpop.engines.vocabulary import Vocabulary
 from voxpop.errors import VoxpopError
 
 op: Any = opset13
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
 _FORMAT = 2
 _GROUPS = (128, 64, 32)
 _END = 2**62
@@ -35,6 +38,11 @@ def converted(source: Path) -> Path:
     if not _is_made(folder, source):
         _make(source, folder)
     return folder
+
+
+def is_converted(source: Path) -> bool:
+    """Whether that was done, and of this file."""
+    return _is_made(source.with_name(f"{source.stem}.openvino"), source)
 
 
 def digest(source: Path) -> str:
@@ -74,6 +82,11 @@ def _mark(source: Path, size: int) -> dict[str, int]:
 def _make(source: Path, folder: Path) -> None:
     file = GgufFile(source)
     card = file.card()
+    if card.shape.architecture not in ARCHITECTURES:
+        raise VoxpopError(
+            f"'{source.name}' has the architecture '{card.shape.architecture}'.",
+            f"Choose a model of {', '.join(ARCHITECTURES)}.",
+        )
     Vocabulary(card), Template(card), group(file.shape)  # refuse now what would be refused after the long work
     need = _weights(file) * 9 // 8
     free = shutil.disk_usage(source.parent).free

@@ -11,7 +11,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from llguidance.gbnf_to_lark import gbnf_to_lark
 from numpy.typing import NDArray
 
-from voxpop.engines.gguf_file import Vocabulary
+from voxpop.engines.vocabulary import Vocabulary
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.messages import Sampling
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from voxpop.engines.openvino_session import Session
+from voxpop.engines.sessions import Session
 from voxpop.engines.turns import Shares
 from voxpop.errors import VoxpopError
 from voxpop.messages import Asker
