@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.casting import Type, stored
+from voxpop.weights.casting import Type, ahead, stored
 from voxpop.weights.grok import EMBEDDING, Grok, Spec
 from voxpop.weights.layouts import HEAD, Layout, grok_of, recognised
 from voxpop.weights.safetensors_file import DTYPES, Entry, SafetensorsFile, header, parsed, placed
@@ -133,6 +133,7 @@ class FolderSink:
         self._part = folder.with_name(f"{folder.name}.part")
         self._config = layout.config(shape, dtype)
         self._shards = _shards(layout, shape, dtype, shard_bytes)
+        self._headers = {shard: len(header(entries)) for shard, entries in self._shards.items()}
         self._home = {name: shard for shard, entries in self._shards.items() for name in entries}
         self._written = self._begun({"config": self._config, "layout": layout.name, "shards": len(self._shards)})
 
@@ -171,9 +172,9 @@ class FolderSink:
         shard = self._home[place]
         entry = self._shards[shard][place]
         with (self._part / shard).open("r+b") as file:
-            file.seek(len(header(self._shards[shard])) + entry.start)
+            file.seek(self._headers[shard] + entry.start)
             count = 0
-            for part in stored(tensor, _TYPES[entry.dtype], turned=_turned(spec)):
+            for part in ahead(stored(tensor, _TYPES[entry.dtype], turned=_turned(spec))):
                 if entry.dtype == "F16" and np.isinf(part.view(np.float16)).any():
                     said = f"{spec.name} has a number that float16 cannot hold."
                     raise VoxpopError(said, "Choose BF16 or F32.", code="bad_weights")
