@@ -7,6 +7,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -337,6 +338,8 @@ def program() -> click.Group:
     from voxpop.cli_weights import weights
     from voxpop.cli_x import x
 
+    for each in ("tokenizer",):  # these add their commands to the group of `weights`
+        import_module(f"voxpop.cli_weights_{each}")
     ours = (models, policy, sources, x, evaluate, watch, users, teams, keys, tiers, usage, weights)
     for command in (*ours, *COMMANDS, *ON_ANSWERS):
         cli.add_command(command)
