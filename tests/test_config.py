@@ -27,7 +27,7 @@ def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path: 
 
 
 def test_secrets_and_addresses_are_no_settings() -> None:
-    names = ("VOXPOP_OPENAI_KEY", "VOXPOP_HUB", "VOXPOP_CHROMIUM", "VOXPOP_CONFIG")
+    names = ("VOXPOP_OPENAI_KEY", "VOXPOP_HUB", "VOXPOP_CHROMIUM", "VOXPOP_CONFIG", "VOXPOP_GROK1_TOKENIZER_URL")
     config = load(None, dict.fromkeys(names, "secret"))
     assert "secret" not in repr(config)
 

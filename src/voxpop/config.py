@@ -259,6 +259,8 @@ def settings() -> list[tuple[str, str, Any, str]]:
 _NOT_SETTINGS = {
     "VOXPOP_CHROMIUM",
     "VOXPOP_CONFIG",
+    "VOXPOP_GROK1_REFERENCE",
+    "VOXPOP_GROK1_TOKENIZER_URL",
     "VOXPOP_HUB",
     "VOXPOP_KEY",
     "VOXPOP_MASTODON_TOKENS",
