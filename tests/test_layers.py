@@ -65,7 +65,7 @@ ingesting doctor_accounts
 demo doctor cli_options evaluation
 weights
 cli_usage cli_weights
-cli_weights_tokenizer
+cli_weights_plan cli_weights_tokenizer
 cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers cli_users
 cli_keys cli_teams cli_tiers
 cli
@@ -185,6 +185,9 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "questions",
         "store.ranking",
         "tiers",
+        "weights.planning",
+        "weights.advising",
+        "weights.formats",
     ],
 )
 def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:

@@ -1,0 +1,81 @@
+"""`voxpop weights plan`: what Grok-1 takes on this machine or on a described one; it prints, `weights/` finds out.
+
+It needs no extra but for `--plot`.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from voxpop.cli_options import json_option, runs
+from voxpop.cli_weights import needs_extra, weights
+
+
+@weights.command("plan")
+@click.argument("model", default="grok-1")
+@click.option(
+    "--machine", help="A described machine instead of this one: a name (see --machine list) or a TOML file."
+)
+@click.option(
+    "--ram", type=click.FloatRange(0, min_open=True), metavar="GIB", help="Memory that the model may have."
+)
+@click.option(
+    "--bandwidth", type=click.FloatRange(0, min_open=True), metavar="GB/S", help="How fast memory is read."
+)
+@click.option(
+    "--gpu", metavar="NAME[xN]", help='Such as h100x8 or rtx4090; "none" leaves out those that are there.'
+)
+@click.option("--disk", type=click.FloatRange(0, min_open=True), metavar="GB/S", help="How fast the disk is read.")
+@click.option("--watts", type=click.FloatRange(0), help="Of the whole machine under load.")
+@click.option("--eur-per-hour", type=click.FloatRange(0), help="What an hour of the machine costs.")
+@click.option(
+    "--price-eur", type=click.FloatRange(0), help="What it cost; spread over three years, and power on top."
+)
+@click.option("--eur-per-kwh", type=click.FloatRange(0), default=0.25, show_default=True, help="Power; assumed.")
+@click.option("--context", type=click.IntRange(16, 1 << 20), help="Tokens in each conversation (the model's most).")
+@click.option("--batch", type=click.IntRange(1, 4096), multiple=True, help="Conversations at once (1, 8 and 64).")
+@click.option("--format", "only", multiple=True, help="Only this format; may be repeated.")
+@click.option("--budget", multiple=True, help="EUR an hour (5/h), a million tokens (20/Mtok) or once (9000).")
+@click.option("--min-speed", type=click.FloatRange(0), metavar="TOK/S", help="For one conversation (0.5).")
+@click.option(
+    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw speed against memory as SVG or PNG."
+)
+@json_option
+@runs
+@needs_extra
+async def plan(model: str, as_json: bool, plot: Path | None, **given: Any) -> None:
+    """Say whether Grok-1 runs here, how fast, at what price, and with which command; no weights are needed.
+
+    MODEL is grok-1, scaled-1 to scaled-8 (scaled-2:12 has 12 layers), or a checkpoint.
+
+    Example: voxpop weights plan --machine epyc-12ch --budget 2/h
+    """
+    from voxpop.weights import plan_making
+
+    if given["machine"] == "list":
+        _list(as_json)
+        return
+    made = await asyncio.to_thread(plan_making.made, model, plan_making.Asked(**given))
+    if plot:
+        from voxpop.weights.plan_plot import draw
+
+        await asyncio.to_thread(draw, made, plot)
+    if as_json:
+        click.echo(orjson.dumps(plan_making.as_json(made), option=orjson.OPT_NON_STR_KEYS).decode())
+        return
+    from voxpop.weights.plan_text import page
+
+    click.echo(page(made))
+
+
+def _list(as_json: bool) -> None:
+    from voxpop.weights.machine import described
+
+    if as_json:
+        click.echo(orjson.dumps({"machines": {name: m.about for name, m in described().items()}}).decode())
+        return
+    for name, machine in described().items():
+        click.echo(f"{name:<24} {machine.about}")

@@ -1,0 +1,88 @@
+"""The programs that can run a Grok model: what each reads, the command that starts it, its known defects.
+
+It starts nothing. Source of what is said of each: `runtimes.toml`.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from voxpop.weights.formats import Format
+from voxpop.weights.machine import Machine
+from voxpop.weights.planning import Placement, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A program; `reads` the kinds of formats, `tried` what this project knows of it at first hand."""
+
+    name: str
+    reads: tuple[str, ...]
+    split: Split
+    needs_gpu: bool
+    tried: str
+    source: str
+    defects: tuple[str, ...]
+    serves: bool = True
+
+
+@cache
+def runtimes() -> tuple[Runtime, ...]:
+    """All programs, those that can do most first."""
+    return tuple(
+        Runtime(**{**row, "reads": tuple(row["reads"]), "defects": tuple(row["defects"])})
+        for row in _data()["runtime"]
+    )
+
+
+def command(
+    runtime: Runtime, model: str, stored: Format, machine: Machine, placed: Placement, load: tuple[int, int]
+) -> str:
+    """The command that serves the model so; `load` is conversations at once, and tokens of context of each."""
+    batch, context = load
+    links: Mapping[str, str] = _data()["links"]
+    gpus = len(machine.gpus)
+    match runtime.name:
+        case "llama.cpp":
+            return _llama(model, stored, machine, placed, batch, context)
+        case "SGLang":
+            eight = " --quantization fp8" if stored.kind == "fp8" else ""
+            return (
+                f"python -m sglang.launch_server --model-path {links['sglang']}"
+                f" --tokenizer-path {links['tokenizer']} --tp {gpus}{eight} --attention-backend triton"
+                f" --context-length {context} --max-running-requests {batch}"
+            )
+        case "vLLM":
+            path = links["fp8_vllm" if stored.kind == "fp8" else "bf16_vllm"]
+            return (
+                f"vllm serve {path} --tokenizer {links['tokenizer']} --trust-remote-code"
+                f" --tensor-parallel-size {gpus} --max-model-len {context} --max-num-seqs {batch}"
+            )
+        case "xAI's code":
+            return "python run.py    # in a checkout of github.com/xai-org/grok-1, with ckpt-0 under checkpoints/"
+    return ""
+
+
+def _llama(model: str, stored: Format, machine: Machine, placed: Placement, batch: int, context: int) -> str:
+    words = [f"llama-server -m {model}-{stored.name}.gguf -c {batch * context} -np {batch}"]
+    if machine.gpus and placed.gpu_layers:
+        words.append(f"-ngl {999 if placed.expert_layers else placed.gpu_layers}")
+        if placed.expert_layers < placed.gpu_layers:
+            words.append(f"--n-cpu-moe {placed.gpu_layers - placed.expert_layers}")
+    elif machine.gpus:
+        words.append("-ngl 0")
+    if not machine.unified:
+        words.append(f"-t {machine.cores}")
+    if machine.sockets > 1 and placed.memory:
+        words.append("--numa distribute")
+    if not placed.disk:
+        words.append("--no-mmap")
+    return " ".join(words)
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads((files("voxpop.weights") / "runtimes.toml").read_text("utf-8"))
