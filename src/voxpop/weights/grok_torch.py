@@ -285,8 +285,8 @@ def numbers(weight: Weight, dtype: torch.dtype, device: str | torch.device = "cp
         case Quantised(whole, scales):
             *many, rows, columns = whole.shape
             groups = scales.shape[-2]
-            grouped = _tensor(whole).to(device).to(dtype).view(*many, groups, rows // groups, columns)
-            return grouped.mul_(_tensor(scales).to(device, dtype)[..., None, :]).view(whole.shape)
+            grouped = _tensor(whole).to(device).to(dtype).reshape(*many, groups, rows // groups, columns)
+            return grouped.mul_(_tensor(scales).to(device, dtype)[..., None, :]).reshape(whole.shape)
         case Packed():
             return _tensor(float32(weight)).to(device, dtype)
         case _:
@@ -297,7 +297,7 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
     """An array as a tensor; torch shares only memory that may be written, so what is mapped is copied."""
     if array.dtype == bfloat16:
         return _tensor(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    return torch.from_numpy(array if array.flags.writeable else array.copy(order="K"))
 
 
 def _rows(table: Tensor, which: NDArray[np.int64]) -> Tensor:
