@@ -1,0 +1,48 @@
+"""Which format a path holds, told by looking at it, and its reader; what is in none of the formats is refused."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxpop.errors import UsageError
+from voxpop.weights import xai
+from voxpop.weights.tensors import Source
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way in which checkpoints lie on a disk. `opened` imports what it needs."""
+
+    title: str
+    looks_so: Callable[[Path], bool]
+    opened: Callable[[Path, Tell], Source]
+
+
+FORMATS = {
+    "xai": Format(
+        "xAI's checkpoint (int8, a pickle for each tensor)",
+        lambda path: xai.folder_of(path) is not None or (path / f"{xai.FOLDER}.part").is_dir(),
+        xai.XaiSource,
+    ),
+}
+
+
+def format_of(path: Path) -> str:
+    """The name of its format, of FORMATS. Raises UsageError where it has none."""
+    if not path.exists():
+        raise UsageError(f"There is nothing at {path}.", "Check the path.", code="not_found")
+    for name, format_ in FORMATS.items():
+        if format_.looks_so(path):
+            return name
+    known = "; ".join(format_.title for format_ in FORMATS.values())
+    raise UsageError(f"{path} is in no format of Grok's weights.", f"Give one of these: {known}.")
+
+
+def opened(path: Path, tell: Tell = lambda done, total: None) -> Source:
+    """A checkpoint to read. `tell(files done, files in all)` is called where opening takes long.
+
+    Raises UsageError where the path holds none, VoxpopError where it is not whole or not right.
+    """
+    return FORMATS[format_of(path)].opened(path, tell)
