@@ -173,7 +173,7 @@ def test_a_file_of_the_release_has_the_size_that_was_reported(tmp_path: Path) ->
             np.broadcast_to(nothing.astype(bfloat16), (8, groups, columns)),
         )
         with (tmp_path / "leaf").open("wb") as file:
-            assert pickling.write(tensor, file, hollow=True) == ""
+            pickling.write(tensor, file, hollow=True)
         about = (tmp_path / "leaf").stat()
         assert about.st_size == size
         assert about.st_blocks * 512 < 1 << 20

@@ -20,18 +20,41 @@ class Format:
     opened: Callable[[Path, Tell], Source]
 
 
+def _safetensors(path: Path) -> Source:
+    from voxpop.weights.hf import FolderSource
+
+    return FolderSource(path)
+
+
+def _gguf(path: Path) -> Source:
+    from voxpop.weights.gguf_grok import GgufSource
+
+    return GgufSource(path)
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
 FORMATS = {
-    "xai": Format(
-        "xAI's checkpoint (int8, a pickle for each tensor)",
-        lambda path: xai.folder_of(path) is not None or (path / f"{xai.FOLDER}.part").is_dir(),
-        xai.XaiSource,
+    "xai": Format("xAI's folder ckpt-0", lambda path: xai.folder_of(path) is not None, xai.XaiSource),
+    "safetensors": Format(
+        "a folder with config.json and safetensors",
+        lambda path: (path / "config.json").is_file(),
+        lambda path, _: _safetensors(path),
     ),
+    "gguf": Format("a GGUF file of architecture grok", _begins_as_gguf, lambda path, _: _gguf(path)),
 }
 
 
 def format_of(path: Path) -> str:
     """The name of its format, of FORMATS. Raises UsageError where it has none."""
     if not path.exists():
+        if path.with_name(f"{path.name}.part").exists():
+            raise UsageError(f"{path} was not written to its end.", "Run what wrote it again: it goes on.")
         raise UsageError(f"There is nothing at {path}.", "Check the path.", code="not_found")
     for name, format_ in FORMATS.items():
         if format_.looks_so(path):

@@ -6,7 +6,6 @@ It takes int8 with bfloat16 scales, float32 and bfloat16 of one to three dimensi
 import os
 import struct
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,21 +18,18 @@ _BFLOAT16_STATE = b"NNNK\2K\2K\x50"  # the flags are those of ml_dtypes 0.3.2, o
 _LETTER_STATE = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0"
 
 
-def write(tensor: NDArray[Any] | Quantised, file: BinaryIO, *, hollow: bool = False) -> str:
-    """Write a tensor as the release has it, byte for byte what numpy 1 and pickle's protocol 4 make of it.
+def write(tensor: NDArray[Any] | Quantised, file: BinaryIO, *, hollow: bool = False) -> None:
+    """Write a tensor, a few megabytes at a time. Raises OSError.
 
-    Returns the SHA-256 (hex) of the file. `hollow`: the tensor's own bytes are left out as a hole of the file, and
-    there is no checksum. Raises OSError, and VoxpopError for a tensor that `read` would not take.
+    `hollow`: the tensor's own bytes are left out as a hole of the file, which then has its true size and takes no
+    room on the disk.
     """
-    hashed = sha256()
     for part in _Writing().leaf(tensor):
         if hollow and isinstance(part, np.ndarray):
             file.truncate(file.seek(part.nbytes, os.SEEK_CUR))
             continue
         for piece in _contiguous(part):
-            hashed.update(piece)
             file.write(piece)
-    return "" if hollow else hashed.hexdigest()
 
 
 def _contiguous(part: bytes | NDArray[Any]) -> Iterator[bytes | memoryview]:

@@ -6,7 +6,8 @@ Sources: xAI's `checkpoint.py` (names of files) and `model.py` (what is int8, an
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights import pickles, pickling
 from voxpop.weights.grok import EMBEDDING, FINAL_NORM, GROK_1, Grok, Spec
+from voxpop.weights.sums import checksum
 from voxpop.weights.tensors import Quantised, Tensor, bfloat16, float32, pieces, quantised
 
-FOLDER, SIZES = "ckpt-0", "voxpop.json"
+FOLDER, SIZES, _JOURNAL = "ckpt-0", "voxpop.json", "written.jsonl"
 _FILE = re.compile(r"tensor(\d{5})_(\d{3})")
 _MOST_SIZES, _MOST_LAYERS = 1 << 16, 1 << 12
 _COLUMNS = 1024
@@ -65,7 +67,7 @@ def examine(path: Path, tell: Callable[[int, int], None] = lambda done, total: N
     """
     folder = folder_of(path)
     if folder is None:
-        raise _no_checkpoint(path)
+        raise UsageError(f"{path} holds no {file_name(0)}.", f"Name the folder {FOLDER}, or the one above it.")
     present = sorted(name for name in os.listdir(folder) if _FILE.fullmatch(name))
     shape = _stated(folder) or _inferred(folder, present)
     expected = names(shape.layers)
@@ -83,13 +85,6 @@ def examine(path: Path, tell: Callable[[int, int], None] = lambda done, total: N
             wrong += _faults(folder / name, wanted[name])
         tell(done + 1, len(present))
     return Examined(folder, shape, len(present), size, size - held, tuple(wrong))
-
-
-def _no_checkpoint(path: Path) -> VoxpopError:
-    part = path / f"{FOLDER}.part"
-    if part.is_dir():
-        return UsageError(f"{part} was not written to its end.", "Run what wrote it again: it goes on.")
-    return UsageError(f"{path} holds no {file_name(0)}.", f"Name the folder {FOLDER}, or the one above it.")
 
 
 def _faults(path: Path, spec: Spec) -> Iterator[str]:
@@ -226,66 +221,77 @@ class XaiSource:
 
 
 class XaiSink:
-    """Writes such a folder: `ckpt-0.part`, which gets its name when all is there.
+    """Writes such a folder at `path`, or `path`/ckpt-0; until `close` all lies in `path`.part.
 
     What is not int8 of the right groups becomes it where xAI has it so. `hollow` leaves every tensor's own bytes
-    out as holes of the file: a checkpoint of the true sizes that takes no room. Raises UsageError where the folder
-    is there, or another model's part of it; VoxpopError where the disk does not take a file.
+    out as holes of the file: a checkpoint of the true sizes that takes no room, and has no checksums. Raises
+    UsageError where the path is there, or another model's part of it; VoxpopError where the disk fails.
     """
 
     def __init__(self, path: Path, shape: Grok, *, hollow: bool = False) -> None:
-        self._whole = path if path.name == FOLDER else path / FOLDER
-        self._part = self._whole.with_name(f"{FOLDER}.part")
+        if path.exists():
+            raise UsageError(f"{path} exists.", "Name another folder, or delete it.")
+        self._path, self._part = path, path.with_name(f"{path.name}.part")
+        self._folder = self._part if path.name == FOLDER else self._part / FOLDER
         self._shape, self._hollow = shape, hollow
         self._number = {name: number for number, name in enumerate(names(shape.layers))}
-        if self._whole.exists():
-            raise UsageError(f"{self._whole} is already there.", "Remove it, or name another folder.")
-        self._part.mkdir(parents=True, exist_ok=True)
-        if (self._part / SIZES).exists():
-            if _stated(self._part) != shape:
-                raise UsageError(f"{self._part} is another model's.", "Remove it, or name another folder.")
-        else:
-            text = orjson.dumps(asdict(shape), option=orjson.OPT_INDENT_2)
-            self._store(SIZES, lambda file: file.write(text))
+        if (self._folder / SIZES).exists() and _stated(self._folder) != shape:
+            raise UsageError(f"{self._part} was begun for another model.", "Delete it, or name another folder.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = orjson.dumps(asdict(shape), option=orjson.OPT_INDENT_2)
+        self._store(SIZES, lambda file: file.write(text))
+        self._written = self._noted()
 
-    def done(self) -> list[str]:
-        """A file has its name only once it is whole; its head is read again all the same."""
-        here = {name for name in self._number if self._path(name).is_file()}
-        return [name for name in here if not list(_faults(self._path(name), self._shape.specs[name]))]
+    def done(self) -> Mapping[str, str]:
+        """What an earlier run wrote whole, each with its SHA-256."""
+        return self._written
 
     def write(self, name: str, tensor: Tensor) -> str:
-        """The checksum is empty where the file is hollow."""
         spec = self._shape.specs[name]
         leaf = _leaf(tensor, spec)
         if not fits(leaf, spec):
-            raise VoxpopError(f"{name} is {_said(leaf)}, and must be {_wanted(spec)}.", "Verify the source.")
-        path = self._path(name)
-        return str(self._store(path.name, lambda file: pickling.write(leaf, file, hollow=self._hollow)))
+            what = f"{name} is {_said(leaf)}, and must be {_wanted(spec)}."
+            raise VoxpopError(what, "Check the source with: voxpop weights inspect", code="bad_checkpoint")
+        self._store(file_name(self._number[name]), lambda file: pickling.write(leaf, file, hollow=self._hollow))
+        self._written[name] = "" if self._hollow else checksum(leaf)
+        with (self._folder / _JOURNAL).open("ab") as journal:
+            journal.write(orjson.dumps([name, self._written[name]]) + b"\n")
+        return self._written[name]
 
     def close(self) -> None:
         """Raises VoxpopError where a tensor was not written."""
-        missing = [name for name in self._number if not self._path(name).is_file()]
-        if missing:
+        if missing := [name for name in self._number if name not in self._written]:
             raise VoxpopError(f"{missing[0]} and {len(missing) - 1} more were not written.", "Write them first.")
-        _settle(self._part)
-        self._part.rename(self._whole)
-        _settle(self._whole.parent)
+        (self._folder / _JOURNAL).unlink()
+        for folder in (self._folder, self._part):
+            _settle(folder)
+        self._part.rename(self._path)
+        _settle(self._path.parent)
 
-    def _path(self, name: str) -> Path:
-        return self._part / file_name(self._number[name])
+    def _noted(self) -> dict[str, str]:
+        """What the journal of an earlier run says is there; a file has its name only once it is whole."""
+        journal = self._folder / _JOURNAL
+        found: dict[str, str] = {}
+        with suppress(FileNotFoundError, ValueError, KeyError):  # a crash may have cut it anywhere
+            for line in journal.read_bytes().splitlines():
+                name, sum_ = orjson.loads(line)
+                if (self._folder / file_name(self._number[name])).is_file():
+                    found[name] = sum_
+        journal.write_bytes(b"".join(orjson.dumps(pair) + b"\n" for pair in found.items()))
+        return found
 
-    def _store(self, name: str, work: Callable[[Any], Any]) -> Any:
-        writing = self._part / f"{name}.tmp"
+    def _store(self, name: str, work: Callable[[Any], Any]) -> None:
+        writing = self._folder / f"{name}.tmp"
         try:
             with writing.open("wb") as file:
-                result = work(file)
+                work(file)
                 file.flush()
-                os.fsync(file.fileno())
-            writing.rename(self._part / name)
+                if not self._hollow:
+                    os.fsync(file.fileno())
+            writing.rename(self._folder / name)
         except OSError as error:
             cure = "Mend that, and run the same command again: it goes on where it was."
             raise VoxpopError(f"{writing} cannot be written: {error.strerror}.", cure, code="unwritable") from error
-        return result
 
 
 def _settle(folder: Path) -> None:
@@ -312,3 +318,18 @@ def _leaf(tensor: Tensor, spec: Spec) -> NDArray[Any] | Quantised:
             some = quantised(values[:, step], spec.groups)
             weight[:, step], scales[:, step] = some.weight, some.scales
     return made
+
+
+class Hollow:
+    """A checkpoint of these sizes whose every number is 0 and takes no memory: for a dry run of any size."""
+
+    def __init__(self, shape: Grok) -> None:
+        self.shape = shape
+
+    def read(self, name: str) -> NDArray[Any] | Quantised:
+        spec = self.shape.specs[name]
+        if not _is_int8(spec):
+            return np.broadcast_to(np.float32(0), spec.shape)
+        return Quantised(
+            np.broadcast_to(np.int8(0), spec.shape), np.broadcast_to(np.zeros((), bfloat16), _scales(spec))
+        )
