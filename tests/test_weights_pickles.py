@@ -6,7 +6,6 @@ import pickle
 import pickletools
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from leaf_oracle import QuantizedWeight8bit, known, parts
 from voxpop.errors import VoxpopError
 from voxpop.weights import pickles, pickling
 from voxpop.weights.tensors import Quantised, bfloat16
@@ -24,15 +24,6 @@ SEEDS = Path(__file__).parent / "fuzz" / "seeds" / "leaf"
 WEIGHT = (np.arange(96) - 48).astype(np.int8).reshape(2, 8, 6)
 SCALES = (np.arange(24) / 4).astype(bfloat16).reshape(2, 2, 6)
 MATRIX = np.arange(12, dtype=np.float32).reshape(3, 4)
-
-
-@dataclass
-class QuantizedWeight8bit:
-    weight: Any
-    scales: Any
-
-
-QuantizedWeight8bit.__module__ = "__main__"  # as in the release
 
 
 @pytest.fixture(autouse=True)
@@ -65,52 +56,6 @@ def refused(data: bytes, tmp_path: Path) -> str:
     assert str(tmp_path / "leaf") in caught.value.what
     assert caught.value.cure.endswith(".")
     return caught.value.what
-
-
-def parts(found: NDArray[Any] | Quantised) -> list[tuple[str, tuple[int, ...], bytes]]:
-    arrays = [found.weight, found.scales] if isinstance(found, Quantised) else [found]
-    return [(str(a.dtype), a.shape, a.tobytes()) for a in arrays]
-
-
-class Type:
-    """numpy's own would set the flags of the one bfloat16 that a process has, and with them its hash."""
-
-    def __init__(self, kind: Any, *_: bool) -> None:
-        self.dtype = np.dtype(kind)
-
-    def __setstate__(self, state: Any) -> None:
-        assert state[1] in "<|"
-
-
-class Array:
-    def __init__(self, *_: Any) -> None:
-        self.array = np.empty(0)
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, type_, turned, data = state
-        self.array = np.frombuffer(data, type_.dtype).reshape(shape, order="F" if turned else "C")
-
-
-def from_buffer(data: bytes, type_: Type, shape: tuple[int, ...], order: Any) -> Array:
-    made = Array()
-    made.__setstate__((1, shape, type_, order == "F", data))
-    return made
-
-
-class Oracle(pickle.Unpickler):
-    """Python's own machine, for files that we accept."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        assert f"{module} {name}" in pickles._GLOBALS
-        ours = {"dtype": Type, "_reconstruct": Array, "_frombuffer": from_buffer}
-        return ours.get(name) or super().find_class(module, name)
-
-
-def known(data: bytes) -> list[tuple[str, tuple[int, ...], bytes]]:
-    found = Oracle(io.BytesIO(data)).load()
-    if isinstance(found, QuantizedWeight8bit):
-        return parts(Quantised(found.weight.array, found.scales.array))
-    return parts(found.array)
 
 
 # What is read

@@ -5,6 +5,7 @@ is not UTF-8, a whole number beyond 63 bits, a text without an end.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -236,6 +237,19 @@ def gguf(data: bytes) -> None:
                 reading()
 
 
+def leaf(data: bytes) -> None:
+    """A file of xAI's checkpoint: what is accepted means what Python's own machine says."""
+    from voxpop.weights import pickles
+
+    sys.path.append(str(Path(__file__).parent.parent))
+    from leaf_oracle import known, parts
+
+    with suppress(VoxpopError):
+        found = parts(pickles.read(_file(data, ".pickle")))
+        assert sum(len(array) for _, _, array in found) < len(data)
+        assert found == known(data)
+
+
 def config(data: bytes) -> None:
     from voxpop.config import load
 
@@ -266,5 +280,6 @@ HARNESSES = {
     "api": Harness(api, "json"),
     "engine": Harness(engine, "json"),
     "gguf": Harness(gguf),
+    "leaf": Harness(leaf, largest=1024),
     "config": Harness(config, largest=4096),
 }
