@@ -80,6 +80,19 @@ class GgufSource:
         """What is wrong with the file as one of `shape`, or of what its own keys say."""
         return faults(self.fields, self.sizes, shape or self._shape)
 
+    def words(self) -> tuple[Pieces, str] | None:
+        """Its SentencePiece vocabulary and its template for chats; None where it has no such vocabulary."""
+        said = {key.removeprefix("tokenizer.ggml."): value for key, value in self.fields.items()}
+        if said.get("model") != "llama":
+            return None
+        marks = (said.get(f"{mark}_token_id") for mark in ("bos", "eos", "unknown", "padding"))
+        adds = (bool(said.get(f"add_{what}")) for what in ("bos_token", "space_prefix"))
+        try:
+            lists = (said[key] for key in ("tokens", "scores", "token_type"))
+            return Pieces(*lists, *marks, *adds), str(said.get("tokenizer.chat_template", ""))
+        except KeyError as error:
+            raise _broken(self.path, f"{error.args[0]} of its tokenizer is missing") from error
+
     def read(self, name: str) -> Tensor:
         """A tensor, in the canonical shape or packed; a view of the file."""
         spec, found = self._shape.specs[name], self._found(name)

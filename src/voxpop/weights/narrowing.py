@@ -1,0 +1,151 @@
+"""A smaller GGUF file from any checkpoint: each kind of tensor in the type of a mix, weighed by importance.
+
+It refuses, before it writes, a mix that needs a matrix of importance and got none, and texts without a tokenizer.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from voxpop.errors import UsageError
+from voxpop.weights import importance as importances
+from voxpop.weights.converting import Progress, claimed, convert, refuse_unwritable, remove
+from voxpop.weights.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.importance import Importance
+from voxpop.weights.mixes import Mix, Size, fallen, size_of
+from voxpop.weights.sums import write_manifest
+from voxpop.weights.tensors import Source
+from voxpop.weights.tokenizer import beside, opened
+
+_A_TOKEN = 32  # bytes of a token in the header: its text, score and kind
+_LONGEST = 1 << 16  # bytes of a line of a file of texts
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a checkpoint speaks: its pieces, the template of its chats, and text to tokens."""
+
+    pieces: Pieces
+    template: str
+    encode: Callable[[str], list[int]]
+
+
+def words_of(source: Source, path: Path, tokenizer: Path | None = None) -> Words | None:
+    """What the file `tokenizer` says, else a GGUF source itself, else the tokenizer beside it; None without any.
+
+    Raises VoxpopError for a tokenizer that is damaged or of another model.
+    """
+    inside = source.words() if tokenizer is None and isinstance(source, GgufSource) else None
+    if inside is not None:
+        from voxpop.engines.gguf_file import GgufFile
+        from voxpop.engines.vocabulary import Vocabulary
+
+        return Words(*inside, Vocabulary(GgufFile(path).card()).encode)
+    if tokenizer is None and beside(path) is None:
+        return None
+    found = opened(path, tokenizer)
+    found.check(source.shape)
+    return Words(found.pieces, "", found.encode)
+
+
+def tokens_of(words: Words | None, texts: Path, most: int) -> list[int]:
+    """At most `most` tokens of a file of texts: a post a line, as it is or as JSON with "text".
+
+    Raises UsageError where there is no tokenizer, or a line of JSON has no text.
+    """
+    if words is None:
+        raise UsageError("There is no tokenizer to read the texts with.", "Give --tokenizer tokenizer.model.")
+    tokens: list[int] = []
+    for text in _lines(texts):
+        tokens += words.encode(text + "\n")
+        if len(tokens) >= most:
+            break
+    return tokens[:most]
+
+
+def measured(
+    source: Source, words: Words | None, texts: Path, *, chunks: int, length: int, tell: Callable[[int, int], None]
+) -> Importance:
+    """The matrix of importance of a checkpoint over the first `chunks` of `length` tokens of a file of texts."""
+    tokens = tokens_of(words, texts, chunks * length)
+    return importances.gathered(source, tokens, length=length, texts=(texts.name,), tell=tell)
+
+
+def narrowed(
+    source: Source,
+    path: Path,
+    out: Path,
+    chosen: Mix,
+    *,
+    words: Words | None = None,
+    importance: Importance | None = None,
+    force: bool = False,
+) -> Iterator[Progress]:
+    """Write the tensors of the checkpoint at `path` to the GGUF file `out`, or go on with it.
+
+    `force`: what is at `out` goes first. Raises UsageError or VoxpopError before anything is written.
+    """
+    if chosen.needs_importance and importance is None:
+        raise UsageError(
+            f"{chosen.name} is worthless without a matrix of importance.",
+            "Give --texts with posts, or --importance with a file of: voxpop weights importance.",
+        )
+    need = size_of(source.shape, chosen).bytes + _A_TOKEN * source.shape.vocabulary
+    if force:
+        remove(out)
+    refuse_unwritable(path, out, need)
+    what = _what(source, path, chosen, importance)
+    with claimed(out, what):
+        sink = GgufSink(
+            out,
+            source.shape,
+            chosen,
+            vocabulary=words.pieces if words else None,
+            template=words.template if words else "",
+            importance=importance.weights() if importance else None,
+        )
+        yield from convert(source, sink)
+        write_manifest(out, what, sink.done())
+        sink.close()
+
+
+def table(size: Size, fell: Mapping[str, tuple[str, str]]) -> str:
+    """What the file is made of, as a person reads it; `fell`: parts whose rows no block of their type divides."""
+    rows = [f"{'kind':<10} {'type':<8} {'weights':>16} {'bits':>6} {'bytes':>16}"]
+    for share in size.shares:
+        bits = 8 * share.bytes / share.parameters
+        rows.append(f"{share.kind:<10} {share.type:<8} {share.parameters:>16,} {bits:>6.2f} {share.bytes:>16,}")
+    weights = sum(share.parameters for share in size.shares)
+    rows.append(f"{'all':<19} {weights:>16,} {size.bits:>6.2f} {size.bytes:>16,}")
+    for part, (asked, given) in fell.items():
+        rows.append(f"{part}: its rows are no multiple of 256, so that it is {given} and not {asked}.")
+    return "\n".join(rows)
+
+
+def summary(source: Source, chosen: Mix) -> str:
+    """`table` of a checkpoint under a mix."""
+    return table(size_of(source.shape, chosen), fallen(source.shape, chosen))
+
+
+def _what(source: Source, path: Path, chosen: Mix, importance: Importance | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"source": str(path.resolve()), "format": "gguf", "type": chosen.name}
+    if importance is not None:
+        said["importance"] = {"chunks": importance.chunks, "length": importance.length, "texts": importance.texts}
+    return said | {"shape": asdict(source.shape)}
+
+
+def _lines(texts: Path) -> Iterator[str]:
+    with texts.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
+            text: Any = line.decode("utf-8", "replace").strip()
+            if text and texts.suffix in (".jsonl", ".ndjson"):
+                try:
+                    text = json.loads(text)["text"]
+                except (ValueError, TypeError, KeyError, RecursionError) as error:
+                    what = f"{texts}, line {number} is no JSON object with a text."
+                    raise UsageError(what, 'Write {"text": "…"} on each line.') from error
+            if text:
+                yield str(text)
