@@ -235,6 +235,27 @@ def test_the_config_says_every_constant_and_runs_nothing(tmp_path: Path, layout:
     assert grok_of(layout.config(GROK_1, "BF16")) == GROK_1
 
 
+def test_the_configs_have_what_their_engines_ask_for() -> None:
+    """Each key by name, from the engine's own text; what the key prevents stands beside it."""
+    llama, vllm, sglang = (layout.config(GROK_1, "BF16") for layout in (KEYFAN, HPCAI, LMZHENG))
+    assert llama["architectures"] == ["GrokForCausalLM"]
+    assert llama["num_local_experts"] == 8
+    assert vllm["architectures"] == ["Grok1ModelForCausalLM"]
+    assert vllm["num_experts"] == 8
+    assert vllm["router_logit_softcapping"] == 0.0  # absent: the router is capped at 30
+    assert "residual_moe" not in vllm
+    assert "moe_intermediate_size" not in vllm  # either makes it a Grok-2
+    assert sglang["architectures"] == ["Grok1ForCausalLM"]
+    assert sglang["load_presharded_moe"] is False  # absent: files cut for each device are looked for
+    for config in (llama, vllm, sglang):
+        assert config["attn_output_multiplier"] == 0.08838834764831845
+        assert config["embedding_multiplier_scale"] == 78.38367176906169
+        assert config["output_multiplier_scale"] == 0.5773502691896257
+        assert config["attn_logit_softcapping"] == 30.0
+        assert config["head_dim"] == 128
+        assert config["tie_word_embeddings"] is (config is not sglang)
+
+
 def test_published_configs_of_grok_1_are_read() -> None:
     """Keys and values as SGLang's CI and TensorRT-LLM have them: one lacks the multiplier, one base and head."""
     both = {
