@@ -1,5 +1,8 @@
 """Tiny GGUF files of architecture `grok` with weights that mean nothing, for tests of what runs them."""
 
+import io
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -17,7 +20,7 @@ TINY = Grok(
     head_width=16,
     feed_forward=96,
     vocabulary=512,
-    context=2048,
+    context=8192,
     row_groups=1,
     embedding_scale=8.0,
     attention_scale=0.25,
@@ -40,11 +43,13 @@ _NAMES = {
 
 def tiny(path: Path, *, seed: int = 0, strong: bool = False, sentencepiece: bytes = b"") -> Source:
     """Write a tiny model to `path`, with the vocabulary of a SentencePiece model if one is given; its weights."""
-    held = random_weights(TINY, seed, int8=False, strong=strong)
+    pieces = _pieces(sentencepiece)
+    shape = replace(TINY, vocabulary=len(pieces))
+    held = random_weights(shape, seed, int8=False, strong=strong)
     writer = gguf.GGUFWriter(path, "grok")
-    _sizes(writer, TINY)
-    _vocabulary(writer, TINY, sentencepiece)
-    for name, spec in TINY.specs.items():
+    _sizes(writer, shape)
+    _vocabulary(writer, pieces)
+    for name, spec in shape.specs.items():
         values = float32(held.read(name))
         turned = spec.kind in ("attention", "router", "expert")
         writer.add_tensor(_name(name), np.ascontiguousarray(np.swapaxes(values, -1, -2)) if turned else values)
@@ -53,6 +58,41 @@ def tiny(path: Path, *, seed: int = 0, strong: bool = False, sentencepiece: byte
     writer.write_tensors_to_file()
     writer.close()
     return held
+
+
+def spoken(pieces: int = TINY.vocabulary) -> bytes:
+    """A SentencePiece model of Grok-1's kind: BPE with bytes, digits and line ends of their own, and a mark."""
+    import sentencepiece
+
+    words = re.findall(
+        r"\w+", "what people say of the tram at the bridge and of the school near the river is told again"
+    )
+    posts = [" ".join(words[n % 7 : n % 7 + 3 + n % 11]) + f", l'été n° {n} à Lyon." for n in range(400)]
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(posts),
+        model_writer=made,
+        model_type="bpe",
+        vocab_size=pieces,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        split_digits=True,
+        character_coverage=0.999,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[BOS]",
+        eos_piece="[EOS]",
+        unk_piece="[UNK]",
+        user_defined_symbols=["\n", "\n\n", *"0123456789", "  ", "<|separator|>"],
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return made.getvalue()
 
 
 def _name(name: str) -> str:
@@ -83,22 +123,23 @@ def _sizes(writer: gguf.GGUFWriter, shape: Grok) -> None:
     writer.add_attn_logit_softcapping(shape.attention_cap)
 
 
-def _vocabulary(writer: gguf.GGUFWriter, shape: Grok, sentencepiece: bytes) -> None:
-    writer.add_tokenizer_model("llama")
-    if not sentencepiece:
-        names = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", *(f"<0x{n:02X}>" for n in range(256))]
-        names += [f"t{n}" for n in range(shape.vocabulary - len(names))]
-        kinds = [3, 3, 3, 2, *[6] * 256, *[1] * (len(names) - 260)]
-        scores = [0.0] * 260 + [-float(n) for n in range(len(names) - 260)]
-    else:
+def _pieces(sentencepiece: bytes) -> list[tuple[str, int, float]]:
+    """(text, type, score) of each; without a model bytes and words that mean nothing."""
+    if sentencepiece:
         from sentencepiece import sentencepiece_model_pb2 as proto
 
-        model = proto.ModelProto.FromString(sentencepiece)
-        names = [piece.piece for piece in model.pieces]
-        kinds, scores = [piece.type for piece in model.pieces], [piece.score for piece in model.pieces]
-    writer.add_token_list(names)
-    writer.add_token_types(kinds)
-    writer.add_token_scores(scores)
+        return [(p.piece, p.type, p.score) for p in proto.ModelProto.FromString(sentencepiece).pieces]
+    names = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", *(f"<0x{n:02X}>" for n in range(256))]
+    kinds = [3, 3, 3, 2, *[6] * 256]
+    words = [(f"t{n}", 1, -float(n)) for n in range(TINY.vocabulary - len(names))]
+    return [*((name, kind, 0.0) for name, kind in zip(names, kinds, strict=True)), *words]
+
+
+def _vocabulary(writer: gguf.GGUFWriter, pieces: list[tuple[str, int, float]]) -> None:
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([text for text, _, _ in pieces])
+    writer.add_token_types([kind for _, kind, _ in pieces])
+    writer.add_token_scores([score for _, _, score in pieces])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_unk_token_id(3)

@@ -75,7 +75,7 @@ def test_a_copy_goes_on_by_itself(model: LlamaModel) -> None:
     asked, one, two = tokens(50), tokens(7, seed=1), tokens(7, seed=2)
     first.feed(asked)
     second.feed(tokens(3, seed=3))
-    second.take(first)
+    second.begin(first.copy())
     expected_one = first.feed(one)
     got_two = second.feed(two)
     assert np.abs(lone.feed([*asked, *two]) - got_two).max() < NEAR
@@ -84,6 +84,23 @@ def test_a_copy_goes_on_by_itself(model: LlamaModel) -> None:
     first.cut(0)
     second.cut(50)
     assert np.abs(second.feed(two) - got_two).max() < NEAR, "the copy lost what the first one let go"
+
+
+def test_no_sequence_changes_what_another_computes(model: LlamaModel) -> None:
+    asked = tokens(70)
+    first, second, third = (model.session() for _ in range(3))
+    alone = first.feed(asked, 70)
+    second.feed(tokens(900, seed=4))
+    assert np.array_equal(third.feed(asked, 70), alone)
+
+
+def test_a_copy_of_another_model_is_refused(model: LlamaModel, path: Path) -> None:
+    session = model.session()
+    session.feed(tokens(20))
+    copy = session.copy()
+    halves = LlamaModel(path, context=64, threads=1, kv="f16").session()
+    with pytest.raises(VoxpopError, match="cannot be loaded"):
+        halves.begin(copy)
 
 
 def test_what_does_not_fit_is_said(model: LlamaModel, path: Path) -> None:
@@ -150,7 +167,7 @@ def test_a_library_of_another_layout_is_refused(which: str, field: str, value: i
 def test_the_library_agrees_on_what_it_was_given(path: Path) -> None:
     with LlamaModel(path, context=768, sequences=3, threads=2) as model:
         lib, context = library(), model._context
-        assert lib.llama_n_ctx(context) == 768
+        assert lib.llama_n_ctx(context) == 3 * 768
         assert lib.llama_n_batch(context) == lib.llama_n_ubatch(context) == 512
         assert lib.llama_n_seq_max(context) == 3
         assert lib.llama_n_threads(context) == lib.llama_n_threads_batch(context) == 2

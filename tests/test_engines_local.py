@@ -586,7 +586,7 @@ def test_the_import_calls_nobody_and_leaves_nothing(tmp_path: Path) -> None:
         "import socket\n"
         "def asked(*a, **k): raise SystemExit(f'looked up {a}')\n"
         "socket.getaddrinfo = socket.socket.connect = asked\n"
-        "import voxpop.engines.local, time\n"
+        "import voxpop.engines.local, voxpop.engines.llamacpp, voxpop.engines.openvino_session, time\n"
         "time.sleep(0.5)\n"
     )
     home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}

@@ -250,7 +250,7 @@ def test_every_entry_is_complete_and_open() -> None:
     assert len({m.name for m in catalogue()}) == len(catalogue()) >= 4
     for model in catalogue():
         assert model.licence in ("Apache-2.0", "MIT")
-        assert model.hub or model.packages
+        assert model.hub or model.packages or model.how
         if model.packages:
             parts = model.packages
             assert len(model.sha256) == 64

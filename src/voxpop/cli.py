@@ -22,6 +22,7 @@ from voxpop.cli_options import (
     data_option,
     engine_option,
     json_option,
+    model_option,
     runs,
     shortened,
     source_option,
@@ -65,6 +66,7 @@ def cli(context: click.Context, config_file: Path | None) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page and the API; 0 takes a free one.")
 @data_option
 @engine_option
+@model_option
 @voice_option
 @click.pass_context
 @runs
@@ -72,6 +74,8 @@ async def up(context: click.Context, **given: Any) -> None:
     """Start the page and the API, and ingest until stopped.
 
     Example: voxpop up --source bluesky --port 8080
+
+    Example: voxpop up --engine local --model grok-1
     """
     from voxpop import app, logs
     from voxpop.voices import choose
@@ -186,6 +190,7 @@ async def search(
 @as_of_option
 @voice_option
 @engine_option
+@model_option
 @data_option
 @json_option
 @click.option("--why", is_flag=True, help="Say of each sentence why it is there.")
@@ -285,6 +290,7 @@ async def voices(context: click.Context, as_json: bool, data: Path | None) -> No
 @click.option("--port", type=click.IntRange(0, 65535), help="The port that voxpop up would use.")
 @data_option
 @engine_option
+@model_option
 @json_option
 @click.pass_context
 @runs

@@ -35,6 +35,7 @@ def _row(model: catalogue.Model, folder: Path) -> dict[str, Any]:
         "profile": model.profile,
         "note": model.note,
         "sources": [kind for kind in ("hub", "packages") if getattr(model, kind)],
+        "how": model.how.format(path=path),
         "installed": path.is_file(),
         "path": str(path),
     }
@@ -58,7 +59,8 @@ async def list_models(context: click.Context, as_json: bool, data: Path | None) 
     for row in rows:
         state = "here" if row["installed"] else "fits" if row["memory"] <= free else "too big"
         size = f"{row['size'] / 2**30:.1f} GiB"
-        click.echo(f"{row['name']:<32} {size:>8}  {state:<8} {row['licence']:<11} {', '.join(row['sources'])}")
+        sources = ", ".join(row["sources"]) or "made here"
+        click.echo(f"{row['name']:<32} {size:>9}  {state:<8} {row['licence']:<11} {sources}")
 
 
 @models.command("show")

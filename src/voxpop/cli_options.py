@@ -99,6 +99,7 @@ key_option = click.option(
 )
 as_of_option = click.option("--as-of", help="Answer as if it were then: ISO time, or such as -2h.")
 engine_option = click.option("--engine", help="auto, quote, local, openai or echo.")
+model_option = click.option("--model", help="A model (see: voxpop models), or a GGUF file.")
 voice_option = click.option("--voice", help="A voice (see: voxpop voices).")
 source_option = click.option(
     "--source",
@@ -136,6 +137,7 @@ def config_of(context: click.Context, **given: Any) -> Config:
         "data": ("storage", "data"),
         "sources": ("sources", "use"),
         "engine": ("engine", "use"),
+        "model": ("engine", "model"),
         "voice": ("answers", "voice"),
     }
     for name, (section, key) in places.items():

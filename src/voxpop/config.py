@@ -159,7 +159,8 @@ class EngineChoice:
         "auto", "`auto` (the best model on this machine, else quotes), `quote`, `local`, `openai`, `echo`."
     )
     model: str = _setting(
-        "", "Model for `local` (see `voxpop models`) or `openai`. Empty: the best that fits the memory."
+        "",
+        "Model for `local` (see `voxpop models`), or its `.gguf` file, or for `openai`. Empty: the best that fits.",
     )
     url: str = _setting("http://127.0.0.1:8000/v1", "Base URL for `openai`.")
     grammar_field: str = _setting("", "Body field by which that server takes a GBNF grammar, such as `grammar`.")

@@ -15,7 +15,7 @@ import httpx
 from voxpop import app, models
 from voxpop.config import Config, Storage
 from voxpop.doctor_accounts import examined
-from voxpop.engine_choice import Engines, available_memory, models_folder
+from voxpop.engine_choice import Engines, available_memory, models_folder, own_path
 from voxpop.errors import VoxpopError
 from voxpop.keeping.verify import verify
 from voxpop.render import ago
@@ -190,12 +190,13 @@ def _model_of(config: Config) -> Finding:
         cure = "For a model: pip install 'voxpop[local]'"
         state: State = "broken" if config.engine.use == "local" else "warning"
         return Finding("model", state, "The local engine is not installed; answers are quotes.", cure)
+    if path := own_path(config):
+        return Finding("model", "ok", f"{path}.")
     folder = models_folder(config)
     here = [m.name for m in models.installed(folder)]
     if config.engine.model and config.engine.model not in here:
-        models.resolve(config.engine.model)
-        cure = f"Run 'voxpop models pull {config.engine.model}'."
-        return Finding("model", "broken", f"The model '{config.engine.model}' is not in {folder}.", cure)
+        missing = models.missing(folder, models.resolve(config.engine.model))
+        return Finding("model", "broken", f"The model '{config.engine.model}' is not in {folder}.", missing.cure)
     if not here:
         return Finding(
             "model", "warning", f"No model in {folder}; answers are quotes.", "Run 'voxpop models pull'."

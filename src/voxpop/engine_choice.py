@@ -87,12 +87,16 @@ class Engines:
         model = await asyncio.to_thread(self._wanted, folder, pull)
         if model is None:
             return
-        path = models.path_of(folder, model)
-        if not path.is_file() and pull:
+        path = own_path(self._config) or models.path_of(folder, model)
+        if not path.is_file() and pull and not model.how:
             await self._pull(model, folder)
+        if not path.is_file():
+            raise models.missing(folder, model)
         await self._load(model, path)
 
     def _wanted(self, folder: Path, pull: bool) -> models.Model | None:
+        if path := own_path(self._config):
+            return models.Model(path.stem, "", path.stat().st_size, 0, 0, "", 0, "")
         if self._config.engine.model:
             return models.resolve(self._config.engine.model)
         here = {m.name for m in models.installed(folder)}
@@ -110,24 +114,52 @@ class Engines:
 
     async def _load(self, model: models.Model, path: Path) -> None:
         self._report(f"loading {model.name}, answering with quotes meanwhile")
-        engine = await asyncio.to_thread(open_local, path, model.name, self._instructions)
+        wish = (available_memory(), lambda share: self._loaded(model, share), self._report)
+        engine = await asyncio.to_thread(open_local, path, model.name, self._instructions, *wish)
         talks_only = self._config.engine.use == "auto" and model.rank < _MAY_WRITE
         self._engine = Talker(engine) if talks_only else engine
         doing = "talks, quotes answer from posts" if talks_only else "writes, every sentence is checked"
         self._report(f"ready: {model.name} {doing}")
+
+    def _loaded(self, model: models.Model, share: float) -> None:
+        self.state = f"loading {model.name}: {share:.0%}; quotes meanwhile"
 
     def _report(self, state: str) -> None:
         self.state = state
         self._say(f"engine: {state}")
 
 
-def open_local(path: Path, name: str, instructions: list[str]) -> Engine:
-    """Load a GGUF model and compute the fixed instructions; slow, so call it in a thread."""
-    from voxpop.engines.local import LocalEngine
+def open_local(
+    path: Path,
+    name: str,
+    instructions: list[str],
+    room: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Engine:
+    """Load a GGUF model and compute the fixed instructions; slow, so call it in a thread.
 
-    engine = LocalEngine.open(path, name=name)
+    `room` is the memory in bytes that it may take, 0 unknown; see `runtimes.Wish` for the two that are called.
+    """
+    from voxpop.engines.local import LocalEngine
+    from voxpop.engines.runtimes import Wish
+
+    engine = LocalEngine.open(path, Wish(room=room, progress=progress, warn=warn), name=name)
     engine.warm(instructions)
     return engine
+
+
+def own_path(config: Config) -> Path | None:
+    """The file where a model is named by its file, not by its place in the catalogue.
+
+    Raises UsageError where there is no such file.
+    """
+    if not config.engine.model.endswith(".gguf"):
+        return None
+    path = Path(config.engine.model).expanduser()
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", "Give the path of a GGUF file, or a name of 'voxpop models'.")
+    return path
 
 
 def told(step: models.Progress) -> str:

@@ -51,7 +51,10 @@ class Packages:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An open model. `size` (file), `memory` (running) in bytes, `context` in tokens; `sha256` "" is unknown."""
+    """An open model. `size` (file), `memory` (running) in bytes, `context` in tokens; `sha256` "" is unknown.
+
+    `how` says how its file is made where no source has it.
+    """
 
     name: str
     licence: str
@@ -64,6 +67,7 @@ class Model:
     sha256: str = ""
     hub: Hub | None = None
     packages: Packages | None = None
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,12 @@ def resolve(name: str, models: Sequence[Model] | None = None) -> Model:
 def path_of(folder: Path, model: Model) -> Path:
     """Where the model lies, or would lie, in `folder`."""
     return folder / f"{model.name}.gguf"
+
+
+def missing(folder: Path, model: Model) -> VoxpopError:
+    """That the model is not here, and how it comes here."""
+    cure = model.how.format(path=path_of(folder, model)) or f"Run 'voxpop models pull {model.name}'."
+    return VoxpopError(f"Model '{model.name}' is not on this machine.", cure, code="no_model")
 
 
 def installed(folder: Path, models: Sequence[Model] | None = None) -> tuple[Model, ...]:
@@ -145,6 +155,8 @@ async def pull(model: Model, folder: Path, *, hub: str | None = None) -> AsyncIt
     _make_folder(folder)
     with _alone(path, model):
         if not path.is_file():
+            if model.how:
+                raise missing(folder, model)
             _room(model, path)
             tried: list[str] = []
             for source in _sources(model, path, hub or os.environ.get("VOXPOP_HUB") or HUB):

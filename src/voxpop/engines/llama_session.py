@@ -1,44 +1,25 @@
-"""Sessions over one llama.cpp model: each is a sequence, and so is each beginning that is kept; it refuses nothing.
-
-All share one pool of places, so that a beginning is held once however many sequences begin with it.
-"""
+"""Sessions over one llama.cpp model, each a sequence of it; it decides nothing and refuses nothing."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voxpop.engines.llamacpp import LlamaModel, LlamaSequence
-from voxpop.engines.sessions import MOST_KEPT, MOST_KEPT_TOKENS, Beginnings, Session
-
-
-def places(most: int) -> int:
-    """How many tokens the pool must hold where all sessions together hold at most `most`."""
-    return most + MOST_KEPT_TOKENS
+from voxpop.engines.llamacpp import Copy, LlamaModel, LlamaSequence
+from voxpop.engines.sessions import Beginnings, Session
 
 
 def sessions(model: LlamaModel, count: int) -> list[Session]:
-    """`count` sessions of a model that was opened with `sequences(count)` of them."""
-    spare = [model.session() for _ in range(MOST_KEPT)]
-
-    def forget(copy: LlamaSequence) -> None:
-        copy.cut(0)
-        spare.append(copy)
-
-    beginnings = Beginnings(forget)
-    return [Session(_State(model.session(), spare), beginnings) for _ in range(count)]
-
-
-def sequences(count: int) -> int:
-    """How many sequences the model needs for `count` sessions."""
-    return count + MOST_KEPT
+    """`count` sessions of a model that has as many sequences."""
+    beginnings = Beginnings()
+    return [Session(_State(model.session()), beginnings) for _ in range(count)]
 
 
 class _State:
-    """A sequence; a copy of it is a spare sequence with the same places."""
+    """The keys and values of one sequence."""
 
-    def __init__(self, sequence: LlamaSequence, spare: list[LlamaSequence]) -> None:
-        self._sequence, self._spare = sequence, spare
+    def __init__(self, sequence: LlamaSequence) -> None:
+        self._sequence = sequence
 
     def feed(self, tokens: Sequence[int], rows: int) -> NDArray[np.float32]:
         return self._sequence.feed(tokens, rows)
@@ -46,12 +27,10 @@ class _State:
     def take_back(self, count: int) -> None:
         self._sequence.cut(len(self._sequence) - count)
 
-    def copy(self) -> LlamaSequence:
-        copy = self._spare.pop()
-        copy.take(self._sequence)
-        return copy
+    def copy(self) -> Copy:
+        return self._sequence.copy()
 
-    def begin(self, length: int, copy: LlamaSequence | None = None) -> None:
+    def begin(self, length: int, copy: Copy | None = None) -> None:
         if copy is not None:
-            self._sequence.take(copy)
+            self._sequence.begin(copy)
         self._sequence.cut(length)

@@ -7,7 +7,7 @@ machine, are refused. Not for several threads at once.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from weakref import finalize
 
 import numpy as np
@@ -24,9 +24,9 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 class LlamaModel:
-    """A model with one pool of places that all its sequences share.
+    """A model and its sequences, each in places of its own, so that none changes what another computes.
 
-    `context` is how many tokens they hold together, `sequences` how many there are; `threads` 0 takes every
+    `context` is how many tokens a sequence holds, `sequences` how many there are; `threads` 0 takes every
     physical core; `kv` is the type of keys and values; `gpu_layers` go to a GPU where the library has one;
     `progress` is told the share (0 to 1) that is loaded. Raises VoxpopError where the file cannot be loaded.
     """
@@ -43,7 +43,7 @@ class LlamaModel:
         progress: Callable[[float], None] | None = None,
     ) -> None:
         if not 1 <= sequences <= _MOST_SEQUENCES or context < 1:
-            raise UsageError(f"{sequences} sequences of {context} tokens together.", "Ask for 1 to 256.")
+            raise UsageError(f"{sequences} sequences of {context} tokens.", "Ask for 1 to 256, of 1 token or more.")
         self._library = library()
         self._model = self._loaded(path, gpu_layers, progress)
         self._free_model = finalize(self, self._library.llama_model_free, self._model)
@@ -85,9 +85,17 @@ class LlamaModel:
         """Keep only the first `length` tokens of a sequence."""
         self._library.llama_memory_seq_rm(self._memory, sequence, length, -1)
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Let an empty sequence begin with the first `length` tokens of another; they are held once."""
-        self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
+    def copy(self, sequence: int) -> NDArray[np.uint8]:
+        """The keys and values of a sequence."""
+        size = self._library.llama_state_seq_get_size(self._context, sequence)
+        data = np.empty(size, np.uint8)
+        self._library.llama_state_seq_get_data(self._context, data.ctypes.data, size, sequence)
+        return data
+
+    def load(self, sequence: int, data: NDArray[np.uint8]) -> None:
+        """Put what `copy` gave into an empty sequence. Raises VoxpopError where it is of another model."""
+        if not self._library.llama_state_seq_set_data(self._context, data.ctypes.data, data.size, sequence):
+            raise VoxpopError(f"A copy of {data.size} bytes cannot be loaded: {SAID.why()}.", code="engine_failed")
 
     def close(self) -> None:
         """Give the memory back; nothing of this model may be used after it."""
@@ -129,11 +137,11 @@ class LlamaModel:
 
     def _made(self, path: Path, context: int, sequences: int, threads: int, kv: str) -> int:
         params = self._library.llama_context_default_params()
-        params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = context, _BATCH, _BATCH, sequences
+        params.n_ctx, params.n_seq_max = context * sequences, sequences
+        params.n_batch = params.n_ubatch = _BATCH
         params.n_outputs_max_per_seq = 0
         params.n_threads = params.n_threads_batch = threads
         params.type_k = params.type_v = _KV[kv]
-        params.kv_unified = 1
         SAID.why()
         made = self._library.llama_init_from_model(self._model, params)
         if not made:
@@ -144,6 +152,13 @@ class LlamaModel:
                 code="no_memory",
             )
         return int(made)
+
+
+class Copy(NamedTuple):
+    """What a sequence held: how many tokens, and their keys and values as llama.cpp writes them."""
+
+    length: int
+    data: NDArray[np.uint8]
 
 
 class LlamaSequence:
@@ -169,11 +184,15 @@ class LlamaSequence:
             self.model.cut(self.number, length)
             self._length = length
 
-    def take(self, other: "LlamaSequence") -> None:
-        """Hold what `other` holds, and nothing else."""
+    def copy(self) -> Copy:
+        """What it holds now."""
+        return Copy(self._length, self.model.copy(self.number))
+
+    def begin(self, copy: Copy) -> None:
+        """Hold what `copy` holds, and nothing else. Raises VoxpopError where it is of another model."""
         self.cut(0)
-        self.model.copy(other.number, self.number, len(other))
-        self._length = len(other)
+        self.model.load(self.number, copy.data)
+        self._length = copy.length
 
 
 class _Rooms:

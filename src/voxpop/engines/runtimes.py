@@ -12,13 +12,14 @@ from pathlib import Path
 from voxpop.engines import llama_session
 from voxpop.engines.gguf_file import Card, GgufFile, Shape
 from voxpop.engines.llamacpp import LlamaModel
-from voxpop.engines.sessions import Session
+from voxpop.engines.sessions import MOST_KEPT, Session
 from voxpop.errors import VoxpopError
 
 _PIECE_WORK = 64_000_000_000  # weights times tokens: about a tenth of a second of two cores
 _MIXTURE_PIECE = 64  # tokens that between them go through every expert: fewer read the same weights for less
 _DIGESTED = 2 << 30  # bytes of file that are read for a SHA-256 at every start
 _AT_ONCE = 2  # contexts whose keys and values may be held by all seats together
+_LARGE, _LARGE_SEATS = 20 << 30, 4  # from this size on a place of Grok-1's own costs 2 GiB a seat
 _HALF = 2  # bytes of a key's or value's number
 
 
@@ -80,18 +81,12 @@ def _in_openvino(path: Path, wish: Wish) -> Runtime:
 
 def _in_llamacpp(path: Path, card: Card, wish: Wish) -> Runtime:
     context = min(wish.context, card.shape.context)
-    held = _AT_ONCE * context
-    _fits(path, memory(card.shape, llama_session.places(held)), wish)
-    model = LlamaModel(
-        path,
-        context=llama_session.places(held),
-        sequences=llama_session.sequences(wish.seats),
-        threads=wish.threads,
-        progress=wish.progress,
-    )
+    seats = min(wish.seats, _LARGE_SEATS) if path.stat().st_size > _LARGE else wish.seats
+    _fits(path, memory(card.shape, seats * context + MOST_KEPT), wish)
+    model = LlamaModel(path, context=context, sequences=seats, threads=wish.threads, progress=wish.progress)
     mixed = card.shape.experts > 1
     piece = max(_piece(model.parameters * card.shape.chosen // card.shape.experts), _MIXTURE_PIECE * mixed)
-    return Runtime(card, llama_session.sessions(model, wish.seats), context, held, piece, _digest(path))
+    return Runtime(card, llama_session.sessions(model, seats), context, seats * context, piece, _digest(path))
 
 
 def _fits(path: Path, keys: int, wish: Wish) -> None:

@@ -233,4 +233,4 @@ class _Tokens:
     def __call__(self, text: bytes | str) -> list[int]:
         if isinstance(text, bytes):
             text = text.decode("utf-8", "replace")
-        return self._vocabulary.encode(text)
+        return self._vocabulary.encode(text, begins=False)

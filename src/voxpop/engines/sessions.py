@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEAST_REUSE = 8
-MOST_KEPT, MOST_KEPT_TOKENS = 32, 4096
+MOST_KEPT = 4096  # tokens of all beginnings together
 
 
 class State(Protocol):
@@ -35,10 +35,9 @@ class State(Protocol):
 
 
 class Beginnings:
-    """Copies of the beginnings that were kept, the last used of them; `forget` is told which copy is let go."""
+    """Copies of the beginnings that were kept, the last used of them."""
 
-    def __init__(self, forget: Callable[[Any], None] = lambda copy: None) -> None:
-        self._forget = forget
+    def __init__(self) -> None:
         self._kept: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def longest(self, tokens: Sequence[int], most: int) -> tuple[int, ...]:
@@ -52,10 +51,10 @@ class Beginnings:
 
     def keep(self, tokens: tuple[int, ...], copy: Callable[[], Any]) -> None:
         """Keep one; what was not used for longest goes."""
-        if len(tokens) > MOST_KEPT_TOKENS or tokens in self._kept:
+        if len(tokens) > MOST_KEPT or tokens in self._kept:
             return
-        while len(self._kept) >= MOST_KEPT or sum(map(len, self._kept)) + len(tokens) > MOST_KEPT_TOKENS:
-            self._forget(self._kept.popitem(last=False)[1])
+        while sum(map(len, self._kept)) + len(tokens) > MOST_KEPT:
+            self._kept.popitem(last=False)
         self._kept[tokens] = copy()
 
 
