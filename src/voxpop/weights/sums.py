@@ -30,7 +30,7 @@ def checksum(tensor: Tensor) -> str:
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """Checksums by tensor of the checkpoint at `path`; none without a manifest. Raises VoxpopError for a bad one."""
+    """Checksums by tensor of the checkpoint at `path`; none without a manifest. VoxpopError for a bad one."""
     manifest = manifest_of(path)
     if not manifest.exists():
         return {}
