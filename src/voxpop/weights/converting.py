@@ -37,6 +37,13 @@ class Progress:
     rate: float = 0.0
     left_s: float | None = None
 
+    def text(self) -> str:
+        """As a line for who waits."""
+        left = "" if self.left_s is None else f", {self.left_s // 60:.0f} min {self.left_s % 60:.0f} s left"
+        return (
+            f"{self.tensor}: {self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB, {self.rate / 1e6:.0f} MB/s{left}"
+        )
+
 
 class Pace:
     """Counts what is done of `sizes`, in bytes by tensor, and says how long the rest will take."""
@@ -78,20 +85,22 @@ def convert(source: Source, sink: Sink) -> Iterator[Progress]:
         yield pace.step(name)
 
 
-def refuse_unwritable(source: Path, target: Path, need: int, *, free: int | None = None) -> None:
+def refuse_unwritable(
+    source: Path, target: Path, need: int, *, free: int | None = None, replaced: bool = False
+) -> None:
     """Raise before anything is written: VoxpopError or UsageError with the reason and the cure.
 
-    `need`: bytes of the whole target; `free`: bytes free where it goes, None asks the system. What an earlier run
-    left counts as there.
+    `need`: bytes of the whole target; `free`: bytes free where it goes, None asks the system; `replaced`: what is
+    there goes first. What an earlier run left counts as there.
     """
     here, there = source.resolve(), target.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise UsageError(f"The target {target} is the source {source}, or one lies in the other.", "Name another.")
-    if target.exists():
+    if target.exists() and not replaced:
         raise UsageError(f"There is something at {target} already.", "Name another target, or give --force.")
     folder = next(parent for parent in there.parents if parent.exists())
     have = shutil.disk_usage(folder).free if free is None else free
-    more = need + _SPARE - sum(map(_taken, leftovers(there)))
+    more = need + _SPARE - sum(map(_taken, [*leftovers(there), *([target] if target.exists() else [])]))
     if have < more:
         raise VoxpopError(
             f"{target} needs {more / 1e9:.2f} GB more; {folder} has {have / 1e9:.2f} GB free.",

@@ -50,7 +50,9 @@ def values_at(tensor: Tensor, places: list[Places]) -> NDArray[np.float32]:
         case Quantised(weight, scales):
             row, column = places
             group = row // (weight.shape[-2] // scales.shape[-2])
-            return np.multiply(weight[row, column], scales[group, column], dtype=np.float32, casting="unsafe")
+            values: NDArray[np.float32] = weight[row, column].astype(np.float32)
+            values *= scales[group, column].astype(np.float32)
+            return values
         case Packed(data, type_, turned):
             row, column = places[::-1] if turned else places
             which, where = np.unique(row, return_inverse=True)

@@ -1,0 +1,122 @@
+"""`voxpop weights convert` and `verify`: one checkpoint from another, and proof that it is; it prints."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import orjson
+
+from voxpop.cli_options import json_option, runs
+from voxpop.cli_weights import needs_extra, weights
+
+_T = TypeVar("_T")
+_FORMATS = ("gguf", "xai", "keyfan", "hpcai", "lmzheng")
+_TYPES = ("f32", "f16", "bf16", "q8_0", "int8")
+_SAY_EVERY_S = 0.25
+_PATH = click.Path(path_type=Path)
+
+
+@weights.command("convert")
+@click.argument("source", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--to", "format_", required=True, type=click.Choice(_FORMATS), help="Format of the result.")
+@click.option("--type", "type_", type=click.Choice(_TYPES), help="Type of the matrices; else the format's usual.")
+@click.option("--tokenizer", type=_PATH, help="SentencePiece model that goes into a GGUF file.")
+@click.option("--force", is_flag=True, help="Remove what is at OUT, or was begun there, first.")
+@click.option("--dry-run", is_flag=True, help="Write only headers, to a folder that is removed; say what it takes.")
+@json_option
+@runs
+@needs_extra
+async def convert(
+    source: Path,
+    out: Path,
+    format_: str,
+    type_: str | None,
+    tokenizer: Path | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Convert a checkpoint from any format to another; what was cut is gone on with by the same command.
+
+    The checksum of every tensor goes into OUT.sums.json.
+
+    Example: voxpop weights convert grok-1/ckpt-0 grok-1-q8_0.gguf --to gguf --tokenizer tokenizer.model
+    """
+    from voxpop.weights import targets
+    from voxpop.weights.opening import opened
+    from voxpop.weights.sums import manifest_of
+
+    say = _teller(as_json)
+    to = targets.target(out, format_, type_, tokenizer)
+    with ThreadPoolExecutor(1, "weights") as pool:
+        given = await asyncio.get_running_loop().run_in_executor(pool, opened, source)
+        if dry_run:
+            report = await asyncio.get_running_loop().run_in_executor(pool, targets.rehearsed, given, to)
+            click.echo(orjson.dumps(asdict(report)).decode() if as_json else report.text())
+            return
+        async for step in _stepwise(pool, targets.converted(given, source, to, force=force)):
+            say(step.text())
+    row = {"path": str(to.path), "manifest": str(manifest_of(to.path))}
+    if as_json:
+        click.echo(orjson.dumps(row).decode())
+        return
+    click.echo(file=sys.stderr)
+    click.echo(f"{row['path']} is written; the checksums of its tensors are in {row['manifest']}.")
+    click.echo(f"Prove it: voxpop weights verify {to.path} {source}")
+
+
+@weights.command("verify")
+@click.argument("converted", type=_PATH)
+@click.argument("source", type=_PATH)
+@click.option("--layers", default=4, show_default=True, help="How many layers are run in both; 0 runs none.")
+@click.option("--seed", default=0, show_default=True, help="Which layers, and what goes into them.")
+@json_option
+@runs
+@needs_extra
+async def verify(converted: Path, source: Path, layers: int, seed: int, as_json: bool) -> None:
+    """Compare a converted checkpoint with its source: structure, every tensor, and what some layers compute.
+
+    Exit code 1 where something is wrong.
+
+    Example: voxpop weights verify grok-1-q8_0.gguf grok-1/ckpt-0
+    """
+    from voxpop.weights.judging import judged
+
+    say = _teller(as_json)
+    with ThreadPoolExecutor(1, "weights") as pool:
+        async for report in _stepwise(pool, judged(converted, source, layers=layers, seed=seed)):
+            say(report.progress)
+    if as_json:
+        click.echo(orjson.dumps(report.said()).decode())
+    else:
+        click.echo(file=sys.stderr)
+        click.echo(report.text())
+    if not report.right:
+        sys.exit(1)
+
+
+def _teller(as_json: bool) -> Callable[[str], None]:
+    """What says on one line how far it is, a few times a second."""
+    said = 0.0
+
+    def say(text: str) -> None:
+        nonlocal said
+        if not as_json and time.monotonic() - said >= _SAY_EVERY_S:
+            said = time.monotonic()
+            click.echo(f"\r{text:<78}", nl=False, err=True)
+
+    return say
+
+
+async def _stepwise(pool: ThreadPoolExecutor, steps: Iterator[_T]) -> AsyncIterator[_T]:
+    """The same, each step in the pool's one thread, so that Ctrl-C is heard meanwhile."""
+    loop = asyncio.get_running_loop()
+    while (step := await loop.run_in_executor(pool, next, steps, None)) is not None:
+        yield step

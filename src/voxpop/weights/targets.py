@@ -1,0 +1,192 @@
+"""What a checkpoint can be converted to: its place, its exact size before a byte is written, and its writer.
+
+It refuses a type that a format has not. A rehearsal writes true headers and no weights.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import disk_usage
+
+import numpy as np
+
+from voxpop.errors import UsageError, VoxpopError
+from voxpop.weights.converting import Progress, claimed, convert, leftovers, nbytes, refuse_unwritable, remove
+from voxpop.weights.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.grok import EMBEDDING, Grok, Spec, scaled
+from voxpop.weights.hf import FolderSink
+from voxpop.weights.layouts import LAYOUTS
+from voxpop.weights.mixes import mix, size_of
+from voxpop.weights.safetensors_file import SafetensorsFile
+from voxpop.weights.sums import write_manifest
+from voxpop.weights.tensors import Held, Quantised, Sink, Source, Tensor, bfloat16
+from voxpop.weights.tokenizer import opened
+from voxpop.weights.xai import XaiSink, examine
+
+_A_TOKEN = 32  # bytes of a token in a GGUF header: its text, score and kind
+_A_FILE = 512  # of a pickle, or a tensor in a safetensors header
+_BESIDE = {".json", ".jsonl", ".journal"}
+
+TYPES = {
+    "gguf": ("q8_0", "bf16", "f16", "f32"),
+    "xai": ("int8",),
+    **dict.fromkeys(LAYOUTS, ("bf16", "f16", "f32")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where, in which format and in which type; `tokenizer` goes into a GGUF file."""
+
+    path: Path
+    format: str
+    type: str
+    tokenizer: Path | None = None
+
+    def sink(self, shape: Grok, path: Path | None = None, *, hollow: bool = False) -> Sink:
+        """Its writer, to another path if one is given. Raises VoxpopError where tokenizer and model do not fit."""
+        path = path or self.path
+        match self.format:
+            case "gguf":
+                tokenizer = opened(path, self.tokenizer) if self.tokenizer else None
+                if tokenizer:
+                    tokenizer.check(shape)
+                return GgufSink(path, shape, mix(self.type), vocabulary=tokenizer.pieces if tokenizer else None)
+            case "xai":
+                return XaiSink(path, shape, hollow=hollow)
+            case _:
+                return FolderSink(path, LAYOUTS[self.format], shape, self.type.upper())
+
+
+def target(path: Path, format_: str, type_: str | None = None, tokenizer: Path | None = None) -> Target:
+    """A target; the first type of its format where none is given. Raises UsageError for one that it has not."""
+    if format_ not in TYPES:
+        raise UsageError(f"There is no format '{format_}'.", f"Choose one of {', '.join(TYPES)}.")
+    chosen = (type_ or TYPES[format_][0]).lower()
+    if chosen not in TYPES[format_]:
+        cure = "Lower types of GGUF are made by: voxpop weights quantize" if format_ == "gguf" else ""
+        known = ", ".join(TYPES[format_])
+        raise UsageError(
+            f"The format {format_} has no type '{type_}', only {known}.", cure or "Choose one of them."
+        )
+    return Target(path, format_, chosen, tokenizer)
+
+
+def expected_bytes(shape: Grok, to: Target) -> int:
+    """What the whole will weigh, to a few kilobytes a file."""
+    if to.format == "gguf":
+        return size_of(shape, mix(to.type)).bytes + _A_TOKEN * shape.vocabulary
+    small = {"norm": 4, "router": 4}
+    if to.format == "xai":
+        sizes = {"embedding": 4, **small, "attention": 1, "expert": 1}
+        scales = (2 * s.parameters // s.shape[-2] * s.groups for s in shape.specs.values() if sizes[s.kind] == 1)
+        return sum(s.parameters * sizes[s.kind] + _A_FILE for s in shape.specs.values()) + sum(scales)
+    wide = 4 if to.type == "f32" else 2
+    head = shape.specs[EMBEDDING].parameters * wide if LAYOUTS[to.format].head else 0
+    return sum(s.parameters * small.get(s.kind, wide) + _A_FILE for s in shape.specs.values()) + head
+
+
+def converted(source: Source, path: Path, to: Target, *, force: bool = False) -> Iterator[Progress]:
+    """Convert what lies at `path`, or go on with it; the manifest is there before the checkpoint has its name.
+
+    `force`: what is at the target goes first. Raises VoxpopError or UsageError before anything is written where it
+    cannot work.
+    """
+    refuse_unwritable(path, to.path, expected_bytes(source.shape, to), replaced=force)
+    what = {"source": str(path.resolve()), "format": to.format, "type": to.type, "shape": asdict(source.shape)}
+    if force:
+        remove(to.path)
+    with claimed(to.path, what):
+        sink = to.sink(source.shape)
+        yield from convert(source, sink)
+        write_manifest(to.path, what, sink.done())
+        sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What would be written: files and their bytes; source bytes a second of a short conversion on that disk."""
+
+    files: int
+    bytes: int
+    free: int
+    rate: float
+    seconds: float
+
+    def text(self) -> str:
+        """As a person reads it."""
+        fits = "enough" if self.free > self.bytes else "TOO LITTLE"
+        return (
+            f"{self.files} files, {self.bytes:,} bytes ({self.bytes / 1e9:.2f} GB); {self.free / 1e9:.2f} GB are"
+            f" free: {fits}.\nAt the {self.rate / 1e6:.0f} MB/s of a short run on this disk:"
+            f" {self.seconds / 60:.0f} min, if the source's disk keeps up."
+        )
+
+
+def rehearsed(source: Source, to: Target) -> Rehearsal:
+    """Write every file with its true header and holes for the weights, read it back, and remove it again.
+
+    Then convert a model of some 80 MB, in memory, to the same disk. Raises VoxpopError where a header is wrong.
+    """
+    folder = next(parent for parent in to.path.resolve().parents if parent.exists())
+    total = sum(nbytes(source.read(name)) for name in source.shape.specs)
+    free = disk_usage(folder).free
+    with tempfile.TemporaryDirectory(prefix=".voxpop-", dir=folder) as scratch:
+        files, size = _headers(source.shape, to, Path(scratch) / "hollow" / to.path.name)
+        rate = _rate(to, Path(scratch) / "short" / to.path.name)
+    return Rehearsal(files, size, free, rate, total / rate)
+
+
+def _headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
+    path.parent.mkdir()
+    sink = to.sink(shape, path, hollow=True)
+    if to.format == "xai":
+        for spec in shape.specs.values():
+            sink.write(spec.name, _hollow(spec))
+    parts = leftovers(path)
+    found = [file for part in parts for file in (part.rglob("*") if part.is_dir() else [part]) if file.is_file()]
+    weights = [file for file in found if file.stat().st_size > 0 and file.suffix not in _BESIDE]
+    wrong: list[str] = []
+    match to.format:
+        case "gguf":
+            wrong = GgufSource(path.with_name(f"{path.name}.part")).faults(shape)
+        case "xai":
+            wrong = list(examine(parts[0]).wrong)
+        case _:
+            for file in weights:
+                SafetensorsFile(file)
+    if wrong:
+        raise VoxpopError(f"The header would be wrong: {wrong[0]}", "Report this.")
+    return len(weights), sum(file.stat().st_size for file in weights)
+
+
+def _hollow(spec: Spec) -> Tensor:
+    """A tensor of the right shape and type that takes no memory."""
+    if spec.kind not in ("attention", "expert"):
+        return np.broadcast_to(np.float32(0), spec.shape)
+    *many, _, columns = spec.shape
+    scales = np.broadcast_to(bfloat16.type(1), (*many, spec.groups, columns))
+    return Quantised(np.broadcast_to(np.int8(0), spec.shape), scales)
+
+
+def _rate(to: Target, path: Path) -> float:
+    path.parent.mkdir()
+    shape = scaled(1, layers=1, vocabulary=4096)
+    tensors = {spec.name: _filled(spec) for spec in shape.specs.values()}
+    sink = Target(path, to.format, to.type).sink(shape, path)
+    began = time.monotonic()
+    for _ in convert(Held(shape, tensors), sink):
+        pass
+    sink.close()
+    return sum(map(nbytes, tensors.values())) / (time.monotonic() - began)
+
+
+def _filled(spec: Spec) -> Tensor:
+    """As xAI stores it, of any numbers."""
+    hollow = _hollow(spec)
+    if not isinstance(hollow, Quantised):
+        return np.ones(spec.shape, np.float32)
+    weight = np.resize(np.random.RandomState(0).randint(-127, 128, 1 << 20).astype(np.int8), spec.shape)
+    return Quantised(weight, np.array(hollow.scales))
