@@ -98,11 +98,15 @@ def converted(source: Source, path: Path, to: Target, *, force: bool = False) ->
     what = {"source": str(path.resolve()), "format": to.format, "type": to.type, "shape": asdict(source.shape)}
     if force:
         remove(to.path)
-    with claimed(to.path, what):
-        sink = to.sink(source.shape)
-        yield from convert(source, sink)
-        write_manifest(to.path, what, sink.done())
-        sink.close()
+    try:
+        with claimed(to.path, what):
+            sink = to.sink(source.shape)
+            yield from convert(source, sink)
+            write_manifest(to.path, what, sink.done())
+            sink.close()
+    except OSError as error:
+        cure = "Mend that, and run the same command again: it goes on where it was."
+        raise VoxpopError(f"{to.path} cannot be written: {error.strerror}.", cure, code="unwritable") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ def _headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
     sink = to.sink(shape, path, hollow=True)
     if to.format == "xai":
         for spec in shape.specs.values():
-            sink.write(spec.name, _hollow(spec))
+            sink.write(spec.name, hollow(spec))
     parts = leftovers(path)
     found = [file for part in parts for file in (part.rglob("*") if part.is_dir() else [part]) if file.is_file()]
     weights = [file for file in found if file.stat().st_size > 0 and file.suffix not in _BESIDE]
@@ -162,7 +166,7 @@ def _headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
     return len(weights), sum(file.stat().st_size for file in weights)
 
 
-def _hollow(spec: Spec) -> Tensor:
+def hollow(spec: Spec) -> Tensor:
     """A tensor of the right shape and type that takes no memory."""
     if spec.kind not in ("attention", "expert"):
         return np.broadcast_to(np.float32(0), spec.shape)
@@ -185,8 +189,8 @@ def _rate(to: Target, path: Path) -> float:
 
 def _filled(spec: Spec) -> Tensor:
     """As xAI stores it, of any numbers."""
-    hollow = _hollow(spec)
-    if not isinstance(hollow, Quantised):
+    empty = hollow(spec)
+    if not isinstance(empty, Quantised):
         return np.ones(spec.shape, np.float32)
     weight = np.resize(np.random.RandomState(0).randint(-127, 128, 1 << 20).astype(np.int8), spec.shape)
-    return Quantised(weight, np.array(hollow.scales))
+    return Quantised(weight, np.array(empty.scales))

@@ -1,0 +1,57 @@
+"""Conversions that are killed: `python conversion_lives.py SOURCE OUT FORMAT KILLS SEED`.
+
+Runs one whole conversion to OUT-twin and times it, then kills as many conversions to OUT at random moments, and runs
+the last to its end. Prints how many tensors lay there after each life.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from voxpop.weights import targets
+from voxpop.weights.opening import opened
+
+
+def convert(source: Path, out: Path, format_: str) -> None:
+    to = targets.target(out, format_)
+    for _ in targets.converted(opened(source), source, to):
+        pass
+
+
+def life(source: Path, out: Path, format_: str, within_s: float | None) -> int:
+    """A process of its own, killed after that time; its exit status, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        try:
+            convert(source, out, format_)
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    if within_s is not None:
+        time.sleep(within_s)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main() -> None:
+    source, out, format_ = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    luck = random.Random(int(sys.argv[5]))
+    began = time.monotonic()
+    assert life(source, out.with_name(f"{out.stem}-twin{out.suffix}"), format_, None) == 0
+    whole_s = time.monotonic() - began
+    for _ in range(int(sys.argv[4])):
+        if out.exists():
+            break
+        assert life(source, out, format_, luck.uniform(0.02, 0.6) * whole_s) in (-signal.SIGKILL, 0)
+        part = out.with_name(f"{out.name}.part")
+        journals = [*part.rglob("written.jsonl"), out.with_name(f"{out.name}.journal")]
+        print(sum(len(j.read_bytes().splitlines()) for j in journals if j.exists()), flush=True)
+    assert out.exists() or life(source, out, format_, None) == 0
+
+
+if __name__ == "__main__":
+    main()
