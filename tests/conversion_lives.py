@@ -1,7 +1,7 @@
-"""Conversions that are killed: `python conversion_lives.py SOURCE OUT FORMAT KILLS SEED`.
+"""Conversions that are killed: `python conversion_lives.py SOURCE FOLDER KILLS SEED`.
 
-Runs one whole conversion to OUT-twin and times it, then kills as many conversions to OUT at random moments, and runs
-the last to its end. Prints how many tensors lay there after each life.
+To each of three formats: one whole conversion, timed; then as many to another place as are to be killed, at random
+moments; then one to its end. Prints how many tensors lay there after each life.
 """
 
 import os
@@ -38,19 +38,19 @@ def life(source: Path, out: Path, format_: str, within_s: float | None) -> int:
 
 
 def main() -> None:
-    source, out, format_ = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    luck = random.Random(int(sys.argv[5]))
-    began = time.monotonic()
-    assert life(source, out.with_name(f"{out.stem}-twin{out.suffix}"), format_, None) == 0
-    whole_s = time.monotonic() - began
-    for _ in range(int(sys.argv[4])):
-        if out.exists():
-            break
-        assert life(source, out, format_, luck.uniform(0.02, 0.6) * whole_s) in (-signal.SIGKILL, 0)
-        part = out.with_name(f"{out.name}.part")
-        journals = [*part.rglob("written.jsonl"), out.with_name(f"{out.name}.journal")]
-        print(sum(len(j.read_bytes().splitlines()) for j in journals if j.exists()), flush=True)
-    assert out.exists() or life(source, out, format_, None) == 0
+    source, folder, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    luck = random.Random(seed)
+    for format_ in ("gguf", "xai", "keyfan"):
+        out, began = folder / f"out.{format_}", time.monotonic()
+        assert life(source, folder / f"twin.{format_}", format_, None) == 0
+        whole_s = time.monotonic() - began
+        for _ in range(kills):
+            assert life(source, out, format_, luck.uniform(0.02, 0.6) * whole_s) in (-signal.SIGKILL, 0)
+            if out.exists():
+                break
+            journals = [*folder.rglob("written.jsonl"), out.with_name(f"{out.name}.journal")]
+            print(format_, sum(len(j.read_bytes().splitlines()) for j in journals if j.exists()), flush=True)
+        assert out.exists() or life(source, out, format_, None) == 0
 
 
 if __name__ == "__main__":
