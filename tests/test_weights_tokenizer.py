@@ -1,11 +1,13 @@
 """The vocabulary of a Grok model: text comes back as it was, files are checked, one is fetched whole."""
 
 import asyncio
+import ctypes
 import gzip
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("sentencepiece")
 gguf = pytest.importorskip("gguf")
+np = pytest.importorskip("numpy")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -86,7 +89,8 @@ def test_the_vocabulary_is_built_like_the_released_one() -> None:
     assert pieces.texts[:6] == ["[PAD]", "[BOS]", "[EOS]", "[UNK]", "\n", "<0x00>"]
     kinds = gguf.TokenType
     wanted = [kinds.CONTROL] * 3 + [kinds.UNKNOWN, kinds.USER_DEFINED] + [kinds.BYTE] * 256
-    assert list(pieces.kinds[:261]) == wanted
+    assert list(pieces_of(MODEL).kinds[:261]) == wanted
+    assert pieces.kinds[4] == kinds.NORMAL
     assert set(pieces.kinds[261:]) == {kinds.NORMAL}
     assert (pieces.padding, pieces.bos, pieces.eos, pieces.unknown) == (0, 1, 2, 3)
     assert pieces.add_space_prefix
@@ -102,11 +106,52 @@ def test_the_released_vocabulary_is_the_pinned_one(released: Tokenizer) -> None:
     released.check(GROK_1)
     pieces = released.pieces
     assert pieces.texts[:5] == ["[PAD]", "[BOS]", "[EOS]", "[UNK]", "\n"]
-    counted = [pieces.kinds.count(kind) for kind in range(1, 7)]
+    counted = [pieces_of(released.model).kinds.count(kind) for kind in range(1, 7)]
     assert counted == [130747, 1, 3, 65, 0, 256]
     assert (pieces.padding, pieces.bos, pieces.eos, pieces.unknown) == (0, 1, 2, 3)
     assert released.encode("Bonjour à tous") == [9029, 49435, 6734, 51838]
     assert not SMALL.released
+
+
+def llama_tokens(tokenizer: Tokenizer, folder: Path) -> Callable[[str], list[int]]:
+    """llama.cpp's own tokenisation, from a GGUF file with this vocabulary; only the vocabulary is loaded."""
+    pytest.importorskip("xllamacpp")
+    from voxpop.engines.llama_library import library
+    from voxpop.weights.gguf_grok import GgufSink
+    from voxpop.weights.mixes import mix
+
+    shape = replace(scaled(1, 1, vocabulary=tokenizer.size), width=32, heads=2, kv_heads=1, head_width=16)
+    shape = replace(shape, feed_forward=32, experts=2, row_groups=1)
+    sink = GgufSink(folder / "grok.gguf", shape, mix("F16"), vocabulary=tokenizer.pieces)
+    for name, spec in shape.specs.items():
+        sink.write(name, np.zeros(spec.shape, np.float32))
+    sink.close()
+    llama = library()
+    llama.llama_tokenize.restype = ctypes.c_int32
+    params = llama.llama_model_default_params()
+    params.vocab_only = 1
+    loaded = llama.llama_model_load_from_file(os.fsencode(folder / "grok.gguf"), params)
+    vocabulary = ctypes.c_void_p(llama.llama_model_get_vocab(loaded))
+
+    def tokens(text: str) -> list[int]:
+        data = text.encode()
+        room = (ctypes.c_int32 * (len(data) + 16))()
+        count = llama.llama_tokenize(vocabulary, data, len(data), room, len(room), ctypes.c_bool(False), False)
+        return list(room[:count])
+
+    return tokens
+
+
+def test_llama_cpp_makes_the_same_tokens_of_every_post(tmp_path: Path) -> None:
+    tokens = llama_tokens(SMALL, tmp_path)
+    assert [text for text in [*POSTS, *HOSTILE] if tokens(text) != SMALL.encode(text)] == []
+
+
+def test_llama_cpp_makes_the_tokens_of_the_released_vocabulary(released: Tokenizer, tmp_path: Path) -> None:
+    """But for the makers' own marks, such as <|separator|>, which it takes for text."""
+    tokens = llama_tokens(released, tmp_path)
+    texts = [text for text in [*POSTS, *HOSTILE] if "<|" not in text]
+    assert [text for text in texts if tokens(text) != released.encode(text)] == []
 
 
 def test_the_parsed_pieces_are_those_of_the_library() -> None:

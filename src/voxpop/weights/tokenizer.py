@@ -7,6 +7,7 @@ to get it.
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import sentencepiece
@@ -20,6 +21,7 @@ FILE = "tokenizer.model"
 # The file `tokenizer.model` of github.com/xai-org/grok-1 (Apache-2.0): its size in bytes and its SHA-256.
 GROK_1_SIZE = 2_229_219
 GROK_1_SHA256 = "5c69d7cbad192fa2c9d14e2a77fbfdc11597c68907b043ddb0260e3d28eddd7f"
+_NORMAL, _DEFINED = 1, 4  # kinds of pieces
 _SPECIAL = ("[PAD]", "[BOS]", "[EOS]", "[UNK]")
 _SMALLEST = len(_SPECIAL) + 1 + 256  # the line break and the bytes
 
@@ -27,12 +29,15 @@ _SMALLEST = len(_SPECIAL) + 1 + 256  # the line break and the bytes
 class Tokenizer:
     """A vocabulary: `model` are the bytes of its file, `pieces` what a GGUF file says of it.
 
+    There a symbol that its makers defined is a normal piece, as llama.cpp's own converter has it: behind a defined
+    one llama.cpp begins as a new text, with a space, so that each digit or line break would spoil the next token.
     Raises VoxpopError where the bytes are no SentencePiece model.
     """
 
     def __init__(self, model: bytes) -> None:
         self.model = model
-        self.pieces: Pieces = pieces_of(model)
+        found = pieces_of(model)
+        self.pieces: Pieces = replace(found, kinds=[_NORMAL if kind == _DEFINED else kind for kind in found.kinds])
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
