@@ -5,6 +5,9 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -309,6 +312,26 @@ def test_memory_is_weighed_before_loading(path: Path) -> None:
     assert "read from the disk again" in said[0]
     LocalEngine.open(path, Wish(seats=1, room=keys + size, warn=said.append)).close()
     assert len(said) == 1
+
+
+def test_what_would_end_the_process_is_refused(tmp_path: Path, path: Path) -> None:
+    data, key = bytearray(path.read_bytes()), b"grok.expert_used_count"
+    at = data.index(key) + len(key) + 4  # past the type of the value
+    data[at : at + 4] = (999).to_bytes(4, "little")
+    (tmp_path / "bad.gguf").write_bytes(data)
+    program = "import sys, pathlib, voxpop.engines.llamacpp as l; l.LlamaModel(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "bad.gguf")], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGABRT, "llama.cpp stands this now: choose another damage"
+    with pytest.raises(VoxpopError, match=r"'bad\.gguf' cannot be loaded: llama.cpp ended with -6 over it"):
+        LocalEngine.open(tmp_path / "bad.gguf")
+
+
+def test_half_a_file_is_refused(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "half.gguf").write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(VoxpopError, match=r"half\.gguf"):
+        LocalEngine.open(tmp_path / "half.gguf")
 
 
 def test_loading_is_told(path: Path) -> None:

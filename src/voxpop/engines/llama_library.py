@@ -23,6 +23,7 @@ PROGRESS = ctypes.CFUNCTYPE(c_bool, c_float, c_void_p)
 _LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, c_char_p, c_void_p)
 _ERROR_LEVEL = 4
 _SPARE = 32  # words behind a struct: what a later build may add at its end passes through unchanged
+_NO_BACKTRACE = "GGML_NO_BACKTRACE"  # otherwise a debugger is started on this process where ggml ends it
 _WAITING = "OMP_WAIT_POLICY"
 _CURE = "Install the pinned range: pip install 'voxpop[local]'"
 
@@ -159,6 +160,7 @@ SAID = _Said()
 def library() -> Any:
     """The loaded library, once in a process. Raises VoxpopError where it is missing or has another layout."""
     path = _path()
+    os.environ.setdefault(_NO_BACKTRACE, "1")
     try:
         with _patient():
             found = ctypes.CDLL(str(path))

@@ -19,7 +19,7 @@ from voxpop.errors import UsageError, VoxpopError
 _KV = {"f32": 0, "f16": 1}
 _BATCH = 512
 _MOST_SEQUENCES = 256
-_MMAP = 1
+_NONE, _MMAP = 0, 1
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
@@ -28,7 +28,8 @@ class LlamaModel:
 
     `context` is how many tokens a sequence holds, `sequences` how many there are; `threads` 0 takes every
     physical core; `kv` is the type of keys and values; `gpu_layers` go to a GPU where the library has one;
-    `progress` is told the share (0 to 1) that is loaded. Raises VoxpopError where the file cannot be loaded.
+    `progress` is told the share (0 to 1) that is loaded; `planned` reads no weight and computes nothing.
+    Raises VoxpopError where the file cannot be loaded.
     """
 
     def __init__(
@@ -41,11 +42,12 @@ class LlamaModel:
         kv: Literal["f16", "f32"] = "f16",
         gpu_layers: int = 0,
         progress: Callable[[float], None] | None = None,
+        planned: bool = False,
     ) -> None:
         if not 1 <= sequences <= _MOST_SEQUENCES or context < 1:
             raise UsageError(f"{sequences} sequences of {context} tokens.", "Ask for 1 to 256, of 1 token or more.")
         self._library = library()
-        self._model = self._loaded(path, gpu_layers, progress)
+        self._model = self._loaded(path, gpu_layers, progress, planned)
         self._free_model = finalize(self, self._library.llama_model_free, self._model)
         self._context = self._made(path, context, sequences, threads or physical_cores(), kv)
         self._free_context = finalize(self, self._library.llama_free, self._context)
@@ -112,7 +114,7 @@ class LlamaModel:
         found = self._library.llama_get_logits(self._context)
         return np.ctypeslib.as_array(found, (rows, self.vocabulary)).copy()
 
-    def _loaded(self, path: Path, gpu_layers: int, progress: Callable[[float], None] | None) -> int:
+    def _loaded(self, path: Path, gpu_layers: int, progress: Callable[[float], None] | None, planned: bool) -> int:
         if not path.is_file():
             raise VoxpopError(f"There is no file {path}.", "Give the path of a GGUF file.", code="no_model")
 
@@ -122,7 +124,8 @@ class LlamaModel:
             return True
 
         params = self._library.llama_model_default_params()
-        params.n_gpu_layers, params.load_mode = gpu_layers, _MMAP
+        params.n_gpu_layers, params.load_mode = gpu_layers, _NONE if planned else _MMAP
+        params.no_alloc = planned
         params.progress_callback = keep = PROGRESS(tell)
         SAID.why()
         model = self._library.llama_model_load_from_file(os.fsencode(path), params)

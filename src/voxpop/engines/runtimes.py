@@ -11,6 +11,7 @@ from pathlib import Path
 
 from voxpop.engines import llama_session
 from voxpop.engines.gguf_file import Card, GgufFile, Shape
+from voxpop.engines.llama_trial import tried
 from voxpop.engines.llamacpp import LlamaModel
 from voxpop.engines.sessions import MOST_KEPT, Session
 from voxpop.errors import VoxpopError
@@ -83,6 +84,7 @@ def _in_llamacpp(path: Path, card: Card, wish: Wish) -> Runtime:
     context = min(wish.context, card.shape.context)
     seats = min(wish.seats, _LARGE_SEATS) if path.stat().st_size > _LARGE else wish.seats
     _fits(path, memory(card.shape, seats * context + MOST_KEPT), wish)
+    tried(path)
     model = LlamaModel(path, context=context, sequences=seats, threads=wish.threads, progress=wish.progress)
     mixed = card.shape.experts > 1
     piece = max(_piece(model.parameters * card.shape.chosen // card.shape.experts), _MIXTURE_PIECE * mixed)
