@@ -1,17 +1,22 @@
 """Read a GGUF file's header without following what it says past the file's end, or into all memory there is."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gguf
 import numpy as np
+from gguf import GGUFValueType
 from numpy.typing import NDArray
 
 _COUNT = 1 << 22  # elements of all arrays together, tensors, or fields: Grok-1 has 400,000
-_BYTES = 1 << 24  # of one text or one list of dimensions
+_BYTES = 1 << 25  # of one text, one array or one list of dimensions
 
 
 class Bounded(gguf.GGUFReader):
-    """The library's reader follows a length that points past the end of the file until memory is full."""
+    """The library's reader follows a length that points past the end of the file until memory is full.
+
+    An array is read as one piece here, not element by element: Grok-1's tokens then take 0.2 s and not 10.
+    """
 
     _heading, _left = True, _COUNT
 
@@ -22,9 +27,29 @@ class Bounded(gguf.GGUFReader):
         return super()._get(offset, dtype, count, override_order)
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
-        if raw_type == gguf.GGUFValueType.ARRAY:
-            self._take(int(self._get(orig_offs + 4, np.uint64)[0]))
-        return super()._get_field_parts(orig_offs, raw_type)
+        """What the library's gives: bytes of the value, its parts, which of them are data, and its types."""
+        if raw_type != GGUFValueType.ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        kind = GGUFValueType(int(self._get(orig_offs, np.uint32)[0]))
+        count, start = int(self._get(orig_offs + 4, np.uint64)[0]), orig_offs + 12
+        self._take(count)
+        types = [GGUFValueType.ARRAY, kind]
+        if plain := self.gguf_scalar_to_np.get(kind):
+            numbers = self._get(start, plain, count)
+            return 12 + numbers.nbytes, [numbers], [0], types
+        if kind != GGUFValueType.STRING or self.byte_order == "S":
+            raise ValueError(f"an array at byte {orig_offs} is of arrays, or of another machine's order")
+        texts = list(self._texts(start, count))
+        return 12 + sum(8 + len(text) for text in texts), texts, [*range(count)], types
+
+    def _texts(self, at: int, count: int) -> Iterator[memoryview]:
+        whole, start = self.data.data, at
+        for _ in range(count):
+            end = at + 8 + int.from_bytes(whole[at : at + 8], "little")
+            if end > len(whole) or end - start > _BYTES:
+                raise ValueError(f"a length at byte {at} points past the end")
+            yield whole[at + 8 : end]
+            at = end
 
     def _build_fields(self, offs: int, count: int) -> int:
         self._take(int(count))
