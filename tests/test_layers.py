@@ -65,7 +65,8 @@ ingesting doctor_accounts
 demo doctor cli_options evaluation
 weights
 cli_usage cli_weights
-cli_weights_convert cli_weights_plan cli_weights_tokenizer
+cli_weights_convert cli_weights_plan cli_weights_tokenizer cli_weights_make
+cli_weights_bench
 cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers cli_users
 cli_keys cli_teams cli_tiers
 cli
@@ -74,7 +75,7 @@ trust
 """.strip().splitlines()
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line.split()}
 # The simulator knows nothing of voxpop but its own files; only what builds the program may start it.
-MAY_SIMULATE = {"app", "demo", "evaluation", "simulator", "source_choice"}
+MAY_SIMULATE = {"app", "cli_weights_make", "demo", "evaluation", "simulator", "source_choice"}
 
 
 @cache
