@@ -1,4 +1,4 @@
-"""Reading a machine: made-up trees of /proc and /sys, what drivers' tools print, and this very machine within bounds."""
+"""Reading a machine: made-up trees of /proc and /sys, what drivers' tools print, this very one within bounds."""
 
 import os
 import time

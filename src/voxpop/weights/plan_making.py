@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -72,8 +71,9 @@ def shape_of(model: str) -> tuple[str, Grok]:
         raise UsageError(
             f"There is no model {model!r}.", "Take grok-1, scaled-1 to scaled-8, or a checkpoint's path."
         )
-    shape: Grok = import_module("voxpop.weights.opening").opened(path).shape
-    return path.name, shape
+    from voxpop.weights.opening import opened
+
+    return path.name, opened(path).shape
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
