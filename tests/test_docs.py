@@ -43,6 +43,13 @@ def test_the_table_of_metrics_is_current() -> None:
     assert page == docs.metrics_page(page), "run: python -m voxpop.docs"
 
 
+def test_the_tables_of_grok_are_what_the_planner_says() -> None:
+    page = (ROOT / "docs/grok-1.md").read_text("utf-8")
+    assert page == docs.grok_page(page), "run: python -m voxpop.docs"
+    with pytest.raises(ValueError, match="lacks"):
+        docs.grok_page("no marks")
+
+
 def test_the_table_of_invariants_names_every_test_and_each_mutant_a_row() -> None:
     rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", (ROOT / "docs/invariants.md").read_text("utf-8"), re.MULTILINE)
     named = {number: set(re.findall(r"tests/\w+\.py", cell)) for number, cell in rows}

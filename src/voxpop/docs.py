@@ -1,4 +1,4 @@
-"""Write docs/cli.md, and the tables of docs/configuration.md and docs/watching.md, from the code; nothing else.
+"""Write docs/cli.md, and the tables of docs/configuration.md, watching.md and grok-1.md, from the code.
 
 Run it as `python -m voxpop.docs` in the repository; a test says when a page is behind.
 """
@@ -13,6 +13,7 @@ import click
 from voxpop import meters
 from voxpop.cli import program
 from voxpop.config import settings
+from voxpop.weights import plan_pages
 
 _CLI = """# Commands
 
@@ -38,6 +39,13 @@ def settings_page(page: str) -> str:
 def metrics_page(page: str) -> str:
     """docs/watching.md with its table written anew; raises ValueError where the marks are missing."""
     return filled(page, "metrics", meters.table())
+
+
+def grok_page(page: str) -> str:
+    """docs/grok-1.md with its tables written anew; raises ValueError where the marks are missing."""
+    for name, table in plan_pages.tables().items():
+        page = filled(page, name, table)
+    return page
 
 
 def filled(page: str, name: str, table: str, by: str = "python -m voxpop.docs") -> str:
@@ -88,10 +96,13 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+PAGES = (("configuration.md", settings_page), ("watching.md", metrics_page), ("grok-1.md", grok_page))
+
+
 def main(folder: Path) -> None:
     """Write the pages in the folder of the docs."""
     (folder / "cli.md").write_text(commands_page(), "utf-8")
-    for name, written in (("configuration.md", settings_page), ("watching.md", metrics_page)):
+    for name, written in PAGES:
         page = folder / name
         page.write_text(written(page.read_text("utf-8")), "utf-8")
 

@@ -41,8 +41,8 @@ def verdict(plan: Plan) -> list[str]:
         one = plan.best.one
         text = (
             f"Yes: {plan.name} runs on {plan.machine.name} as {plan.best.stored.name} under"
-            f" {plan.best.runtime.name}, about {_number(one.generate.expected)} tokens a second for one"
-            f" conversation ({_range(one.generate)}), prompts at {_number(one.prompt.expected)}; quality lost:"
+            f" {plan.best.runtime.name}, about {figure(one.generate.expected)} tokens a second for one"
+            f" conversation ({span(one.generate)}), prompts at {figure(one.prompt.expected)}; quality lost:"
             f" {plan.best.stored.loss}.{_million_words(one)}"
         )
         return [text, *_why_not_better(plan), *_disk(plan, plan.best)]
@@ -70,13 +70,13 @@ def _no(plan: Plan) -> Iterator[str]:
     need = small.file + cache_bytes(plan.model) * plan.work.context
     reason = f"its smallest file ({small.stored.name}, {_gb(small.file)} GB) with its cache needs"
     if one.placed.fast:
-        yield f"No: {whom} would make {_number(one.generate.expected)} tokens a second of {plan.name} at best."
+        yield f"No: {whom} would make {figure(one.generate.expected)} tokens a second of {plan.name} at best."
         return
     yield f"No: {whom} cannot run {plan.name}, because {reason} {_gb(need / 0.95)} GB, and there are {have}."
     if not one.placed.lacking and one.generate.expected > 0:
         yield (
-            f"Read from the disk for every token it would make one token in {_number(1 / one.generate.expected)} s"
-            f" ({_number(1 / one.generate.high)} to {_number(1 / one.generate.low)} s)."
+            f"Read from the disk for every token it would make one token in {figure(1 / one.generate.expected)} s"
+            f" ({figure(1 / one.generate.high)} to {figure(1 / one.generate.low)} s)."
         )
 
 
@@ -88,14 +88,14 @@ def _elsewhere(plan: Plan) -> Iterator[str]:
         said = f", {price.source}, {price.date}" if price else ""
         yield (
             f"The cheapest described machine with a known price that can: {machine.name} ({machine.about}):"
-            f" {row.stored.name}, about {_number(row.one.generate.expected)} tokens a second,"
+            f" {row.stored.name}, about {figure(row.one.generate.expected)} tokens a second,"
             f" {_money(cost)} EUR an hour{said}."
         )
     if plan.unpriced:
         machine, row = plan.unpriced
         yield (
             f"The smallest whose price is not known here: {machine.name} ({machine.about}): {row.stored.name},"
-            f" about {_number(row.one.generate.expected)} tokens a second."
+            f" about {figure(row.one.generate.expected)} tokens a second."
         )
     if not plan.priced and not plan.unpriced:
         yield "None of the described machines does what you asked for."
@@ -123,7 +123,7 @@ def _given(plan: Plan) -> list[str]:
     gpus = ", ".join(
         dict.fromkeys(f"{machine.gpus.count(g)} x {g.name} ({_gb(g.memory)} GB)" for g in machine.gpus)
     )
-    watts = f", {_number(machine.total_watts)} W" if machine.total_watts else ""
+    watts = f", {figure(machine.total_watts)} W" if machine.total_watts else ""
     lines = [
         f"machine  {machine.about}: {machine.cores} cores ({', '.join(machine.instructions)}),"
         f" {_gb(machine.memory)} GB ({machine.memory / GIB:.0f} GiB) of memory, read at"
@@ -156,11 +156,11 @@ def _table(plan: Plan) -> list[str]:
         mark = "*" if row is plan.best else " "
         cells = " ".join(f"{_cell(e):>16}" for e in row.estimates)
         last = row.estimates[-1]
-        euro = _number(last.million.expected) if last.million else "-"
+        euro = figure(last.million.expected) if last.million else "-"
         bits = 8 * row.file / plan.model.parameters
         lines.append(
             f"{row.stored.name:<8}{mark}{row.runtime.name:<10} {_gb(row.file):>4} {bits:>5.2f}"
-            f"  {_where(row.one):<19} {cells} {_number(row.one.prompt.expected):>6} {euro:>8}"
+            f"  {_where(row.one):<19} {cells} {figure(row.one.prompt.expected):>6} {euro:>8}"
         )
     star = "* the one to take. " if plan.best else ""
     lines.append(f"{star}EUR a million tokens at {batches[-1]} at once; - where no price is known.")
@@ -213,17 +213,17 @@ def where_words(plan: Plan, row: Row) -> str:
 
 
 def _sure(plan: Plan) -> list[str]:
-    found = calibration().get("error")
+    found = calibration()["error"]["sets"]
     _, at, _ = shares(plan.machine)
     lines = [
         f"Expected is {at.memory:.0%} of the memory's rate"
         + (f" and {at.gpu_memory:.0%} of the GPUs'" if plan.machine.gpus else "")
         + ", or the arithmetic of the cores where that takes longer; low and high are what to be ready for."
     ]
-    if found:
+    for each in found:
         lines.append(
-            f"Held beside {found['runs']} runs of small members of the family in llama.cpp ({found['where']}):"
-            f" off by {found['median']:.0%} at the median, {found['worst']:.0%} at worst."
+            f"Held beside {each['runs']} runs of llama.cpp on one core ({each['what']}): off by"
+            f" {each['median']:.0%} at the median, {each['worst']:.0%} at worst."
         )
     lines.append(
         "Never measured: the whole Grok-1, any GPU, SGLang, vLLM. docs/grok-1.md: beside what others measured."
@@ -241,21 +241,21 @@ def _unable(runtime: Runtime, plan: Plan) -> str:
 
 
 def _asked(budget: Budget) -> str:
-    words = [f"{_number(budget.speed)} tokens a second and more"]
+    words = [f"{figure(budget.speed)} tokens a second and more"]
     for value, unit in (
         (budget.hour, "EUR an hour"),
         (budget.million, "EUR a million tokens"),
         (budget.buy, "EUR"),
     ):
         if value != float("inf"):
-            words.append(f"at most {_number(value)} {unit}")
+            words.append(f"at most {figure(value)} {unit}")
     return ", ".join(words)
 
 
 def _million_words(one: Estimate) -> str:
     if not one.million:
         return ""
-    return f" A million tokens cost {_number(one.million.expected)} EUR ({_range(one.million)}) at that."
+    return f" A million tokens cost {figure(one.million.expected)} EUR ({span(one.million)}) at that."
 
 
 def _where(one: Estimate) -> str:
@@ -267,11 +267,12 @@ def _where(one: Estimate) -> str:
 def _cell(estimate: Estimate) -> str:
     if estimate.placed.lacking:
         return "does not fit"
-    return f"{_number(estimate.generate.expected)} ({_range(estimate.generate)})"
+    return f"{figure(estimate.generate.expected)} ({span(estimate.generate)})"
 
 
-def _range(band: Band) -> str:
-    return f"{_number(band.low)}-{_number(band.high)}"
+def span(band: Band) -> str:
+    """From low to high."""
+    return f"{figure(band.low)}-{figure(band.high)}"
 
 
 def _money(cost: tuple[float, float] | None) -> str:
@@ -282,10 +283,10 @@ def _money(cost: tuple[float, float] | None) -> str:
 
 
 def _gb(size: float) -> str:
-    return _number(size / 1e9)
+    return figure(size / 1e9)
 
 
-def _number(value: float) -> str:
+def figure(value: float) -> str:
     """Three figures at most, never in powers."""
     if value >= 100 or value == 0:
         return f"{value:,.0f}"

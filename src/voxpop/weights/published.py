@@ -1,16 +1,18 @@
-"""What others measured of Grok-1, each with its source: to stand beside a plan, never inside it."""
+"""What others measured of Grok-1, and what was computed by hand: to stand beside a plan, never inside it."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from voxpop.weights.machine import GIB, described
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A published figure: `value` in tokens a second, of what `kind` says, on a described machine."""
+    """A published figure: `value` of what `kind` says, on a described machine; `why` it is off."""
 
     who: str
     what: str
@@ -33,8 +35,48 @@ class Figure:
         return self.value if self.kind == "generate" else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """By hand: tokens a second by format, EUR by speed; `rate` (bytes/s) replaces the machine's disk or link."""
+
+    what: str
+    kind: str
+    machine: str
+    values: Mapping[str, float]
+    rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another model's tokens a second, the bytes that a token of it reads, the rate (bytes/s; 0 unknown)."""
+
+    what: str
+    source: str
+    value: float
+    bytes: float
+    rate: float
+
+
 @cache
 def published() -> tuple[Figure, ...]:
-    """All of them."""
-    data = tomllib.loads((files("voxpop.weights") / "published.toml").read_text("utf-8"))
-    return tuple(Figure(**row) for row in data["figure"])
+    """Measurements of Grok-1 by others."""
+    return tuple(Figure(**row) for row in _data()["figure"])
+
+
+@cache
+def computed() -> tuple[Computed, ...]:
+    """What was computed by hand before there was a planner."""
+    return tuple(Computed(**{**row, "rate": row.get("rate", 0) * 1e9}) for row in _data()["computed"])
+
+
+@cache
+def others() -> tuple[Other, ...]:
+    """Speeds of other models."""
+    return tuple(
+        Other(**{**row, "bytes": row["bytes"] * 1e9, "rate": row["rate"] * 1e9}) for row in _data()["other"]
+    )
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads((files("voxpop.weights") / "published.toml").read_text("utf-8"))
