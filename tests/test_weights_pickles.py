@@ -239,6 +239,18 @@ def test_bombs_end(tmp_path: Path) -> None:
     assert "instruction 0x72" in refused(b"\x80\x04)r\xff\xff\xff\xff.", tmp_path)  # a place in the memo at 4 GiB
 
 
+def test_no_instruction_leaves_its_frame(tmp_path: Path) -> None:
+    data = written(MATRIX)
+    assert data[2:3] == b"\x95"
+    for size in range(1, len(data) - 11):
+        shorter = data[:3] + size.to_bytes(8, "little") + data[11:]
+        try:
+            assert parts(read(shorter, tmp_path)) == parts(MATRIX) == known(shorter)
+        except VoxpopError as error:
+            assert "leaves its frame" in error.what  # noqa: PT017
+    assert "frame within a frame" in refused(data[:11] + data[2:3] + bytes(8) + data[11:], tmp_path)
+
+
 SHAPE = b"K\x03K\x04\x86"
 
 

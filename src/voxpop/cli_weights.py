@@ -3,15 +3,26 @@
 The other commands of the group stand in `cli_weights_*.py`; what they need is imported when they run.
 """
 
-from collections.abc import Callable, Coroutine
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from voxpop.cli_options import json_option, runs
 from voxpop.errors import VoxpopError
 
+if TYPE_CHECKING:
+    from voxpop.weights.grok import Grok
+    from voxpop.weights.inspecting import Inspection
+
 _EXTRA = {"gguf", "matplotlib", "ml_dtypes", "numpy", "safetensors", "sentencepiece", "torch", "xllamacpp"}
+_SHOWN = 12
+_EVERY = 10
 
 
 def needs_extra(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -36,3 +47,90 @@ def weights() -> None:
 
     Example: voxpop weights inspect grok-1/ckpt-0
     """
+
+
+@weights.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--tensors", is_flag=True, help="List every tensor.")
+@json_option
+@runs
+@needs_extra
+async def inspect(path: Path, tensors: bool, as_json: bool) -> None:
+    """Look at a checkpoint, in any format, without reading its numbers: sizes, types, and what is missing or wrong.
+
+    Exit code 1 where it is not whole.
+
+    Example: voxpop weights inspect grok-1/ckpt-0
+    """
+    from voxpop.weights import inspecting
+
+    found = await asyncio.to_thread(inspecting.inspect, path, _teller(as_json))
+    if as_json:
+        click.echo(orjson.dumps(found.json(tensors=tensors)).decode())
+    else:
+        click.echo(f"{path}: {inspecting.title(found)}, {'not whole' if found.wrong else 'whole'}")
+        for line in _told(found, tensors):
+            click.echo(line)
+    if found.wrong:
+        sys.exit(1)
+
+
+def _teller(as_json: bool) -> Callable[[int, int], None]:
+    """How many files were looked at, on a terminal, in a line that is written over and left empty."""
+
+    def tell(done: int, total: int) -> None:
+        if done == total:
+            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
+        elif done % _EVERY == 0:
+            click.echo(f"\r{done:,} of {total:,} files", nl=False, err=True)
+
+    return (lambda done, total: None) if as_json or not sys.stderr.isatty() else tell
+
+
+def _told(found: "Inspection", tensors: bool) -> Iterator[str]:
+    if found.shape:
+        yield from _sizes(found.shape)
+    if "files" in found.facts:
+        size = found.facts["file_bytes"]
+        yield f"  {found.facts['files']:,} files, {size / 1e9:,.2f} GB" + f" ({size:,} bytes)"
+    yield from (f"  {key}: {value}" for key, value in found.facts.items() if isinstance(value, str))
+    if found.rows:
+        yield ""
+        yield from _table(found)
+    if tensors:
+        yield ""
+        wide = max((len(row.name) for row in found.rows), default=0)
+        for row in found.rows:
+            yield f"  {row.name:<{wide}} {row.bytes:>15,} bytes  {row.stored:<40} {list(row.shape)}"
+    yield ""
+    for doubt in found.doubts:
+        yield f"  Note: {doubt}."
+    for fault in found.wrong[:_SHOWN]:
+        yield f"  Wrong: {fault.rstrip('.')}."
+    if len(found.wrong) > _SHOWN:
+        yield f"  ... and {len(found.wrong) - _SHOWN} more; --json has all."
+    yield f"  {'Once that is mended' if found.wrong else 'Next'}: {found.next()}"
+
+
+def _sizes(shape: "Grok") -> Iterator[str]:
+    from voxpop.weights.grok import GROK_1
+
+    name = "Grok-1" if shape == GROK_1 else "a model of Grok-1's architecture"
+    heads = f"{shape.heads} heads of {shape.head_width} ({shape.kv_heads} for keys)"
+    experts = f"{shape.experts} experts of {shape.feed_forward:,} ({shape.chosen} chosen)"
+    yield f"  {name}: {shape.layers} layers of {shape.width:,}, {heads}, {experts},"
+    yield f"  {shape.vocabulary:,} tokens, a context of {shape.context:,}"
+    share = shape.active / shape.parameters
+    yield f"  {shape.parameters:,} parameters, {shape.active:,} ({share:.1%}) touched for each token"
+
+
+def _table(found: "Inspection") -> Iterator[str]:
+    yield f"  {'kind':<10} {'tensors':>7} {'parameters':>16} {'bytes':>16}  stored as"
+    kinds = found.kinds()
+    for row in kinds:
+        stored = [f"{how} ({count})" if len(row["stored"]) > 1 else how for how, count in row["stored"].items()]
+        first, *more = stored
+        yield f"  {row['kind']:<10} {row['tensors']:>7,} {row['parameters']:>16,} {row['bytes']:>16,}  {first}"
+        yield from (" " * 55 + how for how in more)
+    total = [sum(row[what] for row in kinds) for what in ("tensors", "parameters", "bytes")]
+    yield f"  {'all':<10} {total[0]:>7,} {total[1]:>16,} {total[2]:>16,}"

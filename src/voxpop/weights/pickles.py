@@ -112,9 +112,12 @@ class _Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._frame_ends = 0
 
     def run(self) -> object:
         """Raises _Refused."""
+        if not self._data[0]:
+            raise _Refused("begins with zeros", "It was not fetched to its end: go on with that.")
         if self._number(1) != 0x80 or self._number(1) not in (4, 5):
             raise _Refused("is no pickle of protocol 4 or 5")
         for _ in range(_MOST_STEPS):
@@ -143,6 +146,8 @@ class _Machine:
             raise _Refused(
                 f"is cut: byte {start:,} begins {size:,} bytes, and it has {self._size:,} in all", _AGAIN
             )
+        if start < self._frame_ends < self._at:
+            raise _Refused(f"has an instruction that leaves its frame, at byte {start:,}")
         return start
 
     def _number(self, size: int, *, signed: bool = False) -> int:
@@ -150,10 +155,12 @@ class _Machine:
         return int.from_bytes(self._data[start : start + size], "little", signed=signed)
 
     def frame(self) -> None:
-        """Bytes that a reader may fetch at once."""
-        size = self._number(8)
+        """Bytes that a reader may fetch at once; Python's two readers differ on an instruction that crosses one."""
+        began, size = self._at, self._number(8)
         self._ahead(size)
-        self._at -= size
+        if began < self._frame_ends:
+            raise _Refused("has a frame within a frame")
+        self._frame_ends, self._at = self._at, self._at - size
 
     def text(self) -> None:
         size = self._number(1)
