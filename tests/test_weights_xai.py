@@ -407,8 +407,9 @@ for name in GROK_1.specs:
     tensor = source.read(name)
     payload += tensor.weight.nbytes + tensor.scales.nbytes if isinstance(tensor, Quantised) else tensor.nbytes
 found = xai.examine(second)
-print(found.files, source.shape.parameters, payload, found.bytes - found.holes, len(found.wrong), found.bytes)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(found.files, source.shape.parameters, payload, found.bytes - found.holes, len(found.wrong))
+# Not ru_maxrss: that begins with what the process that started this one had.
+print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
 """
 
 
@@ -418,18 +419,13 @@ def test_grok_1_as_holes_is_made_inspected_and_converted(tmp_path: Path) -> None
         [sys.executable, "-c", WHOLE, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    first, grown_mib = done.stdout.splitlines()
-    files, parameters, payload, on_disk, faults, size = map(int, first.split())
+    first, peak = done.stdout.splitlines()
+    files, parameters, payload, on_disk, faults = map(int, first.split())
     assert (files, parameters, payload, faults) == (770, 315_684_820_992, 318_239_694_848, 0)
     assert on_disk < 32 << 20
-    assert size - payload == sum(p.stat().st_size for p in heads(tmp_path)) - payload
-    assert int(grown_mib) < 300
+    assert int(peak.split()[1]) < 300 << 10  # kB
     assert (tmp_path / "second" / "ckpt-0" / "tensor00002_000").stat().st_size == 1_611_137_347
     assert (tmp_path / "second" / "ckpt-0" / "tensor00003_000").stat().st_size == 1_611_399_491
-
-
-def heads(path: Path) -> list[Path]:
-    return list((path / "second" / "ckpt-0").glob("tensor*"))
 
 
 def test_grok_1_that_is_half_fetched_is_told(tmp_path: Path) -> None:
