@@ -241,3 +241,14 @@ def night() -> Any:
     from voxpop.evaluation.night import listen
 
     return asyncio.run(listen())
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: a tiny model is slower on two, and ten times slower where other programs run."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

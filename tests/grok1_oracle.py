@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -59,6 +60,7 @@ LAYER = {
 }
 
 
+@cache
 def weights(name: str) -> Held:
     """The stressed weights that belong to a shape of SHAPES, the same everywhere."""
     return random_weights(SHAPES[name], seed=list(SHAPES).index(name))
@@ -67,6 +69,13 @@ def weights(name: str) -> Held:
 def tokens(length: int = 20, sequences: int = 2, vocabulary: int = 512) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Token numbers without a 0, which xAI's code hides."""
     return np.random.RandomState(7).randint(1, vocabulary, (sequences, length)).astype(np.int64)
+
+
+def padded() -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The same with a 0 first and a 0 in the middle."""
+    given = tokens()
+    given[:, [0, 9]] = 0
+    return given
 
 
 def checksum(held: Source) -> str:
@@ -252,6 +261,7 @@ def store() -> None:
         kept[name] = Oracle(held, devices=shape.row_groups).logits(tokens())
         kept[f"{name} sha256"] = np.array(checksum(held))
     kept["small bfloat16"] = Oracle(weights("small"), noise_free=False).logits(tokens())
+    kept["small padded"] = Oracle(weights("small")).logits(padded())
     np.savez_compressed(STORED, **kept)  # type: ignore[arg-type]
     for name, values in kept.items():
         print(name, values.shape, values.std() if values.shape else values)

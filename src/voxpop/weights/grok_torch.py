@@ -134,8 +134,8 @@ class Forward:
         """Logits [B, L, V] of the token after each; with a cache, of new tokens after those that it holds.
 
         `hide_pad`: no token sees a token 0, as in xAI's code, whose cached steps see it all the same; llama.cpp
-        hides none. So never use token 0. Raises UsageError for a token that the model does not know, `hide_pad`
-        with a cache, or a full cache.
+        hides none. So never use token 0. Attention takes a few times 4·B·H·L·S bytes: give a long prompt in parts.
+        Raises UsageError for a token that the model does not know, `hide_pad` with a cache, or a full cache.
         """
         if hide_pad and cache is not None:
             raise UsageError("A cache does not remember which tokens are hidden: leave one of the two out.")
@@ -146,9 +146,10 @@ class Forward:
 
     def embed(self, tokens_BL: torch.Tensor) -> torch.Tensor:
         """Token numbers to what the first layer is given, [B, L, D]."""
-        if tokens_BL.numel() and not 0 <= int(tokens_BL.min()) <= int(tokens_BL.max()) < self.shape.vocabulary:
+        unknown = tokens_BL[(tokens_BL < 0) | (tokens_BL >= self.shape.vocabulary)]
+        if len(unknown):
             raise UsageError(
-                f"Token {int(tokens_BL.max())} is not of the {self.shape.vocabulary} that this model knows: "
+                f"Token {int(unknown[0])} is not of the {self.shape.vocabulary} that this model knows: "
                 "use the tokenizer that came with it."
             )
         table = self._weights.read(EMBEDDING)
