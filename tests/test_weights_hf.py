@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 np = pytest.importorskip("numpy")
 pytest.importorskip("ml_dtypes")
@@ -19,13 +20,16 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from voxpop.cli import program  # noqa: E402
 from voxpop.errors import UsageError, VoxpopError  # noqa: E402
+from voxpop.simulator.flood import invented  # noqa: E402
 from voxpop.weights.grok import GROK_1, Grok  # noqa: E402
 from voxpop.weights.hf import FolderSink, FolderSource, stored_shape  # noqa: E402
 from voxpop.weights.layouts import HPCAI, KEYFAN, LAYOUTS, LMZHENG, Layout, grok_of  # noqa: E402
 from voxpop.weights.random_weights import random_weights  # noqa: E402
 from voxpop.weights.safetensors_file import SafetensorsFile  # noqa: E402
 from voxpop.weights.tensors import Held, Quantised, bfloat16, float32  # noqa: E402
+from voxpop.weights.tokenizer import trained  # noqa: E402
 
 TINY = Grok(
     layers=3,
@@ -384,6 +388,20 @@ def test_a_run_for_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match="begun for another"):
             FolderSink(tmp_path / "grok", layout, shape, dtype)
+
+
+def test_the_tokenizer_goes_with_a_conversion(tmp_path: Path) -> None:
+    """The command, from one layout to another: the engines want tokenizer.model in the folder."""
+    shape = replace(TINY, vocabulary=700)
+    source = written(tmp_path / "keyfan", KEYFAN, source=random_weights(shape))
+    (source / "tokenizer.model").write_bytes(trained([row.text for row in invented()], 700))
+    command = ["weights", "convert", str(source), str(tmp_path / "hpcai"), "--to", "hpcai", "--type", "f32"]
+    result = CliRunner().invoke(program(), command)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "hpcai" / "tokenizer.model").read_bytes() == (source / "tokenizer.model").read_bytes()
+    made, given = FolderSource(tmp_path / "hpcai"), FolderSource(source)
+    assert made.layout is HPCAI
+    assert all(np.array_equal(made.read(name), given.read(name)) for name in shape.specs)
 
 
 def test_a_tensor_of_another_size_is_not_written(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("out", type=_PATH)
 @click.option("--to", "format_", required=True, type=click.Choice(_FORMATS), help="Format of the result.")
 @click.option("--type", "type_", type=click.Choice(_TYPES), help="Type of the matrices; else the format's usual.")
-@click.option("--tokenizer", type=_PATH, help="SentencePiece model that goes into a GGUF file.")
+@click.option("--tokenizer", type=_PATH, help="SentencePiece model that goes with it; else the one beside SOURCE.")
 @click.option("--force", is_flag=True, help="Remove what is at OUT, or was begun there, first.")
 @click.option("--dry-run", is_flag=True, help="Write only headers, to a folder that is removed; say what it takes.")
 @json_option
@@ -52,9 +52,10 @@ async def convert(
     from voxpop.weights import targets
     from voxpop.weights.opening import opened
     from voxpop.weights.sums import manifest_of
+    from voxpop.weights.tokenizer import beside
 
     say = _teller(as_json)
-    to = targets.target(out, format_, type_, tokenizer)
+    to = targets.target(out, format_, type_, tokenizer or beside(source))
     with ThreadPoolExecutor(1, "weights") as pool:
         given = await asyncio.get_running_loop().run_in_executor(pool, opened, source)
         if dry_run:

@@ -23,6 +23,7 @@ from voxpop.weights.safetensors_file import DTYPES, Entry, SafetensorsFile, head
 from voxpop.weights.tensors import Tensor, pieces
 
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
+TOKENIZER = "tokenizer.model"
 SHARD_BYTES = 5_000_000_000
 _JOURNAL = "written.jsonl"
 _CONFIG_MAX, _INDEX_MAX = 1 << 20, 64 << 20
@@ -119,17 +120,25 @@ class FolderSink:
     """Writes a checkpoint into `folder`, shard by shard; until `close` all lies in `folder`.part, without a config.
 
     `dtype` (BF16, F16 or F32) is that of the matrices; norms and routers are F32 always: they are small, xAI's code
-    computes both in float32, and a rounded router may choose other experts. UsageError where the folder exists.
+    computes both in float32, and a rounded router may choose other experts. `tokenizer`: the file that lies beside.
+    UsageError where the folder exists.
     """
 
     def __init__(
-        self, folder: Path, layout: Layout, shape: Grok, dtype: str = "BF16", shard_bytes: int = SHARD_BYTES
+        self,
+        folder: Path,
+        layout: Layout,
+        shape: Grok,
+        dtype: str = "BF16",
+        shard_bytes: int = SHARD_BYTES,
+        *,
+        tokenizer: bytes | None = None,
     ) -> None:
         if folder.exists():
             raise UsageError(f"{folder} exists.", "Name another folder, or delete it.")
         if dtype not in DTYPES:
             raise UsageError(f"There is no '{dtype}' in safetensors here.", f"Choose one of {', '.join(DTYPES)}.")
-        self._folder, self._layout, self._shape = folder, layout, shape
+        self._folder, self._layout, self._shape, self._tokenizer = folder, layout, shape, tokenizer
         self._part = folder.with_name(f"{folder.name}.part")
         self._config = layout.config(shape, dtype)
         self._shards = _shards(layout, shape, dtype, shard_bytes)
@@ -164,6 +173,8 @@ class FolderSink:
         if len(self._shards) > 1:
             size = sum(entry.stop - entry.start for shard in self._shards.values() for entry in shard.values())
             _save(self._part / INDEX, {"metadata": {"total_size": size}, "weight_map": self._home})
+        if self._tokenizer is not None:
+            (self._part / TOKENIZER).write_bytes(self._tokenizer)
         _save(self._part / CONFIG, self._config)
         (self._part / _JOURNAL).unlink()
         os.replace(self._part, self._folder)

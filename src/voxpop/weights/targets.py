@@ -38,7 +38,7 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where, in which format and in which type; `tokenizer` goes into a GGUF file."""
+    """Where, in which format and in which type; `tokenizer` goes into a GGUF file, or beside safetensors."""
 
     path: Path
     format: str
@@ -48,16 +48,17 @@ class Target:
     def sink(self, shape: Grok, path: Path | None = None, *, hollow: bool = False) -> Sink:
         """Its writer, to another path if one is given. Raises VoxpopError where tokenizer and model do not fit."""
         path = path or self.path
+        tokenizer = opened(path, self.tokenizer) if self.tokenizer and self.format != "xai" else None
+        if tokenizer:
+            tokenizer.check(shape)
         match self.format:
             case "gguf":
-                tokenizer = opened(path, self.tokenizer) if self.tokenizer else None
-                if tokenizer:
-                    tokenizer.check(shape)
                 return GgufSink(path, shape, mix(self.type), vocabulary=tokenizer.pieces if tokenizer else None)
             case "xai":
                 return XaiSink(path, shape, hollow=hollow)
             case _:
-                return FolderSink(path, LAYOUTS[self.format], shape, self.type.upper())
+                model = tokenizer.model if tokenizer else None
+                return FolderSink(path, LAYOUTS[self.format], shape, self.type.upper(), tokenizer=model)
 
 
 def target(path: Path, format_: str, type_: str | None = None, tokenizer: Path | None = None) -> Target:
