@@ -344,13 +344,8 @@ def program() -> click.Group:
     from voxpop.cli_weights import weights
     from voxpop.cli_x import x
 
-    for each in (
-        "convert",
-        "plan",
-        "tokenizer",
-        "make",
-        "bench",
-    ):  # these add their commands to the group of `weights`
+    # These add their commands to the group of `weights`.
+    for each in ("bench", "convert", "make", "plan", "quantize", "tokenizer"):
         import_module(f"voxpop.cli_weights_{each}")
     ours = (models, policy, sources, x, evaluate, watch, users, teams, keys, tiers, usage, weights)
     for command in (*ours, *COMMANDS, *ON_ANSWERS):

@@ -94,9 +94,9 @@ def narrowed(
             "Give --texts with posts, or --importance with a file of: voxpop weights importance.",
         )
     need = size_of(source.shape, chosen).bytes + _A_TOKEN * source.shape.vocabulary
+    refuse_unwritable(path, out, need, replaced=force)
     if force:
         remove(out)
-    refuse_unwritable(path, out, need)
     what = _what(source, path, chosen, importance)
     with claimed(out, what):
         sink = GgufSink(

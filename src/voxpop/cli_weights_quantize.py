@@ -1,0 +1,167 @@
+"""`voxpop weights quantize` and `importance`: a smaller GGUF file, and where it may be wrong least; it prints."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+import orjson
+
+from voxpop.cli_options import json_option, runs
+from voxpop.cli_weights import needs_extra, weights
+from voxpop.errors import UsageError
+from voxpop.weights.mixes import fallen, mix, names, size_of
+
+if TYPE_CHECKING:
+    from voxpop.weights.importance import Importance
+    from voxpop.weights.tensors import Source
+
+_T = TypeVar("_T")
+_PATH = click.Path(path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_texts = click.option("--texts", type=_FILE, help="Posts, one a line, or JSON lines with 'text'.")
+_tokenizer = click.option("--tokenizer", type=_FILE, help="SentencePiece model; else the one in or beside SOURCE.")
+_chunks = click.option("--chunks", type=click.IntRange(1, 10_000), default=64, show_default=True)
+_length = click.option("--length", type=click.IntRange(8, 8192), default=512, show_default=True)
+
+
+@weights.command("quantize")
+@click.argument("source", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--type", "type_", required=True, type=click.Choice(names(), case_sensitive=False), help="The mix.")
+@click.option("--importance", "given", type=_FILE, help="A matrix that 'weights importance' or llama.cpp wrote.")
+@_texts
+@_tokenizer
+@_chunks
+@_length
+@click.option("--force", is_flag=True, help="Remove what is at OUT, or was begun there, first.")
+@json_option
+@runs
+@needs_extra
+async def quantize(
+    source: Path,
+    out: Path,
+    type_: str,
+    given: Path | None,
+    texts: Path | None,
+    tokenizer: Path | None,
+    chunks: int,
+    length: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make a smaller GGUF file of a checkpoint of any format; what was cut is gone on with by the same command.
+
+    Norms and the router are not touched, attention less than the experts. A matrix of importance, from --importance
+    or measured on --texts, makes 4 bits and fewer better; the narrowest types need one.
+
+    Example: voxpop weights quantize grok-1/ckpt-0 grok-1-q4.gguf --type Q4_K_M --texts posts.jsonl
+    """
+    from voxpop.weights import importance, narrowing
+    from voxpop.weights.opening import opened
+
+    if given and texts:
+        raise UsageError("--importance and --texts were both given.", "Give one of them.")
+    chosen = mix(type_)
+    with ThreadPoolExecutor(1, "weights") as pool:
+        checkpoint = await _in(pool, lambda: opened(source))
+        words = await _in(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
+        matrix = await _in(pool, lambda: importance.read(given, checkpoint.shape)) if given else None
+        if texts:
+            matrix = await _in(
+                pool,
+                lambda: narrowing.measured(
+                    checkpoint, words, texts, chunks=chunks, length=length, tell=_teller(as_json)
+                ),
+            )
+        steps = narrowing.narrowed(checkpoint, source, out, chosen, words=words, importance=matrix, force=force)
+        while (step := await _in(pool, lambda: next(steps, None))) is not None:
+            if not as_json:
+                click.echo(f"\r{step.text():<78}", nl=False, err=True)
+    _report(checkpoint, out, type_, matrix, as_json)
+
+
+@weights.command("importance")
+@click.argument("source", type=_PATH)
+@click.argument("out", type=_PATH)
+@_texts
+@_tokenizer
+@_chunks
+@_length
+@json_option
+@runs
+@needs_extra
+async def importance_(
+    source: Path,
+    out: Path,
+    texts: Path | None,
+    tokenizer: Path | None,
+    chunks: int,
+    length: int,
+    as_json: bool,
+) -> None:
+    """Measure on posts how much each input of each layer matters, for 'weights quantize' or llama-quantize.
+
+    Example: voxpop weights importance grok-1/ckpt-0 grok-1-importance.gguf --texts posts.jsonl
+    """
+    from voxpop.weights import narrowing
+    from voxpop.weights.opening import opened
+
+    if texts is None:
+        raise UsageError("There are no texts to measure on.", "Give --texts with a file of posts.")
+    with ThreadPoolExecutor(1, "weights") as pool:
+        checkpoint = await _in(pool, lambda: opened(source))
+        words = await _in(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
+        matrix = await _in(
+            pool,
+            lambda: narrowing.measured(
+                checkpoint, words, texts, chunks=chunks, length=length, tell=_teller(as_json)
+            ),
+        )
+        await _in(pool, lambda: matrix.write(out))
+    row = {"path": str(out), "chunks": matrix.chunks, "length": matrix.length, "unmet": matrix.unmet()}
+    if as_json:
+        click.echo(orjson.dumps(row).decode())
+        return
+    click.echo(file=sys.stderr)
+    click.echo(f"{out}: {matrix.chunks} chunks of {matrix.length} tokens.{_unmet(matrix)}")
+
+
+def _report(checkpoint: "Source", out: Path, type_: str, matrix: "Importance | None", as_json: bool) -> None:
+    from voxpop.weights.narrowing import summary
+
+    size, fell = size_of(checkpoint.shape, mix(type_)), fallen(checkpoint.shape, mix(type_))
+    if as_json:
+        row = {
+            "path": str(out),
+            "type": type_.upper(),
+            "bytes": out.stat().st_size,
+            "bits": size.bits,
+            "fell": fell,
+        }
+        click.echo(orjson.dumps(row).decode())
+        return
+    click.echo(file=sys.stderr)
+    click.echo(summary(checkpoint, mix(type_)) + (_unmet(matrix) if matrix else ""))
+    click.echo(f"{out} is written.")
+
+
+def _unmet(matrix: "Importance") -> str:
+    count = matrix.unmet()
+    return f"\n{count} experts were never chosen: more text would measure them." if count else ""
+
+
+def _teller(as_json: bool) -> Callable[[int, int], None]:
+    def tell(done: int, total: int) -> None:
+        if not as_json:
+            click.echo(f"\rimportance: layer {done} of {total}{' ' * 40}", nl=False, err=True)
+
+    return tell
+
+
+async def _in(pool: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    """In the pool's one thread, so that Ctrl-C is heard meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
