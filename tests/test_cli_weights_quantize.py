@@ -40,6 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sink.write(name, source.read(name))
     sink.close()
     (folder / "tokenizer.model").write_bytes(trained(POSTS, TINY.vocabulary))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
     (folder / "posts.jsonl").write_text("".join(json.dumps({"text": post}) + "\n" for post in POSTS))
     return folder / "ckpt-0"
 
@@ -66,6 +67,7 @@ class TestQuantize:
         assert source.types["layers.0.gate"] == "Q4_K"
         assert source.types["layers.0.router"] == "F32"
         assert len(source.fields["tokenizer.ggml.tokens"]) == TINY.vocabulary
+        assert source.fields["tokenizer.chat_template"] == "{{ messages }}"
         assert read_manifest(out).keys() == TINY.specs.keys()
 
     def test_narrow_types_are_weighed_by_importance(self, checkpoint: Path, tmp_path: Path) -> None:

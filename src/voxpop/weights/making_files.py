@@ -15,9 +15,10 @@ from voxpop.weights.lessons import TEMPLATE, Texts, divided, framed
 from voxpop.weights.making import Recipe, Report, Step, taught
 from voxpop.weights.tensors import Source
 from voxpop.weights.tokenizer import FILE, Tokenizer, trained
+from voxpop.weights.tokenizer import TEMPLATE as CHAT_TEMPLATE
 from voxpop.weights.xai import FOLDER, XaiSink
 
-CHAT_TEMPLATE, RECORD = "chat_template.jinja", "made.json"
+RECORD = "made.json"
 _FRAMES = 2000
 
 

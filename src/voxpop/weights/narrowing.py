@@ -18,7 +18,7 @@ from voxpop.weights.importance import Importance
 from voxpop.weights.mixes import Mix, Size, fallen, size_of
 from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Source
-from voxpop.weights.tokenizer import beside, opened
+from voxpop.weights.tokenizer import beside, opened, template_beside
 
 _A_TOKEN = 32  # bytes of a token in the header: its text, score and kind
 _LONGEST = 1 << 16  # bytes of a line of a file of texts
@@ -44,11 +44,12 @@ def words_of(source: Source, path: Path, tokenizer: Path | None = None) -> Words
         from voxpop.engines.vocabulary import Vocabulary
 
         return Words(*inside, Vocabulary(GgufFile(path).card()).encode)
-    if tokenizer is None and beside(path) is None:
+    file = tokenizer or beside(path)
+    if file is None:
         return None
-    found = opened(path, tokenizer)
+    found = opened(path, file)
     found.check(source.shape)
-    return Words(found.pieces, "", found.encode)
+    return Words(found.pieces, template_beside(file), found.encode)
 
 
 def tokens_of(words: Words | None, texts: Path, most: int) -> list[int]:

@@ -22,7 +22,7 @@ from voxpop.weights.mixes import mix, size_of
 from voxpop.weights.safetensors_file import SafetensorsFile
 from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Held, Quantised, Sink, Source, Tensor, bfloat16
-from voxpop.weights.tokenizer import opened
+from voxpop.weights.tokenizer import opened, template_beside
 from voxpop.weights.xai import XaiSink, examine
 
 _A_TOKEN = 32  # bytes of a token in a GGUF header: its text, score and kind
@@ -53,7 +53,9 @@ class Target:
             tokenizer.check(shape)
         match self.format:
             case "gguf":
-                return GgufSink(path, shape, mix(self.type), vocabulary=tokenizer.pieces if tokenizer else None)
+                template = template_beside(self.tokenizer) if self.tokenizer else ""
+                pieces = tokenizer.pieces if tokenizer else None
+                return GgufSink(path, shape, mix(self.type), vocabulary=pieces, template=template)
             case "xai":
                 return XaiSink(path, shape, hollow=hollow)
             case _:

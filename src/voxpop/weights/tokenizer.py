@@ -17,7 +17,8 @@ from voxpop.weights.gguf_keys import Pieces
 from voxpop.weights.grok import Grok
 from voxpop.weights.spm_file import SIZE_MAX, pieces_of
 
-FILE = "tokenizer.model"
+FILE, TEMPLATE = "tokenizer.model", "chat_template.jinja"
+_TEMPLATE_MOST = 1 << 16  # bytes
 # The file `tokenizer.model` of github.com/xai-org/grok-1 (Apache-2.0): its size in bytes and its SHA-256.
 GROK_1_SIZE = 2_229_219
 GROK_1_SHA256 = "5c69d7cbad192fa2c9d14e2a77fbfdc11597c68907b043ddb0260e3d28eddd7f"
@@ -82,6 +83,18 @@ def beside(checkpoint: Path) -> Path | None:
     above = folder.resolve().parent
     places = (folder, above, above / "checkpoints")
     return next((place / FILE for place in places if (place / FILE).is_file()), None)
+
+
+def template_beside(tokenizer: Path) -> str:
+    """The template of chats that lies with a tokenizer, or "". Raises VoxpopError for one that is too long."""
+    path = tokenizer.with_name(TEMPLATE)
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        text = file.read(_TEMPLATE_MOST + 1)
+    if len(text) > _TEMPLATE_MOST:
+        raise VoxpopError(f"{path} has more than {_TEMPLATE_MOST} bytes.", "Remove it.", code="bad_tokenizer")
+    return text.decode("utf-8", "replace")
 
 
 def opened(checkpoint: Path, path: Path | None = None) -> Tokenizer:
