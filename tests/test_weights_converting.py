@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from conftest import environment
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights import converting, targets
-from voxpop.weights.grok import Grok, scaled
+from voxpop.weights.grok import GROK_1, Grok, scaled
 from voxpop.weights.opening import opened
 from voxpop.weights.random_weights import random_weights
 from voxpop.weights.sums import checksum, manifest_of, read_manifest
@@ -161,6 +161,26 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(sources: dict[str, Pat
         assert tree(out) == tree(twin), f"seed {seed}"
         assert read_manifest(out) == read_manifest(twin)
     assert not [path.name for path in folder.iterdir() if "part" in path.name or "claim" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("format_", "type_", "files", "gigabytes"),
+    [
+        ("gguf", "q8_0", 1, 335.43),
+        ("gguf", "f32", 1, 1262.74),
+        ("keyfan", "bf16", 192, 631.38),
+        ("xai", "int8", 770, 318.24),
+    ],
+)
+def test_grok_1_whole_has_true_headers_and_the_size_that_was_said(
+    format_: str, type_: str, files: int, gigabytes: float, tmp_path: Path
+) -> None:
+    to = targets.target(tmp_path / "grok-1", format_, type_)
+    found, size = targets.headers(GROK_1, to, to.path)
+    assert (found, round(size / 1e9, 2)) == (files, gigabytes)
+    assert targets.expected_bytes(GROK_1, to) == pytest.approx(size, rel=2e-5)
+    held_ = sum(file.stat().st_blocks * 512 for file in tmp_path.rglob("*") if file.is_file())
+    assert held_ < 20e6, "holes were filled"
 
 
 class TestRefusals:

@@ -141,13 +141,17 @@ def rehearsed(source: Source, to: Target) -> Rehearsal:
     total = sum(nbytes(source.read(name)) for name in source.shape.specs)
     free = disk_usage(folder).free
     with tempfile.TemporaryDirectory(prefix=".voxpop-", dir=folder) as scratch:
-        files, size = _headers(source.shape, to, Path(scratch) / "hollow" / to.path.name)
+        files, size = headers(source.shape, to, Path(scratch) / "hollow" / to.path.name)
         rate = _rate(to, Path(scratch) / "short" / to.path.name)
     return Rehearsal(files, size, free, rate, total / rate)
 
 
-def _headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
-    path.parent.mkdir()
+def headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
+    """Write the whole to `path` with holes for the weights and read the headers: how many files, how many bytes.
+
+    Raises VoxpopError where a header is not what the format's reader expects.
+    """
+    path.parent.mkdir(exist_ok=True)
     sink = to.sink(shape, path, hollow=True)
     if to.format == "xai":
         for spec in shape.specs.values():

@@ -306,7 +306,9 @@ def _settle(folder: Path) -> None:
 def _leaf(tensor: Tensor, spec: Spec) -> NDArray[Any] | Quantised:
     """As xAI has it: float32, or int8, made anew a few columns at a time unless it is that already."""
     if not _is_int8(spec):
-        return np.ascontiguousarray(float32(tensor))  # a checksum is of the bytes in the order of the file
+        values = float32(tensor)
+        lies_turned = values.strides[0] < values.strides[-1]  # a checksum is of the bytes in the order of the file
+        return np.ascontiguousarray(values) if lies_turned else values
     if isinstance(tensor, Quantised) and tensor.scales.shape[-2] == spec.groups:
         return tensor
     made = Quantised(np.empty(spec.shape, np.int8), np.empty(_scales(spec), bfloat16))
