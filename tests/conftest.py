@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,17 @@ def environment(**extra: str) -> dict[str, str]:
     if "PYTHONPATH" in kept and "PYTHONPATH" in extra:  # else another tree than the one under test could be run
         extra["PYTHONPATH"] += os.pathsep + kept["PYTHONPATH"]
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where the system has one: for tests that would wait for the disk most of their time."""
+    folder = tmp_path_factory.mktemp("memory")
+    if os.access("/dev/shm", os.W_OK):
+        folder = Path("/dev/shm") / f"voxpop-{os.getpid()}-{folder.name}"
+        folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 def voxpop(*arguments: str, timeout: float = 30, **extra: str) -> "subprocess.CompletedProcess[str]":

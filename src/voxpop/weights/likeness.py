@@ -16,6 +16,7 @@ _SIDE = 32  # rows and columns of a sample
 Places = NDArray[np.int64]
 
 
+@np.errstate(all="ignore")  # a damaged tensor may hold any number
 def likeness(source: Source, name: str, expert: int | None, found: Tensor, allowed: float) -> str | None:
     """What a matrix or vector found under `name` looks like, in words; None where it looks like nothing known.
 
