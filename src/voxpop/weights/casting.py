@@ -19,7 +19,7 @@ from voxpop.weights.tensors import Packed, Quantised, Tensor, float32, pieces
 Type = Literal["f32", "f16", "bf16", "q8_0"]
 Q8_0 = 8  # ggml's number of the type
 BLOCK = 32  # values that share a scale there
-_TILE = 1 << 20  # values: with its float32 it fits a second-level cache or nearly so
+_TILE = 1 << 19  # values: with its float32 it fits a second-level cache
 _BLOCK_DTYPE = np.dtype([("scale", "<f2"), ("values", f"V{BLOCK}")])
 
 
@@ -33,12 +33,14 @@ def stored(tensor: Tensor, type_: Type, *, turned: bool) -> Iterator[NDArray[np.
             raise ValueError("These values are no Q8_0 without a loss: they have to be quantised.")
         yield from _blocks(tensor)
         return
-    narrow = {"f32": None, "f16": torch.float16, "bf16": torch.bfloat16}[type_]
     for values in tiles(tensor, turned=turned):
-        if narrow is None:
-            yield values.reshape(-1).view(np.uint8)
-        else:
-            yield torch.from_numpy(values).to(narrow).view(torch.uint8).numpy().reshape(-1)
+        yield narrowed(values, type_).reshape(-1)
+
+
+def narrowed(values: NDArray[np.float32], type_: Type) -> NDArray[np.uint8]:
+    """Rows of float32 as rows of bytes of a float type, to nearest even; torch is three times as fast as numpy."""
+    narrow = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[type_]
+    return torch.from_numpy(values).to(narrow).view(torch.uint8).numpy()
 
 
 def tiles(tensor: Tensor, *, turned: bool) -> Iterator[NDArray[np.float32]]:

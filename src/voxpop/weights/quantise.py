@@ -13,20 +13,19 @@ from functools import cache
 from typing import Any
 
 import gguf
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.engines.llama_library import library
 from voxpop.errors import VoxpopError
-from voxpop.weights.casting import exact_q8_0, stored, tiles
+from voxpop.weights.casting import Type, exact_q8_0, narrowed, stored, tiles
 from voxpop.weights.tensors import Packed, Quantised, Tensor, float32
 
 Rows = NDArray[np.uint8]
 _BLOCK = 32  # of Q8_0
 _MOST = 65504.0  # of float16, in which ggml keeps its scales
-_TILE = 1 << 20  # numbers of a tile: it fits a cache
-_PLAIN: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+_TILE = 1 << 19  # numbers of a tile: with its float32 it fits a cache
+_PLAIN: dict[str, Type] = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ def _packed(values: NDArray[np.float32], type_: str, importance: NDArray[np.floa
     if peak > _MOST and type_ not in ("F32", "BF16"):
         raise VoxpopError(f"There is a weight of {peak:g}, which {type_} cannot hold.", "Take BF16.", lasting=True)
     if plain := _PLAIN.get(type_):
-        return values.astype(plain).view(np.uint8)
+        return narrowed(values, plain)
     return _by_ggml(np.ascontiguousarray(values), type_, importance)
 
 
