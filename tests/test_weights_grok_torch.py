@@ -123,6 +123,11 @@ def test_a_watch_sees_what_goes_into_each_linear() -> None:
 
     Forward(held, watch=watch).logits(TOKENS)
     many = TOKENS.numel()
+    for number in range(SMALL.layers):
+        router = f"layers.{number}.router"
+        chosen = (inputs[router] @ torch.from_numpy(held.read(router))).topk(SMALL.chosen).indices
+        expected = torch.bincount(chosen.flatten(), minlength=SMALL.experts)
+        assert squares.rows[f"layers.{number}.down"].tolist() == expected.tolist()
     for spec in SMALL.specs.values():
         if spec.kind in ("attention", "router"):
             assert squares.rows[spec.name] == many
