@@ -398,7 +398,7 @@ def write(source, path):
 
 resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
 first, second = Path(sys.argv[1], "first"), Path(sys.argv[1], "second")
-write(xai.Hollow(GROK_1), first)
+xai.hollow(first, GROK_1)
 source = opened(first)
 assert source.shape == GROK_1
 write(source, second)
