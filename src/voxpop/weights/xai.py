@@ -73,7 +73,7 @@ def examine(path: Path, tell: Callable[[int, int], None] = lambda done, total: N
     expected = names(shape.layers)
     wanted = {file_name(number): shape.specs[name] for number, name in enumerate(expected)}
     wrong = [f"{name} is not a part of it" for name in present if name not in wanted]
-    missing = [name for name in wanted if name not in present]
+    missing = sorted(wanted.keys() - set(present))
     if missing:
         few = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         wrong.append(f"{len(missing)} of {len(wanted)} files are missing: {few}")
