@@ -374,6 +374,8 @@ def test_other_weights_become_the_nearest_int8(seed: int, groups: int, name: str
     error = np.abs(float32(found) - float32(values)).reshape(*many, spec.groups, rows // spec.groups, columns)
     scale = found.scales.astype(np.float32)[..., None, :]
     assert (error <= scale * (0.5 + 127 / 256)).all()  # half a step, and what bfloat16 takes from the largest
+    steps = np.abs(found.weight.reshape(*many, spec.groups, rows // spec.groups, columns))
+    assert (steps.max(-2) >= 126).all()  # every group uses its scale to the full
     sink.write(spec.name, found)
     again = pickles.read(path / "x.part" / "ckpt-0" / xai.file_name(number))
     assert same(found, again)

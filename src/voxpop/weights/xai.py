@@ -253,7 +253,7 @@ class XaiSink:
             what = f"{name} is {_said(leaf)}, and must be {_wanted(spec)}."
             raise VoxpopError(what, "Check the source with: voxpop weights inspect", code="bad_checkpoint")
         self._store(file_name(self._number[name]), lambda file: pickling.write(leaf, file, hollow=self._hollow))
-        self._written[name] = "" if self._hollow else checksum(leaf)
+        self._written[name] = "" if self._hollow else _checksum(leaf)
         with (self._folder / _JOURNAL).open("ab") as journal:
             journal.write(orjson.dumps([name, self._written[name]]) + b"\n")
         return self._written[name]
@@ -303,12 +303,15 @@ def _settle(folder: Path) -> None:
         os.close(handle)
 
 
+def _checksum(leaf: NDArray[Any] | Quantised) -> str:
+    """Of the bytes in the order of the file, which is rows first."""
+    return checksum(leaf if isinstance(leaf, Quantised) else np.ascontiguousarray(leaf))
+
+
 def _leaf(tensor: Tensor, spec: Spec) -> NDArray[Any] | Quantised:
     """As xAI has it: float32, or int8, made anew a few columns at a time unless it is that already."""
     if not _is_int8(spec):
-        values = float32(tensor)
-        lies_turned = values.strides[0] < values.strides[-1]  # a checksum is of the bytes in the order of the file
-        return np.ascontiguousarray(values) if lies_turned else values
+        return float32(tensor)
     if isinstance(tensor, Quantised) and tensor.scales.shape[-2] == spec.groups:
         return tensor
     made = Quantised(np.empty(spec.shape, np.int8), np.empty(_scales(spec), bfloat16))
