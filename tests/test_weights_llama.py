@@ -26,8 +26,9 @@ from voxpop.weights import importance
 from voxpop.weights.gguf_grok import GgufSource
 from voxpop.weights.grok_torch import Floats, Forward
 from voxpop.weights.importance import Importance, gathered
+from voxpop.weights.quantise import packed_rows
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.tensors import Held, Source, float32
+from voxpop.weights.tensors import Held, Packed, Source, float32, pieces
 
 TOKENS = [5, 77, 201, 9, 300, 45, 45, 118, 7, 260, 31, 99]
 Logits = NDArray[np.float32]
@@ -184,6 +185,15 @@ class TestImportance:
         assert rows.sum() == 1024 * SHAPE.chosen
         assert len({tuple(row) for row in matrix.weights()["layers.1.down"]}) == SHAPE.experts
         assert matrix.unmet() == 0
+
+    def test_each_expert_is_weighed_by_its_own(self, source: Held, matrix: Importance, tmp_path: Path) -> None:
+        weights = matrix.weights()
+        found = GgufSource(made(source, tmp_path, "Q2_K", importance=weights)).read("layers.1.gate")
+        whole = source.read("layers.1.gate")
+        assert isinstance(found, Packed)
+        for expert, piece in enumerate(pieces(whole)):
+            due = packed_rows(piece, "Q2_K", turned=True, importance=weights["layers.1.gate"][expert])
+            assert np.array_equal(found.data[expert], np.concatenate(list(due)))
 
     def test_an_expert_that_was_never_chosen_weighs_all_alike(self, matrix: Importance) -> None:
         rows = dict(matrix.rows)
