@@ -24,7 +24,7 @@ from voxpop.engines.llamacpp import LlamaModel
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights import importance
 from voxpop.weights.gguf_grok import GgufSource
-from voxpop.weights.grok_torch import Floats, Forward
+from voxpop.weights.grok_torch import Cache, Floats, Forward
 from voxpop.weights.importance import Importance, gathered
 from voxpop.weights.quantise import packed_rows
 from voxpop.weights.random_weights import random_weights
@@ -86,15 +86,18 @@ class TestParity:
         assert divergence(truth, through_llama(made(source, tmp_path, "EXACT"))) < 3e-3
 
     def test_the_same_24_tokens(self, source: Held, tmp_path: Path) -> None:
-        weights, tokens = Floats(source), list(TOKENS[:4])
-        for _ in range(24):
-            tokens.append(int(forward(weights, tokens)[-1].argmax()))
+        grok, cache, tokens = Forward(Floats(source)), Cache(32), list(TOKENS[:4])
+        with torch.inference_mode():
+            logits = grok.logits(torch.tensor([tokens]), cache)
+            for _ in range(24):
+                tokens.append(int(logits[0, -1].argmax()))
+                logits = grok.logits(torch.tensor([tokens[-1:]]), cache)
         with opened(made(source, tmp_path, "F32")) as model:
             session, found = model.session(), list(TOKENS[:4])
-            logits = session.feed(found)
+            after = session.feed(found)
             for _ in range(24):
-                found.append(int(logits[-1].argmax()))
-                logits = session.feed(found[-1:])
+                found.append(int(after[-1].argmax()))
+                after = session.feed(found[-1:])
         assert found == tokens
 
     def test_narrower_types_are_further_away(self, source: Held, truth: Logits, tmp_path: Path) -> None:
