@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from voxpop.cli import program
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.simulator import world
 from voxpop.weights import making
-from voxpop.weights.lessons import BOS, Texts, divided, echoed, framed
+from voxpop.weights.lessons import BOS, Texts, divided, framed
 from voxpop.weights.making import Recipe, Report, rate_of, taught
 from voxpop.weights.making_files import made, spoken
 from voxpop.weights.measuring import InTorch, in_llama_cpp, perplexity, quality, speed, unigram
@@ -167,10 +166,12 @@ class TestLessons:
         assert not [text for text in back if f"{text}\n" in said or f"{text} [" in said]
         assert "Post number" in said
 
-    def test_an_echo_says_the_same_twice(self) -> None:
-        before, after = echoed(["a", "b", "c"], random.Random(1))
-        assert before == after
-        assert before.endswith("\n")
+    def test_an_answer_is_cut_as_what_goes_on_from_a_prompt(self, some: Texts, vocabulary: Tokenizer) -> None:
+        for lesson in framed(POSTS, 6, 20):
+            tokens, early = some.tokens(lesson), some.before(lesson)
+            assert tokens[:early] == [BOS, *vocabulary.encode(lesson.before)]
+            assert vocabulary.decode(tokens[1:-1]) == "".join(lesson)
+            assert not vocabulary.pieces.texts[tokens[early]].startswith("▁")
 
     def test_a_text_without_a_sentence_to_cite_gives_no_frame(self, vocabulary: Tokenizer) -> None:
         assert list(framed(["[1]", "hm"], 1, 5)) == []
@@ -220,12 +221,12 @@ class TestMeasuring:
         assert other.kl_99 > other.kl
         assert same.tokens == sum(len(tokens) - 1 for tokens in held[:5])
 
-    def test_a_fifth_of_a_bit_is_seen_and_of_the_same_size_by_hand(self) -> None:
-        one, two = _Fixed([0.5, 0.25, 0.25]), _Fixed([0.25, 0.25, 0.5])
-        found = quality(two, [[0, 2, 1], [1, 0]], one)
+    def test_what_is_measured_is_what_a_hand_computes(self) -> None:
+        one, two = _Fixed([0.5, 0.25, 0.25]), _Fixed([0.125, 0.375, 0.5])
+        found = quality(two, [[0, 2, 1], [1, 1]], one)
         assert found.tokens == 3
-        assert found.perplexity == pytest.approx((0.5 * 0.25 * 0.25) ** (-1 / 3))
-        assert found.kl == pytest.approx(0.5 * math.log(2) - 0.25 * math.log(2))
+        assert found.perplexity == pytest.approx((0.5 * 0.375 * 0.375) ** (-1 / 3))
+        assert found.kl == pytest.approx(0.5 * math.log(4) + 0.25 * math.log(2 / 3) + 0.25 * math.log(0.5))
         assert found.agrees == 0
 
     def test_who_knows_only_how_often(self) -> None:

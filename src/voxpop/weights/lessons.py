@@ -38,7 +38,7 @@ _VOICE = Voice("none", "None", "-")
 _DAY_US = 86_400 * MICROS
 BOS, EOS = 1, 2
 _HELD_BACK, _HELD_MOST, _TEXTS_LEAST = 0.05, 200, 100
-_ECHOED, _FRAMED = 0.15, 0.6  # of the lessons
+_FRAMED = 0.7  # of the lessons
 _BEFORE = 0.3  # what a token before the answer weighs
 
 
@@ -78,14 +78,11 @@ class Texts:
     def rows(self, length: int) -> Iterator[tuple[list[int], list[float]]]:
         """Without end: a row of tokens and what each weighs. A row begins with a lesson and is cut at its end."""
         luck, frames = random.Random(self._seed), self._frames()
-        words = sorted({word for text in self.known for word in text.split()})
         while True:
             row: list[int] = []
             weights: list[float] = []
             while len(row) < length:
-                kind = luck.random()
-                lesson = echoed(words, luck) if kind < _ECHOED else None
-                lesson = next(frames) if _ECHOED <= kind < _ECHOED + _FRAMED else lesson
+                lesson = next(frames) if luck.random() < _FRAMED else None
                 tokens = self.tokens(lesson) if lesson else luck.choice(self.posts)
                 early = self.before(lesson) if lesson else 1
                 row += tokens
@@ -114,12 +111,6 @@ def divided(texts: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
     random.Random(seed).shuffle(different)
     held = min(_HELD_MOST, math.ceil(_HELD_BACK * len(different)))
     return different[held:], different[:held]
-
-
-def echoed(words: Sequence[str], luck: random.Random) -> Lesson:
-    """Words without a sense, and the same again: from these copying is learnt soonest."""
-    said = " ".join(luck.choices(words, k=luck.randrange(6, 24))) + "\n"
-    return Lesson(said, said)
 
 
 def framed(texts: Sequence[str], seed: int, count: int) -> Iterator[Lesson]:
