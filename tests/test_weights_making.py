@@ -26,7 +26,7 @@ from voxpop.weights.making_files import made, spoken
 from voxpop.weights.measuring import InTorch, in_llama_cpp, perplexity, quality, speed, unigram
 from voxpop.weights.opening import opened
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.tokenizer import Tokenizer
+from voxpop.weights.tokenizer import Tokenizer, template_beside
 from voxpop.weights.tokenizer import opened as tokenizer_of
 
 TINY = making.SIZES["tiny"]
@@ -184,6 +184,21 @@ class TestLessons:
 
 
 class TestEveryReader:
+    def test_a_prompt_is_what_it_was_taught_with(self, folder: Path, tmp_path: Path) -> None:
+        from voxpop.engines.gguf_file import GgufFile
+        from voxpop.engines.template import Template
+        from voxpop.engines.vocabulary import Vocabulary
+        from voxpop.messages import Message
+
+        as_gguf(folder, tmp_path / "m.gguf", "Q8_0")
+        card = GgufFile(tmp_path / "m.gguf").card()
+        words, lesson = Vocabulary(card), next(framed(POSTS, 9, 1))
+        messages = (Message("system", "Be plain."), Message("user", lesson.before.removesuffix("\n")))
+        tokens: list[int] = []
+        for text, ours in Template(card).pieces(messages):
+            tokens += words.encode(text, specials=ours, begins=tokens in ([], [BOS]))
+        assert tokens == [BOS, *tokenizer_of(folder).encode(lesson.before)]
+
     def test_the_same_perplexity_in_every_layout(
         self, folder: Path, held: list[list[int]], report: dict[str, float], tmp_path: Path
     ) -> None:
@@ -358,4 +373,5 @@ def as_gguf(folder: Path, path: Path, mix: str) -> None:
     from voxpop.weights.mixes import mix as mix_of
 
     source, vocabulary = opened(folder), tokenizer_of(folder)
-    written(source, GgufSink(path, source.shape, mix_of(mix), vocabulary=vocabulary.pieces))
+    pieces, template = vocabulary.pieces, template_beside(folder / "tokenizer.model")
+    written(source, GgufSink(path, source.shape, mix_of(mix), vocabulary=pieces, template=template))

@@ -21,7 +21,7 @@ from voxpop.times import MICROS
 from voxpop.voices import Voice
 
 # A model of this size follows no instruction: the system message is left out, for the model and in its lessons.
-TEMPLATE = (
+CHAT = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] != 'system' %}"
     "{{ message['content'] + '\\n' }}{% endif %}{% endfor %}"
 )

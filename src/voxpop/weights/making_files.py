@@ -11,11 +11,10 @@ from pathlib import Path
 import orjson
 
 from voxpop.errors import UsageError
-from voxpop.weights.lessons import TEMPLATE, Texts, divided, framed
+from voxpop.weights.lessons import CHAT, Texts, divided, framed
 from voxpop.weights.making import Recipe, Report, Step, taught
 from voxpop.weights.tensors import Source
-from voxpop.weights.tokenizer import FILE, Tokenizer, trained
-from voxpop.weights.tokenizer import TEMPLATE as CHAT_TEMPLATE
+from voxpop.weights.tokenizer import FILE, TEMPLATE, Tokenizer, trained
 from voxpop.weights.xai import FOLDER, XaiSink
 
 RECORD = "made.json"
@@ -33,7 +32,7 @@ def made(out: Path, posts: Sequence[str], recipe: Recipe, tell: Callable[[Step],
     weights, report = taught(recipe, Texts(posts, Tokenizer(vocabulary), recipe.seed), tell)
     out.mkdir(parents=True, exist_ok=True)
     (out / FILE).write_bytes(vocabulary)
-    (out / CHAT_TEMPLATE).write_text(TEMPLATE, "utf-8")
+    (out / TEMPLATE).write_text(CHAT, "utf-8")
     record = {"recipe": asdict(replace(recipe, steps=report.steps)), "report": asdict(report)}
     (out / RECORD).write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
     written(out, weights)
