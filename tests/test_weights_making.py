@@ -199,6 +199,28 @@ class TestEveryReader:
             tokens += words.encode(text, specials=ours, begins=tokens in ([], [BOS]))
         assert tokens == [BOS, *tokenizer_of(folder).encode(lesson.before)]
 
+    async def test_it_answers_as_an_engine_in_the_form_of_an_answer(self, folder: Path, tmp_path: Path) -> None:
+        from voxpop.engines.local import LocalEngine
+        from voxpop.engines.runtimes import Wish
+        from voxpop.messages import Message, Prompt, Sampling
+        from voxpop.prompt import grammar
+
+        as_gguf(folder, tmp_path / "m.gguf", "Q8_0")
+        engine = LocalEngine.open(tmp_path / "m.gguf", Wish(threads=1, context=512, seats=1))
+        try:
+            engine.warm(["Be plain."])
+            asked = next(framed(POSTS, 9, 1)).before
+            prompt = Prompt(
+                (Message("system", "Be plain."), Message("user", asked.removesuffix("\n"))),
+                grammar=grammar({1: "@ann says: "}),
+                sampling=Sampling(max_tokens=120, temperature=0.0),
+            )
+            said = "".join([delta.text async for delta in engine.generate(prompt)])
+        finally:
+            engine.close()
+        assert said.startswith("@ann says: ")
+        assert len(said) > 20
+
     def test_the_same_perplexity_in_every_layout(
         self, folder: Path, held: list[list[int]], report: dict[str, float], tmp_path: Path
     ) -> None:

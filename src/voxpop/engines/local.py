@@ -60,6 +60,8 @@ class LocalEngine:
         """Compute these system messages now and keep their keys and values; returns when that is done."""
         for text in instructions:
             tokens = self._tokens((Message("system", text), Message("user", "?")))
+            if not tokens.fixed:  # a template may leave the instruction out
+                return
             job = _Warming(tokens.all[: tokens.fixed], self._piece)
             self._seats.put(job)
             job.done.result()
