@@ -319,13 +319,17 @@ def test_what_would_end_the_process_is_refused(tmp_path: Path, path: Path) -> No
     at = data.index(key) + len(key) + 4  # past the type of the value
     data[at : at + 4] = (999).to_bytes(4, "little")
     (tmp_path / "bad.gguf").write_bytes(data)
-    program = "import sys, pathlib, voxpop.engines.llamacpp as l; l.LlamaModel(pathlib.Path(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "bad.gguf")], capture_output=True, timeout=60, check=False
+    direct = "import pathlib, sys, voxpop.engines.llamacpp as l; l.LlamaModel(pathlib.Path(sys.argv[1]))"
+    tried = "import pathlib, sys, voxpop.engines.local as l; l.LocalEngine.open(pathlib.Path(sys.argv[1]))"
+    ended, refused = (
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "bad.gguf"], capture_output=True, timeout=60, check=False
+        )
+        for program in (direct, tried)
     )
-    assert done.returncode == -signal.SIGABRT, "llama.cpp stands this now: choose another damage"
-    with pytest.raises(VoxpopError, match=r"'bad\.gguf' cannot be loaded: llama.cpp ended with -6 over it"):
-        LocalEngine.open(tmp_path / "bad.gguf")
+    assert ended.returncode == -signal.SIGABRT, "llama.cpp stands this now: choose another damage"
+    assert refused.returncode == 1
+    assert b"'bad.gguf' cannot be loaded: llama.cpp ended with -6 over it" in refused.stderr
 
 
 def test_half_a_file_is_refused(tmp_path: Path, path: Path) -> None:
