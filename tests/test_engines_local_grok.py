@@ -37,7 +37,7 @@ from voxpop.engines.sessions import MOST_KEPT, Session
 from voxpop.engines.template import Template
 from voxpop.engines.vocabulary import Vocabulary
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.messages import Asker, Message, Prompt, Sampling, Usage
+from voxpop.messages import Asker, Delta, Message, Prompt, Sampling, Usage
 from voxpop.schemas import holds
 
 SYSTEM = Message(
@@ -201,12 +201,20 @@ async def test_the_same_prompt_gives_the_same_text(engine: LocalEngine) -> None:
 
 
 async def test_guessing_ahead_changes_nothing(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompt = asked("the tram at the bridge, the tram at the bridge", max_tokens=120)
-    guessed = [d async for d in engine.generate(prompt)]
-    monkeypatch.setattr(Guesser, "guess", lambda self, most=0: [])
-    plain = [d async for d in engine.generate(prompt)]
-    assert "".join(d.text for d in guessed) == "".join(d.text for d in plain)
-    assert len(guessed) < len(plain)
+    prompts = [asked("the tram at the bridge", max_tokens=60, temperature=t) for t in (0.0, 1.5)]
+    texts, steps = [], []
+    guesses = Guesser.guess, (lambda self, most=0: [41, 42, 43][:most]), (lambda self, most=0: [])
+    for guess in guesses:  # right ones, wrong ones, none
+        monkeypatch.setattr(Guesser, "guess", guess)
+        made = [[d async for d in engine.generate(prompt)] for prompt in prompts]
+        texts.append([text(deltas) for deltas in made])
+        steps.append(sum(map(len, made)))
+    assert texts[0] == texts[1] == texts[2]
+    assert steps[0] < steps[2]
+
+
+def text(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
 
 
 async def test_the_grammar_is_obeyed(engine: LocalEngine) -> None:
@@ -271,7 +279,7 @@ async def test_a_cancelled_request_gets_no_further_step(
         return feed(self, tokens, rows)
 
     monkeypatch.setattr(Session, "feed", slow)
-    for prompt in (asked("tram " * 1500), asked("Tell a long story.", max_tokens=900)):
+    for prompt in (asked("tram " * 1500), asked("Tell a long story.", max_tokens=1500)):
         start = fed[0]
         waiting = [asyncio.create_task(answer(engine, prompt)) for _ in range(6)]  # some of them find no seat
         while fed[0] < start + 4:
