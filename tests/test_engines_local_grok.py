@@ -396,7 +396,7 @@ def test_a_model_that_is_not_here_says_how_it_is_made(tmp_path: Path) -> None:
         program.stop()
     for command in (("models", "pull", "grok-1"), ("models", "show", "grok-1")):
         done = voxpop(*command, "--data", str(tmp_path))
-        assert f"{tmp_path}/models/grok-1.gguf'" in done.stdout + done.stderr, done
+        assert f"{tmp_path}/models/grok-1.gguf" in done.stdout + done.stderr, done
     assert voxpop("models", "pull", "grok-1", "--data", str(tmp_path)).returncode == 1
 
 
