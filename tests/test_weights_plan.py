@@ -183,6 +183,12 @@ class TestSpeed:
         assert taken["memory"] == pytest.approx(token_bytes(GROK_1, case.sizes) / SERVER.rate)
         assert taken["gpu"] == taken["disk"] == 0
 
+    def test_several_gpus_are_faster_only_where_they_work_at_once(self) -> None:
+        one_by_one = Case(GROK_1, format_named("Q8_0"), described()["8xh100"], "layers")
+        at_once = replace(one_by_one, split="tensors")
+        slow, fast = (sum(seconds(c, place(c, 1), Step(1, 0, 1), CEILING).values()) for c in (one_by_one, at_once))
+        assert slow == pytest.approx(8 * fast)
+
     def test_no_program_computes_fp8_on_a_processor(self) -> None:
         assert core_rate({"FP8": 1.0}, SERVER, 1) == 1.0
 
