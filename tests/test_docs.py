@@ -48,6 +48,8 @@ def test_the_tables_of_grok_are_what_the_planner_says() -> None:
     assert page == docs.grok_page(page), "run: python -m voxpop.docs"
     with pytest.raises(ValueError, match="lacks"):
         docs.grok_page("no marks")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert readme == docs.readme_page(readme), "run: python -m voxpop.docs"
 
 
 def test_the_table_of_invariants_names_every_test_and_each_mutant_a_row() -> None:

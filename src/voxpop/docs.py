@@ -48,6 +48,11 @@ def grok_page(page: str) -> str:
     return page
 
 
+def readme_page(page: str) -> str:
+    """README.md with its plan made anew; raises ValueError where the marks are missing."""
+    return filled(page, "plan", plan_pages.example())
+
+
 def filled(page: str, name: str, table: str, by: str = "python -m voxpop.docs") -> str:
     """A page with what stands between a name's marks written anew; raises ValueError where they are missing."""
     begins, ends = f"<!-- {name}: written by {by} -->", f"<!-- end of {name} -->"
@@ -96,7 +101,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = (("configuration.md", settings_page), ("watching.md", metrics_page), ("grok-1.md", grok_page))
+PAGES = (
+    ("configuration.md", settings_page),
+    ("watching.md", metrics_page),
+    ("grok-1.md", grok_page),
+    ("../README.md", readme_page),
+)
 
 
 def main(folder: Path) -> None:

@@ -71,7 +71,7 @@ def this_machine(folder: Path, root: Path = Path("/"), ask: Asked = asked, *, me
         disk_free=free,
         disk_rate=disk_rate(folder, free) if measure else 0.0,
         watts=package_watts(root),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(notes + (_busy(cores) if measure else []))),
     )
 
 
@@ -211,6 +211,16 @@ def _read_past_cache(path: Path) -> float:
             return read / max(1e-6, time.perf_counter() - began)
         finally:
             os.close(descriptor)
+
+
+def _busy(cores: int) -> list[str]:
+    """What is measured beside other work is too low."""
+    with suppress(OSError, AttributeError):
+        if (load := os.getloadavg()[0]) > cores / 2:
+            return [
+                f"Other programs were busy meanwhile (a load of {load:.0f} on {cores} cores): measured too low."
+            ]
+    return []
 
 
 def _model(root: Path) -> str:

@@ -6,11 +6,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from voxpop.weights import plan_making
 from voxpop.weights.advising import Budget, Row, Work, best, ceiling, hourly, row, rows
 from voxpop.weights.formats import format_named, formats, published_size, sizes
 from voxpop.weights.grok import GROK_1
 from voxpop.weights.machine import Machine, described
-from voxpop.weights.plan_text import figure, span
+from voxpop.weights.plan_text import answer, figure, span
 from voxpop.weights.planning import (
     CEILING,
     PROMPT_TOKENS,
@@ -46,6 +47,13 @@ def tables() -> dict[str, str]:
         "error": error_table(),
         "defects": defect_table(),
     }
+
+
+def example() -> str:
+    """What README.md shows: the answer for one described machine."""
+    command = "voxpop weights plan --machine epyc-12ch --min-speed 3 --eur-per-hour 1.5"
+    made = plan_making.made("grok-1", plan_making.Asked(machine="epyc-12ch", min_speed=3.0, eur_per_hour=1.5))
+    return f"```\n$ {command}\n{answer(made)}\n```"
 
 
 def size_table() -> str:

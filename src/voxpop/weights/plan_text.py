@@ -29,6 +29,11 @@ class Plan:
     unpriced: Elsewhere = None
 
 
+def answer(plan: Plan) -> str:
+    """The answer and the table, without commands and defects."""
+    return "\n\n".join("\n".join(part) for part in (_prose(verdict(plan)), _table(plan)))
+
+
 def page(plan: Plan) -> str:
     """The whole page."""
     parts = [_prose(verdict(plan)), _prose(_given(plan), " " * 9), _table(plan), _how(plan), _prose(_sure(plan))]
@@ -43,7 +48,7 @@ def verdict(plan: Plan) -> list[str]:
             f"Yes: {plan.name} runs on {plan.machine.name} as {plan.best.stored.name} under"
             f" {plan.best.runtime.name}, about {figure(one.generate.expected)} tokens a second for one"
             f" conversation ({span(one.generate)}), prompts at {figure(one.prompt.expected)}; quality lost:"
-            f" {plan.best.stored.loss}.{_million_words(one)}"
+            f" {plan.best.stored.loss}.{_million_words(plan.best)}"
         )
         return [text, *_why_not_better(plan), *_disk(plan, plan.best)]
     return [*_no(plan), *_elsewhere(plan)]
@@ -85,7 +90,7 @@ def _elsewhere(plan: Plan) -> Iterator[str]:
         machine, row = plan.priced
         cost = hourly(machine, plan.work.kwh)
         price = machine.price
-        said = f", {price.source}, {price.date}" if price else ""
+        said = f" ({price.source}; {price.date})" if price else ""
         yield (
             f"The cheapest described machine with a known price that can: {machine.name} ({machine.about}):"
             f" {row.stored.name}, about {figure(row.one.generate.expected)} tokens a second,"
@@ -163,7 +168,9 @@ def _table(plan: Plan) -> list[str]:
             f"  {_where(row.one):<19} {cells} {figure(row.one.prompt.expected):>6} {euro:>8}"
         )
     star = "* the one to take. " if plan.best else ""
-    lines.append(f"{star}EUR a million tokens at {batches[-1]} at once; - where no price is known.")
+    lines.append(
+        f"{star}Lies in: with {batches[0]} at once. EUR a million tokens: with {batches[-1]}; - where unknown."
+    )
     out = [
         f"{r.stored.name} under {r.runtime.name} ({_gb(r.one.placed.lacking)} GB are missing)" for r in _out(plan)
     ]
@@ -252,10 +259,14 @@ def _asked(budget: Budget) -> str:
     return ", ".join(words)
 
 
-def _million_words(one: Estimate) -> str:
+def _million_words(row: Row) -> str:
+    one, last = row.estimates[0], row.estimates[-1]
     if not one.million:
         return ""
-    return f" A million tokens cost {figure(one.million.expected)} EUR ({span(one.million)}) at that."
+    text = f" A million tokens cost {figure(one.million.expected)} EUR ({span(one.million)}) at that"
+    if last.million and last is not one:
+        text += f", {figure(last.million.expected)} with {last.batch} conversations at once"
+    return f"{text}."
 
 
 def _where(one: Estimate) -> str:
