@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
@@ -201,7 +202,8 @@ def main() -> None:
     parser.add_argument("--from", dest="stored", type=Path)
     given = parser.parse_args()
     if given.stored:
-        told(json.loads(given.stored.read_text()))
+        for each in json.loads(given.stored.read_text())["sets"]:
+            told(each)
         return
     speeds: dict[tuple[str, str, int, str], list[float]] = {}
     rates = []
@@ -219,10 +221,10 @@ def main() -> None:
         {"model": name, "type": kind, "slots": slots, "what": what, "measured": found}
         for (name, kind, slots, what), found in speeds.items()
     ]
-    found = {"rate": rates, "runs": runs}
+    found = {"what": "runs of today", "rate": [r / 1e9 for r in rates], "runs": runs}
     told(found)
     if given.json:
-        given.json.write_text(json.dumps(found) + "\n")
+        given.json.write_text(json.dumps({"sets": [found]}) + "\n")
 
 
 def member(name: str) -> Grok:
@@ -231,24 +233,32 @@ def member(name: str) -> Grok:
     return scaled(size, layers, vocabulary=VOCABULARY)
 
 
-def told(found: dict) -> None:
-    """The table, and how far the estimates are off. The fastest round counts: others' work only slows."""
-    rate = max(found["rate"])
-    print(f"one core reads {rate / 1e9:.1f} GB/s (slowest round {min(found['rate']) / 1e9:.1f})")
-    print("model  type     slots what      measured  slowest expected    off  1e9 op/s")
-    off = []
+def beside(found: dict) -> Iterator[tuple[dict, float, float]]:
+    """Each run that can be estimated, its fastest round, and the estimate: others' work only slows a run."""
     for run in found["runs"]:
-        what, best = run["what"], max(run["measured"])
-        if (model := worked(run["model"], what)) is None:
-            continue
-        expected = estimated(model, run["type"], run["slots"], rate, what)
-        off.append(abs(expected / best - 1))
-        operations = best * token_flops(model, 24 if what == "generate" else 256) / 1e9
+        if model := worked(run["model"], run["what"]):
+            expected = estimated(model, run["type"], run["slots"], max(found["rate"]) * 1e9, run["what"])
+            yield run, max(run["measured"]), expected
+
+
+def errors(found: dict) -> tuple[int, float, float]:
+    """How many runs, and by what share the estimate is off: at the median, at worst."""
+    off = [abs(expected / best - 1) for _, best, expected in beside(found)]
+    return len(off), statistics.median(off), max(off)
+
+
+def told(found: dict) -> None:
+    """The table, and how far the estimates are off."""
+    print(f"{found['what']}: one core reads {max(found['rate']):.1f} GB/s (slowest {min(found['rate']):.1f})")
+    print("model  type     slots what      measured expected    off  1e9 op/s")
+    for run, best, expected in beside(found):
+        operations = best * token_flops(worked(run["model"], run["what"]), 24) / 1e9
         print(
-            f"{run['model']:<6} {run['type']:<8} {run['slots']:>5} {what:<9} {best:>8.1f}"
-            f" {min(run['measured']):>8.1f} {expected:>8.1f} {expected / best - 1:>+6.0%} {operations:>9.0f}"
+            f"{run['model']:<6} {run['type']:<8} {run['slots']:>5} {run['what']:<9} {best:>8.1f} {expected:>8.1f}"
+            f" {expected / best - 1:>+6.0%} {operations:>9.0f}"
         )
-    print(f"{len(off)} runs: off by {statistics.median(off):.0%} at the median, {max(off):.0%} at worst")
+    number, median, worst = errors(found)
+    print(f"{number} runs: off by {median:.0%} at the median, {worst:.0%} at worst")
 
 
 if __name__ == "__main__":

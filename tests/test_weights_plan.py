@@ -1,8 +1,11 @@
 """The planner: sizes beside published ones, placements that add up, what more memory or a bigger batch may do."""
 
+import json
 import re
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +22,7 @@ from voxpop.weights.planning import (
     Case,
     Step,
     cache_bytes,
+    calibration,
     core_rate,
     gpu_room,
     place,
@@ -221,6 +225,23 @@ CEILINGS = [
 def test_ceilings_are_those_computed_by_hand(stored: str, machine: str, expected: float) -> None:
     found = ceiling(Case(GROK_1, format_named(stored), described()[machine], "layers"))
     assert found == pytest.approx(expected, rel=0.16 if "h100" in machine and "epyc" in machine else 0.05)
+
+
+def test_the_stated_error_is_that_of_the_stored_runs() -> None:
+    pytest.importorskip("xllamacpp", reason="the extra voxpop[weights] is not installed")
+    folder = Path(__file__).parents[1] / "benchmarks"
+    if not folder.is_dir():
+        pytest.skip("the benchmarks are not beside the tests")
+    spec = spec_from_file_location("plan_calibration", folder / "plan_calibration.py")
+    assert spec
+    assert spec.loader
+    bench = module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    stored = json.loads((folder / "plan_calibration.json").read_text("utf-8"))["sets"]
+    for found, said in zip(stored, calibration()["error"]["sets"], strict=True):
+        runs, median, worst = bench.errors(found)
+        assert (found["what"], runs) == (said["what"], said["runs"])
+        assert (median, worst) == pytest.approx((said["median"], said["worst"]), abs=0.005)
 
 
 class TestAdvising:
