@@ -5,7 +5,6 @@ on with what was begun from another source.
 """
 
 import json
-import mmap
 import shutil
 import sys
 import time
@@ -15,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.tensors import Packed, Quantised, Sink, Source, Tensor
+from voxpop.weights.mapped import announce, nbytes, release
+from voxpop.weights.tensors import Sink, Source
 
 _SPARE = 64 << 20
 _CLAIM_MOST = 1 << 16
@@ -152,48 +149,10 @@ def remove(target: Path) -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
-def nbytes(tensor: Tensor) -> int:
-    """How many bytes it is stored in."""
-    return sum(array.nbytes for array in _parts(tensor))
-
-
-def announce(tensor: Tensor) -> None:
-    """Have the system read a mapped tensor from the disk, into its own memory, while something else is done."""
-    _advise(tensor, getattr(mmap, "MADV_WILLNEED", None))
-
-
-def release(tensor: Tensor) -> None:
-    """A mapped tensor's pages leave this process's memory; they are read again where they are looked at again."""
-    _advise(tensor, getattr(mmap, "MADV_DONTNEED", None))
-
-
-def _advise(tensor: Tensor, advice: int | None) -> None:
-    for array in _parts(tensor):
-        owner: Any = array
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
-        mapped = owner.obj if isinstance(owner, memoryview) else owner
-        if advice is not None and isinstance(mapped, mmap.mmap):
-            low, high = np.lib.array_utils.byte_bounds(array)
-            start = low - np.frombuffer(mapped, np.uint8).ctypes.data
-            first = start - start % mmap.PAGESIZE
-            mapped.madvise(advice, first, start + high - low - first)
-
-
 def _taken(left: Path) -> int:
     """Bytes on the disk: a file of holes takes none."""
     files = left.rglob("*") if left.is_dir() else [left]
     return sum(file.stat().st_blocks * 512 for file in files)
-
-
-def _parts(tensor: Tensor) -> tuple[NDArray[Any], ...]:
-    match tensor:
-        case Quantised(weight, scales):
-            return weight, scales
-        case Packed(data):
-            return (data,)
-        case _:
-            return (tensor,)
 
 
 def _claim(target: Path) -> Path:

@@ -35,6 +35,7 @@ from voxpop.weights.gguf_keys import (
     shape_of,
 )
 from voxpop.weights.grok import Grok, Spec
+from voxpop.weights.mapped import release
 from voxpop.weights.mixes import ALIGNMENT, Mix, bytes_of, type_of
 from voxpop.weights.quantise import Count, number, packed_rows, size_of_rows
 from voxpop.weights.tensors import Packed, Tensor, pieces
@@ -215,6 +216,7 @@ class GgufSink:
                 ):
                     digest.update(rows.data)
                     at += file.write(rows.data)
+                release(piece)
             if at != entry.start + entry.size:
                 raise VoxpopError(f"{at - entry.start} bytes were made where {entry.size} are due.", "Report this.")
             file.flush()

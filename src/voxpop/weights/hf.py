@@ -19,6 +19,7 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights.casting import Type, ahead, stored
 from voxpop.weights.grok import EMBEDDING, Grok, Spec
 from voxpop.weights.layouts import HEAD, Layout, grok_of, recognised
+from voxpop.weights.mapped import release
 from voxpop.weights.safetensors_file import DTYPES, Entry, SafetensorsFile, header, parsed, placed
 from voxpop.weights.tensors import Tensor, pieces
 
@@ -157,6 +158,7 @@ class FolderSink:
         parts = pieces(tensor) if spec.kind == "expert" else iter([tensor])
         for place, part in zip(names, parts, strict=True):
             self._store(place, spec, part, digest)
+            release(part)
         if name == EMBEDDING and self._layout.head:
             self._store(HEAD, spec, tensor, hashlib.sha256())
         sha256 = digest.hexdigest()

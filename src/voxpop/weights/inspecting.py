@@ -10,8 +10,8 @@ import numpy as np
 
 from voxpop.errors import VoxpopError
 from voxpop.weights import xai
-from voxpop.weights.converting import nbytes
 from voxpop.weights.grok import GROK_1, Grok, Spec
+from voxpop.weights.mapped import nbytes
 from voxpop.weights.opening import FORMATS, format_of, opened
 from voxpop.weights.tensors import Packed, Quantised, Source, Tensor
 

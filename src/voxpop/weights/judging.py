@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voxpop.weights.converting import Pace, nbytes
+from voxpop.weights.converting import Pace
 from voxpop.weights.gguf_grok import GgufSource
 from voxpop.weights.grok import Grok
+from voxpop.weights.mapped import nbytes
 from voxpop.weights.opening import opened
 from voxpop.weights.parity import Agreement, agreements, sampled
 from voxpop.weights.sums import read_manifest

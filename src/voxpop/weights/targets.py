@@ -13,11 +13,12 @@ from shutil import disk_usage
 import numpy as np
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.converting import Progress, claimed, convert, leftovers, nbytes, refuse_unwritable, remove
+from voxpop.weights.converting import Progress, claimed, convert, leftovers, refuse_unwritable, remove
 from voxpop.weights.gguf_grok import GgufSink, GgufSource
 from voxpop.weights.grok import EMBEDDING, Grok, Spec, scaled
 from voxpop.weights.hf import FolderSink
 from voxpop.weights.layouts import LAYOUTS
+from voxpop.weights.mapped import nbytes
 from voxpop.weights.mixes import mix, size_of
 from voxpop.weights.safetensors_file import SafetensorsFile
 from voxpop.weights.sums import write_manifest

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from voxpop.weights.casting import Q8_0, exact_q8_0, tiles
-from voxpop.weights.converting import release
 from voxpop.weights.grok import EMBEDDING, Grok
 from voxpop.weights.likeness import likeness
+from voxpop.weights.mapped import release
 from voxpop.weights.sums import checksum
 from voxpop.weights.tensors import Packed, Quantised, Source, Tensor, bfloat16, pieces
 
