@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from test_weights_converting import TINY
 from voxpop.cli import program
-from voxpop.weights import converting, parity, targets, verifying
+from voxpop.weights import converting, parity, targets, tokenizer, verifying
+from voxpop.weights.gguf_grok import GgufSource
 from voxpop.weights.grok import GROK_1, Grok, scaled
 from voxpop.weights.judging import Report, judged
 from voxpop.weights.opening import opened
@@ -250,6 +251,27 @@ class TestFiles:
         assert "WRONG final_norm" in said.stdout
         assert said.stdout.endswith("The two are NOT the same.\n")
         assert command("convert", source, out, "--to", "gguf").exit_code == 2
+
+    def test_words_go_along(self, source: Path, memory: Path) -> None:
+        texts = [f"post number {n} says that the bridge is closed" for n in range(300)]
+        shape = replace(TINY, layers=1, vocabulary=320)
+        model = tokenizer.trained(texts, shape.vocabulary)
+        given = written(random_weights(shape, 1), targets.target(memory / "speaks", "xai"))
+        (given / tokenizer.FILE).write_bytes(model)
+        for out, format_ in (("speaks.gguf", "gguf"), ("speaks-hf", "lmzheng"), ("again.gguf", "gguf")):
+            here = memory / ("speaks.gguf" if out == "again.gguf" else "speaks")
+            assert command("convert", here, memory / out, "--to", format_).exit_code == 0
+        assert (memory / "speaks-hf" / tokenizer.FILE).read_bytes() == model
+        pieces_ = tokenizer.Tokenizer(model).pieces
+        for out in ("speaks.gguf", "again.gguf"):
+            found = opened(memory / out)
+            assert isinstance(found, GgufSource)
+            words = found.words()
+            assert words is not None
+            assert words[0] == pieces_
+        other = command("convert", source, memory / "x.gguf", "--to", "gguf", "--tokenizer", given / tokenizer.FILE)
+        assert other.exit_code == 1
+        assert "320 pieces" in other.stderr
 
 
 def command(*arguments: object) -> Result:

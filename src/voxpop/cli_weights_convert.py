@@ -27,7 +27,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("out", type=_PATH)
 @click.option("--to", "format_", required=True, type=click.Choice(_FORMATS), help="Format of the result.")
 @click.option("--type", "type_", type=click.Choice(_TYPES), help="Type of the matrices; else the format's usual.")
-@click.option("--tokenizer", type=_PATH, help="SentencePiece model that goes with it; else the one beside SOURCE.")
+@click.option("--tokenizer", type=_PATH, help="SentencePiece model; else the one in or beside SOURCE.")
 @click.option("--force", is_flag=True, help="Remove what is at OUT, or was begun there, first.")
 @click.option("--dry-run", is_flag=True, help="Write only headers, to a folder that is removed; say what it takes.")
 @json_option
@@ -52,12 +52,12 @@ async def convert(
     from voxpop.weights import targets
     from voxpop.weights.opening import opened
     from voxpop.weights.sums import manifest_of
-    from voxpop.weights.tokenizer import beside
 
     say = _teller(as_json)
-    to = targets.target(out, format_, type_, tokenizer or beside(source))
+    to = targets.target(out, format_, type_)
     with ThreadPoolExecutor(1, "weights") as pool:
         given = await asyncio.get_running_loop().run_in_executor(pool, opened, source)
+        to = targets.speaking(to, given, source, tokenizer)
         if dry_run:
             report = await asyncio.get_running_loop().run_in_executor(pool, targets.rehearsed, given, to)
             click.echo(orjson.dumps(asdict(report)).decode() if as_json else report.text())

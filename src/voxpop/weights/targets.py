@@ -6,7 +6,7 @@ It refuses a type that a format has not. A rehearsal writes true headers and no 
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 
@@ -20,10 +20,11 @@ from voxpop.weights.hf import FolderSink
 from voxpop.weights.layouts import LAYOUTS
 from voxpop.weights.mapped import nbytes
 from voxpop.weights.mixes import mix, size_of
+from voxpop.weights.narrowing import Words, words_of
 from voxpop.weights.safetensors_file import SafetensorsFile
 from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Held, Quantised, Sink, Source, Tensor, bfloat16
-from voxpop.weights.tokenizer import opened, template_beside
+from voxpop.weights.tokenizer import beside, opened
 from voxpop.weights.xai import XaiSink, examine
 
 _A_TOKEN = 32  # bytes of a token in a GGUF header: its text, score and kind
@@ -39,32 +40,29 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where, in which format and in which type; `tokenizer` goes into a GGUF file, or beside safetensors."""
+    """Where, in which format, in which type; `words` go into a GGUF file, `tokenizer` lies beside safetensors."""
 
     path: Path
     format: str
     type: str
-    tokenizer: Path | None = None
+    words: Words | None = None
+    tokenizer: bytes | None = None
 
     def sink(self, shape: Grok, path: Path | None = None, *, hollow: bool = False) -> Sink:
-        """Its writer, to another path if one is given. Raises VoxpopError where tokenizer and model do not fit."""
+        """Its writer, to another path if one is given."""
         path = path or self.path
-        tokenizer = opened(path, self.tokenizer) if self.tokenizer and self.format != "xai" else None
-        if tokenizer:
-            tokenizer.check(shape)
         match self.format:
             case "gguf":
-                template = template_beside(self.tokenizer) if self.tokenizer else ""
-                pieces = tokenizer.pieces if tokenizer else None
+                pieces, template = (self.words.pieces, self.words.template) if self.words else (None, "")
                 return GgufSink(path, shape, mix(self.type), vocabulary=pieces, template=template)
             case "xai":
                 return XaiSink(path, shape, hollow=hollow)
             case _:
-                model = tokenizer.model if tokenizer else None
-                return FolderSink(path, LAYOUTS[self.format], shape, self.type.upper(), tokenizer=model)
+                layout, type_ = LAYOUTS[self.format], self.type.upper()
+                return FolderSink(path, layout, shape, type_, tokenizer=self.tokenizer)
 
 
-def target(path: Path, format_: str, type_: str | None = None, tokenizer: Path | None = None) -> Target:
+def target(path: Path, format_: str, type_: str | None = None) -> Target:
     """A target; the first type of its format where none is given. Raises UsageError for one that it has not."""
     if format_ not in TYPES:
         raise UsageError(f"There is no format '{format_}'.", f"Choose one of {', '.join(TYPES)}.")
@@ -75,7 +73,26 @@ def target(path: Path, format_: str, type_: str | None = None, tokenizer: Path |
         raise UsageError(
             f"The format {format_} has no type '{type_}', only {known}.", cure or "Choose one of them."
         )
-    return Target(path, format_, chosen, tokenizer)
+    return Target(path, format_, chosen)
+
+
+def speaking(to: Target, source: Source, path: Path, tokenizer: Path | None = None) -> Target:
+    """The target with the words of the file `tokenizer`, else of the checkpoint at `path`, where it has any.
+
+    Raises VoxpopError for a tokenizer that is damaged or of another model, UsageError where the format keeps none.
+    """
+    if to.format == "gguf":
+        return replace(to, words=words_of(source, path, tokenizer))
+    if to.format == "xai":
+        if tokenizer:
+            raise UsageError("xAI's checkpoint keeps no tokenizer.", "Leave it beside the folder.")
+        return to
+    file = tokenizer or beside(path)
+    if file is None:
+        return to
+    found = opened(path, file)
+    found.check(source.shape)
+    return replace(to, tokenizer=found.model)
 
 
 def expected_bytes(shape: Grok, to: Target) -> int:
