@@ -97,6 +97,12 @@ class TestQuantize:
         assert after.words() == before.words()
         assert np.array_equal(float32(after.read("layers.1.router")), float32(before.read("layers.1.router")))
 
+    def test_what_became_of_int8_is_counted(self, checkpoint: Path, tmp_path: Path) -> None:
+        row = quantized(checkpoint, tmp_path / "m.gguf", "EXACT")
+        of_int8 = [spec for spec in TINY.specs.values() if spec.kind in ("attention", "expert")]
+        assert row["exact"] == sum(spec.parameters for spec in of_int8) // 32
+        assert row["rounded"] == 0
+
     def test_refusals(self, checkpoint: Path, tmp_path: Path) -> None:
         out, posts = tmp_path / "m.gguf", checkpoint.parent / "posts.jsonl"
         cases = [

@@ -17,6 +17,7 @@ from voxpop.weights.mixes import fallen, mix, names, size_of
 
 if TYPE_CHECKING:
     from voxpop.weights.importance import Importance
+    from voxpop.weights.quantise import Count
     from voxpop.weights.tensors import Source
 
 _T = TypeVar("_T")
@@ -62,10 +63,11 @@ async def quantize(
     """
     from voxpop.weights import importance, narrowing
     from voxpop.weights.opening import opened
+    from voxpop.weights.quantise import Count
 
     if given and texts:
         raise UsageError("--importance and --texts were both given.", "Give one of them.")
-    chosen = mix(type_)
+    chosen, count = mix(type_), Count()
     with ThreadPoolExecutor(1, "weights") as pool:
         checkpoint = await _in(pool, lambda: opened(source))
         words = await _in(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
@@ -77,11 +79,13 @@ async def quantize(
                     checkpoint, words, texts, chunks=chunks, length=length, tell=_teller(as_json)
                 ),
             )
-        steps = narrowing.narrowed(checkpoint, source, out, chosen, words=words, importance=matrix, force=force)
+        steps = narrowing.narrowed(
+            checkpoint, source, out, chosen, words=words, importance=matrix, force=force, count=count
+        )
         while (step := await _in(pool, lambda: next(steps, None))) is not None:
             if not as_json:
                 click.echo(f"\r{step.text():<78}", nl=False, err=True)
-    _report(checkpoint, out, type_, matrix, as_json)
+    _report(checkpoint, out, type_, matrix, count, as_json)
 
 
 @weights.command("importance")
@@ -130,7 +134,9 @@ async def importance_(
     click.echo(f"{out}: {matrix.chunks} chunks of {matrix.length} tokens.{_unmet(matrix)}")
 
 
-def _report(checkpoint: "Source", out: Path, type_: str, matrix: "Importance | None", as_json: bool) -> None:
+def _report(
+    checkpoint: "Source", out: Path, type_: str, matrix: "Importance | None", count: "Count", as_json: bool
+) -> None:
     from voxpop.weights.narrowing import summary
 
     size, fell = size_of(checkpoint.shape, mix(type_)), fallen(checkpoint.shape, mix(type_))
@@ -141,11 +147,16 @@ def _report(checkpoint: "Source", out: Path, type_: str, matrix: "Importance | N
             "bytes": out.stat().st_size,
             "bits": size.bits,
             "fell": fell,
+            "exact": count.exact,
+            "rounded": count.rounded,
         }
         click.echo(orjson.dumps(row).decode())
         return
     click.echo(file=sys.stderr)
     click.echo(summary(checkpoint, mix(type_)) + (_unmet(matrix) if matrix else ""))
+    if count.exact or count.rounded:
+        blocks = f"{count.exact:,} blocks of 32 int8 without a loss, {count.rounded:,} rounded anew"
+        click.echo(f"Of what this run wrote: {blocks}.")
     click.echo(f"{out} is written.")
 
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -237,6 +237,24 @@ def gguf(data: bytes) -> None:
                 reading()
 
 
+def grok_gguf(data: bytes) -> None:
+    """A GGUF file of a Grok model, or the importance of its inputs."""
+    from voxpop.weights import importance
+    from voxpop.weights.gguf_grok import GgufSource
+    from voxpop.weights.grok import Grok
+
+    path = _file(data, ".gguf")
+    with suppress(VoxpopError):
+        found = GgufSource(path)
+        found.faults()
+        for reading in (found.words, *(partial(found.read, name) for name in found.shape.specs)):
+            with suppress(VoxpopError):
+                reading()
+    with suppress(VoxpopError):
+        small = Grok(layers=1, width=32, heads=1, kv_heads=1, head_width=32, feed_forward=32, experts=1)
+        importance.read(path, small)
+
+
 def leaf(data: bytes) -> None:
     """A file of xAI's checkpoint: what is accepted means what Python's own machine says."""
     from voxpop.weights import pickles
@@ -280,6 +298,7 @@ HARNESSES = {
     "api": Harness(api, "json"),
     "engine": Harness(engine, "json"),
     "gguf": Harness(gguf),
+    "grok_gguf": Harness(grok_gguf),
     "leaf": Harness(leaf, largest=1024),
     "config": Harness(config, largest=4096),
 }

@@ -60,6 +60,8 @@ class GgufSource:
         if self.fields.get("general.architecture") != ARCHITECTURE:
             raise _broken(path, f"its architecture is {self.fields.get('general.architecture')!r}")
         self._shape = shape_of(self.fields)
+        if self._shape.layers > len(self._tensors):
+            raise _broken(path, f"it says {self._shape.layers} layers and holds {len(self._tensors)} tensors")
         if "output.weight" in self._tensors:
             raise _broken(path, "it has a head of its own, and Grok-1's is the embedding")
 

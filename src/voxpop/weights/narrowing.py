@@ -16,6 +16,7 @@ from voxpop.weights.gguf_grok import GgufSink, GgufSource
 from voxpop.weights.gguf_keys import Pieces
 from voxpop.weights.importance import Importance
 from voxpop.weights.mixes import Mix, Size, fallen, size_of
+from voxpop.weights.quantise import Count
 from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Source
 from voxpop.weights.tokenizer import beside, opened, template_beside
@@ -84,10 +85,12 @@ def narrowed(
     words: Words | None = None,
     importance: Importance | None = None,
     force: bool = False,
+    count: Count | None = None,
 ) -> Iterator[Progress]:
     """Write the tensors of the checkpoint at `path` to the GGUF file `out`, or go on with it.
 
-    `force`: what is at `out` goes first. Raises UsageError or VoxpopError before anything is written.
+    `force`: what is at `out` goes first. `count` is told what became of int8 in this run. Raises UsageError or
+    VoxpopError before anything is written.
     """
     if chosen.needs_importance and importance is None:
         raise UsageError(
@@ -108,6 +111,8 @@ def narrowed(
             template=words.template if words else "",
             importance=importance.weights() if importance else None,
         )
+        if count is not None:
+            sink.count = count
         yield from convert(source, sink)
         write_manifest(out, what, sink.done())
         sink.close()
