@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import environment, voxpop
+from voxpop.weights.grok import Grok
 
 # What the extras bring is not there: an import of it fails as it would on the base install.
 BARE = """
@@ -96,6 +97,26 @@ def test_a_plot_is_a_whole_picture_with_a_curve_a_format(tmp_path: Path) -> None
     assert len(path.read_text()) > 20_000
 
 
+def test_a_file_is_planned_by_the_shape_that_it_holds(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="the extra voxpop[weights] is not installed")
+    from voxpop.weights.gguf_grok import GgufSink
+    from voxpop.weights.gguf_keys import Pieces
+    from voxpop.weights.mixes import mix
+    from voxpop.weights.random_weights import random_weights
+
+    shape = Grok(layers=2, width=256, heads=2, kv_heads=1, feed_forward=256, experts=4, vocabulary=64, context=128)
+    held = random_weights(shape)
+    pieces = Pieces([f"▁w{i}" for i in range(64)], [0.0] * 64, [3, 3, 3, 2, *[1] * 60], 1, 2, 3, 0)
+    sink = GgufSink(tmp_path / "small.gguf", shape, mix("Q8_0"), vocabulary=pieces)
+    for name in shape.specs:
+        sink.write(name, held.read(name))
+    sink.close()
+    done = voxpop("weights", "plan", str(tmp_path / "small.gguf"), "--machine", "laptop-16", "--json")
+    plan = json.loads(done.stdout)
+    assert plan["model"]["parameters"] == shape.parameters
+    assert plan["context"] == 128
+
+
 def test_machines_are_listed() -> None:
     assert "2x-epyc-12ch" in voxpop("weights", "plan", "--machine", "list").stdout
     assert "8xh100" in json.loads(voxpop("weights", "plan", "--machine", "list", "--json").stdout)["machines"]
@@ -105,6 +126,7 @@ def test_machines_are_listed() -> None:
     ("arguments", "said"),
     [
         (["grok-7"], "no model 'grok-7'"),
+        (["grok-small", "--machine", "8xh100"], "grok-small is not on this machine"),
         (["--machine", "cray-1"], "no machine 'cray-1'"),
         (["--machine", "8xh100", "--budget", "cheap"], "no budget"),
         (["--machine", "8xh100", "--format", "Q5"], "no format 'Q5'"),

@@ -10,8 +10,9 @@ from typing import Any
 import click
 import orjson
 
-from voxpop.cli_options import json_option, runs
+from voxpop.cli_options import config_of, json_option, runs
 from voxpop.cli_weights import needs_extra, weights
+from voxpop.errors import UsageError
 
 
 @weights.command("plan")
@@ -35,7 +36,9 @@ from voxpop.cli_weights import needs_extra, weights
     "--price-eur", type=click.FloatRange(0), help="What it cost; spread over three years, and power on top."
 )
 @click.option("--eur-per-kwh", type=click.FloatRange(0), default=0.25, show_default=True, help="Power; assumed.")
-@click.option("--context", type=click.IntRange(16, 1 << 20), help="Tokens in each conversation (the model's most).")
+@click.option(
+    "--context", "tokens", type=click.IntRange(16, 1 << 20), help="Tokens in each conversation (the model's most)."
+)
 @click.option("--batch", type=click.IntRange(1, 4096), multiple=True, help="Conversations at once (1, 8 and 64).")
 @click.option("--format", "only", multiple=True, help="Only this format; may be repeated.")
 @click.option("--budget", multiple=True, help="EUR an hour (5/h), a million tokens (20/Mtok) or once (9000).")
@@ -44,12 +47,14 @@ from voxpop.cli_weights import needs_extra, weights
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw speed against memory as SVG or PNG."
 )
 @json_option
+@click.pass_context
 @runs
 @needs_extra
-async def plan(model: str, as_json: bool, plot: Path | None, **given: Any) -> None:
+async def plan(context: click.Context, model: str, as_json: bool, plot: Path | None, **given: Any) -> None:
     """Say whether Grok-1 runs here, how fast, at what price, and with which command; no weights are needed.
 
-    MODEL is grok-1, scaled-1 to scaled-8 (scaled-2:12 has 12 layers), or a checkpoint.
+    MODEL is grok-1, scaled-1 to scaled-8 (scaled-2:12 has 12 layers), a checkpoint, or a Grok of
+    `voxpop models list` that is here.
 
     Example: voxpop weights plan --machine epyc-12ch --budget 2/h
     """
@@ -58,7 +63,7 @@ async def plan(model: str, as_json: bool, plot: Path | None, **given: Any) -> No
     if given["machine"] == "list":
         _list(as_json)
         return
-    made = await asyncio.to_thread(plan_making.made, model, plan_making.Asked(**given))
+    made = await asyncio.to_thread(plan_making.made, _here(context, model), plan_making.Asked(**given))
     if plot:
         from voxpop.weights.plan_plot import draw
 
@@ -69,6 +74,22 @@ async def plan(model: str, as_json: bool, plot: Path | None, **given: Any) -> No
     from voxpop.weights.plan_text import page
 
     click.echo(page(made))
+
+
+def _here(context: click.Context, model: str) -> str:
+    """The path of a model of the catalogue, whose shape stands in its file; what is none of them stays as it is."""
+    from voxpop import models as catalogue
+    from voxpop.engine_choice import models_folder
+
+    known = next((m for m in catalogue.catalogue() if m.name == model != "grok-1"), None)
+    if known is None:
+        return model
+    path = catalogue.path_of(models_folder(config_of(context)), known)
+    if not path.exists():
+        raise UsageError(
+            f"{model} is not on this machine, so its shape is not known.", f"See: voxpop models show {model}"
+        )
+    return str(path)
 
 
 def _list(as_json: bool) -> None:

@@ -31,7 +31,7 @@ class Asked:
     eur_per_hour: float | None = None
     price_eur: float | None = None
     eur_per_kwh: float = 0.25
-    context: int | None = None
+    tokens: int | None = None
     batch: tuple[int, ...] = ()
     only: tuple[str, ...] = ()
     budget: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def made(model: str, asked: Asked) -> Plan:
         hour=asked.eur_per_hour,
         buy=asked.price_eur,
     )
-    work = Work(asked.batch or (1, 8, 64), asked.context or shape.context, asked.eur_per_kwh)
+    work = Work(asked.batch or (1, 8, 64), asked.tokens or shape.context, asked.eur_per_kwh)
     found = tuple(rows(shape, chosen, runtimes(), machine, work))
     take = best(found, machine, budget)
     priced, unpriced = (None, None) if take else cheapest(shape, chosen, runtimes(), described(), work, budget)
