@@ -19,7 +19,7 @@ from typing import Any
 from voxpop.simulator import world
 from voxpop.weights.importance import gathered
 from voxpop.weights.lessons import BOS
-from voxpop.weights.measuring import InTorch, drawn, in_llama_cpp, quality, speed
+from voxpop.weights.measuring import InTorch, Remembered, drawn, in_llama_cpp, quality, speed
 from voxpop.weights.mixes import mix
 from voxpop.weights.narrowing import narrowed, words_of
 from voxpop.weights.opening import opened
@@ -41,7 +41,7 @@ def rows(folder: Path, names: list[str], most: int, rounds: int) -> Iterator[dic
     texts = [[BOS, *words.encode(text)] for text in unseen[:: max(1, len(unseen) // most)][:most]]
     told = [token for text in posts(WEIGHED, set()) for token in words.encode(text + "\n")]
     weighed = gathered(source, told[: 48 * 256], length=256)
-    truth = InTorch(source)
+    truth = Remembered(InTorch(source))
     with tempfile.TemporaryDirectory() as place:
         for name in names:
             for importance in (None, weighed):

@@ -23,7 +23,7 @@ from voxpop.weights import making
 from voxpop.weights.lessons import BOS, Texts, divided, framed
 from voxpop.weights.making import Recipe, Report, rate_of, taught
 from voxpop.weights.making_files import made, spoken
-from voxpop.weights.measuring import InTorch, in_llama_cpp, perplexity, quality, speed, unigram
+from voxpop.weights.measuring import InTorch, Remembered, in_llama_cpp, perplexity, quality, speed, unigram
 from voxpop.weights.opening import opened
 from voxpop.weights.random_weights import random_weights
 from voxpop.weights.tokenizer import Tokenizer, template_beside
@@ -265,6 +265,19 @@ class TestMeasuring:
         assert found.perplexity == pytest.approx((0.5 * 0.375 * 0.375) ** (-1 / 3))
         assert found.kl == pytest.approx(0.5 * math.log(4) + 0.25 * math.log(2 / 3) + 0.25 * math.log(0.5))
         assert found.agrees == 0
+
+    def test_a_reference_is_asked_once(self) -> None:
+        asked: list[list[int]] = []
+
+        class Counted(_Fixed):
+            def logits(self, tokens: list[int]) -> np.ndarray:
+                asked.append(tokens)
+                return super().logits(tokens)
+
+        truth = Remembered(Counted([0.5, 0.5]))
+        first, again = (quality(_Fixed([0.25, 0.75]), [[0, 1], [1, 1]], truth) for _ in range(2))
+        assert first == again
+        assert asked == [[0, 1], [1, 1]]
 
     def test_who_knows_only_how_often(self) -> None:
         assert unigram([[9, 0, 0, 1]], [[9, 0, 1]], 10) == pytest.approx((3 / 13 * 2 / 13) ** -0.5)

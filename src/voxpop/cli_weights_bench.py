@@ -94,7 +94,7 @@ def _rows(
 ) -> list[Row]:
     from voxpop.cli_weights_make import posts_of
     from voxpop.weights.lessons import BOS
-    from voxpop.weights.measuring import InTorch
+    from voxpop.weights.measuring import InTorch, Remembered
     from voxpop.weights.opening import opened
     from voxpop.weights.tokenizer import opened as spoken
 
@@ -102,7 +102,7 @@ def _rows(
     posts = sorted({text.strip() for text in posts_of(texts)} - {""})
     step = max(1, len(posts) // most)
     said = [[BOS, *vocabulary.encode(text)][:_CONTEXT] for text in posts[::step][:most]]
-    truth = InTorch(opened(reference)) if reference else None
+    truth = Remembered(InTorch(opened(reference))) if reference else None
     return [_row(path, said, truth, threads) for path in files]
 
 

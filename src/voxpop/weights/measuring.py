@@ -21,6 +21,7 @@ from voxpop.weights.grok_torch import Cache, Floats, Forward, Weights
 
 Tell = Callable[[int, int], None]
 _KL_LEAST = 1e-9
+_ROOM = 2 << 30
 
 
 class Model(Protocol):
@@ -67,6 +68,31 @@ class InTorch:
             for _ in range(count):
                 self._forward.logits(torch.tensor([[tokens[-1]]]), cache)
         return time.perf_counter() - began
+
+
+class Remembered:
+    """A model that computes the logits of a text once, for several to be compared with; it keeps 2 GiB at most."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._room = model, _ROOM
+        self._known: dict[tuple[int, ...], NDArray[np.float32]] = {}
+
+    @property
+    def vocabulary(self) -> int:
+        return self._model.vocabulary
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        key = tuple(tokens)
+        if (known := self._known.get(key)) is not None:
+            return known
+        found = self._model.logits(tokens)
+        if found.nbytes <= self._room:
+            self._room -= found.nbytes
+            self._known[key] = found
+        return found
+
+    def goes_on(self, tokens: Sequence[int], count: int) -> float:
+        return self._model.goes_on(tokens, count)
 
 
 class InLlamaCpp:
