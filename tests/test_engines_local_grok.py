@@ -422,6 +422,33 @@ def test_a_model_that_is_not_here_says_how_it_is_made(tmp_path: Path) -> None:
     assert f"{tmp_path}/models/grok-1.gguf" in pulled.stderr
 
 
+async def test_a_file_in_parts_is_one_model(tmp_path: Path, path: Path, engine: LocalEngine) -> None:
+    from voxpop.weights.gguf_grok import GgufSink, GgufSource
+    from voxpop.weights.gguf_keys import Pieces
+    from voxpop.weights.mixes import mix
+
+    source, said = GgufSource(path), GgufFile(path).card().values
+    values = (said[f"tokenizer.ggml.{key}"] for key in ("tokens", "scores", "token_type"))
+    pieces = Pieces(*values, bos=1, eos=2, unknown=3, add_space_prefix=True)
+    sink = GgufSink(tmp_path / "tiny.gguf", source.shape, mix("F32"), vocabulary=pieces, split=400_000)
+    for name in source.shape.specs:
+        sink.write(name, source.read(name))
+    sink.close()
+    parts = sorted(tmp_path.glob("*.gguf"))
+    assert len(parts) > 1
+    told: list[str] = []
+    room = (
+        memory(GgufFile(parts[0]).shape, TINY.context + MOST_KEPT) + parts[0].stat().st_size
+    )  # not for the others
+    whole = LocalEngine.open(parts[0], Wish(threads=1, seats=1, room=room, warn=told.append))
+    assert "read from the disk again" in told[0]
+    assert (await answer(whole, asked("Hello")))[0] == (await answer(engine, asked("Hello")))[0]
+    whole.close()
+    parts[1].unlink()
+    with pytest.raises(VoxpopError, match="cannot be loaded"):
+        LocalEngine.open(parts[0])
+
+
 async def test_a_file_of_ones_own_is_a_model(tmp_path: Path, path: Path) -> None:
     said: list[str] = []
 

@@ -4,7 +4,9 @@ OpenVINO reads a prompt faster, but only of the few architectures that `openvino
 others, from the file as it is.
 """
 
+import glob
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ _MIXTURE_PIECE = 64  # tokens that between them go through every expert: fewer r
 _DIGESTED = 2 << 30  # bytes of file that are read for a SHA-256 at every start
 _AT_ONCE = 2  # contexts whose keys and values may be held by all seats together
 _LARGE, _LARGE_SEATS = 20 << 30, 4  # from this size on a place of Grok-1's own costs 2 GiB a seat
+_PART = re.compile(r"(.*)-00001-of-(\d{5})\.gguf")
 _HALF = 2  # bytes of a key's or value's number
 
 
@@ -82,8 +85,9 @@ def _in_openvino(path: Path, wish: Wish) -> Runtime:
 
 def _in_llamacpp(path: Path, card: Card, wish: Wish) -> Runtime:
     context = min(wish.context, card.shape.context)
-    seats = min(wish.seats, _LARGE_SEATS) if path.stat().st_size > _LARGE else wish.seats
-    _fits(path, memory(card.shape, seats * context + MOST_KEPT), wish)
+    size = _size(path)
+    seats = min(wish.seats, _LARGE_SEATS) if size > _LARGE else wish.seats
+    _fits(path, size, memory(card.shape, seats * context + MOST_KEPT), wish)
     tried(path)
     model = LlamaModel(path, context=context, sequences=seats, threads=wish.threads, progress=wish.progress)
     mixed = card.shape.experts > 1
@@ -91,9 +95,15 @@ def _in_llamacpp(path: Path, card: Card, wish: Wish) -> Runtime:
     return Runtime(card, llama_session.sessions(model, seats), context, seats * context, piece, _digest(path))
 
 
-def _fits(path: Path, keys: int, wish: Wish) -> None:
+def _size(path: Path) -> int:
+    """Bytes of the file, with all its parts where it is the first of some."""
+    first = _PART.fullmatch(path.name)
+    parts = path.parent.glob(f"{glob.escape(first[1])}-?????-of-{first[2]}.gguf") if first else [path]
+    return sum(part.stat().st_size for part in parts)
+
+
+def _fits(path: Path, file: int, keys: int, wish: Wish) -> None:
     """Raises VoxpopError where the keys and values alone have no room; warns where the file would be read again."""
-    file = path.stat().st_size
     if not wish.room or keys + file <= wish.room:
         return
     needs = f"{_gb(file)} for its file and {_gb(keys)} for keys and values"
@@ -109,7 +119,7 @@ def _gb(count: int) -> str:
 
 
 def _digest(path: Path) -> str:
-    if path.stat().st_size > _DIGESTED:
+    if _size(path) > _DIGESTED or _PART.fullmatch(path.name):
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
