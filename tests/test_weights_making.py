@@ -17,6 +17,7 @@ pytest.importorskip("sentencepiece", reason="voxpop[weights] is not installed")
 import torch
 
 from voxpop.cli import program
+from voxpop.cli_weights_make import posts_of
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.simulator import world
 from voxpop.weights import making
@@ -372,6 +373,12 @@ class TestCommands:
         assert row["agrees"] == 1
         assert 8 < row["bits"] < 20
         assert plot.read_text().count("<svg") == 1
+
+    def test_what_is_measured_on_was_not_learnt_from(self) -> None:
+        learnt, measured = set(posts_of(None)), list(posts_of(None, unseen=True))
+        assert len(learnt) > 5000
+        assert len(measured) > 1000
+        assert not learnt & set(measured)
 
     def test_texts_of_no_known_form(self, tmp_path: Path) -> None:
         bad = tmp_path / "posts.jsonl"

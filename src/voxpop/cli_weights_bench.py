@@ -43,7 +43,7 @@ class Row:
 @weights.command("bench")
 @click.argument("files", nargs=-1, required=True, type=_PATH)
 @click.option("--texts", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="A text a line, or JSON lines with 'text'. Without it, invented posts.")  # fmt: skip
+              help="A text a line, or JSON lines with 'text'; else invented posts, new to 'make'.")  # fmt: skip
 @click.option("--reference", type=_PATH, help="A checkpoint to compare with, in float32. Without it, no KL.")
 @click.option(
     "--tokenizer", type=_PATH, help="The tokenizer.model; without it, the one beside the first checkpoint."
@@ -99,7 +99,7 @@ def _rows(
     from voxpop.weights.tokenizer import opened as spoken
 
     vocabulary = spoken(reference or files[0], named)
-    posts = sorted({text.strip() for text in posts_of(texts)} - {""})
+    posts = sorted({text.strip() for text in posts_of(texts, unseen=True)} - {""})
     step = max(1, len(posts) // most)
     said = [[BOS, *vocabulary.encode(text)][:_CONTEXT] for text in posts[::step][:most]]
     truth = Remembered(InTorch(opened(reference))) if reference else None

@@ -18,7 +18,8 @@ from voxpop.errors import UsageError
 if TYPE_CHECKING:
     from voxpop.weights.making import Report, Step
 
-_NIGHTS = (1, 2, 3)  # the simulated night of the tests and of `voxpop up` is another one, the seventh
+# `voxpop up` plays the seventh night; files are measured on what the eleventh has and the first three have not.
+_NIGHTS, _UNSEEN = (1, 2, 3), 11
 _MOST_BYTES = 64 << 20
 _LONGEST = 2000
 
@@ -75,9 +76,12 @@ async def make(
         click.echo(line)
 
 
-def posts_of(path: Path | None) -> Iterator[str]:
-    """The posts of a file, or the simulator's. Raises UsageError where the file is not of the form."""
-    return _read(path) if path else _invented()
+def posts_of(path: Path | None, *, unseen: bool = False) -> Iterator[str]:
+    """The posts of a file, else invented ones; `unseen`: such as `make` does not learn from.
+
+    Raises UsageError where the file is not of the form.
+    """
+    return _read(path) if path else _invented(unseen)
 
 
 def _read(path: Path) -> Iterator[str]:
@@ -100,11 +104,16 @@ def _read(path: Path) -> Iterator[str]:
         yield text[:_LONGEST]
 
 
-def _invented() -> Iterator[str]:
+def _invented(unseen: bool) -> Iterator[str]:
     from voxpop.simulator import world
 
-    for seed in _NIGHTS:
-        yield from (event.text for event in world.night(seed) if event.op == "create")
+    known = [event.text for seed in _NIGHTS for event in world.night(seed) if event.op == "create"]
+    if not unseen:
+        yield from known
+        return
+    others = dict.fromkeys(event.text for event in world.night(_UNSEEN) if event.op == "create")
+    learnt = set(known)
+    yield from (text for text in others if text not in learnt)
 
 
 def _told(step: "Step") -> None:
