@@ -125,8 +125,8 @@ def _bytes(spec: Spec, model: Grok, stored: Format) -> int:
 
 
 def _by_parts(spec: Spec, stored: Format) -> int:
-    taken = spec.parameters * stored.bits(spec.name.rpartition(".")[2]) / 8
-    if stored.kind == "xai" and spec.kind in ("attention", "expert"):
+    taken = spec.parameters * stored.bits(spec.part) / 8
+    if stored.kind == "xai" and spec.int8:
         taken += 2 * spec.groups * spec.parameters // spec.shape[-2]  # bfloat16 scales
     return int(taken)
 

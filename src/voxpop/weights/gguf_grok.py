@@ -102,7 +102,7 @@ class GgufSource:
         size = tuple(int(n) for n in reversed(found.shape))
         if size != gguf_shape(spec):
             raise _broken(self.path, f"{found.name} is {list(size)} and must be {list(gguf_shape(spec))}")
-        turned = size != spec.shape or spec.kind in ("attention", "expert", "router")
+        turned = spec.linear
         if found.tensor_type == gguf.GGMLQuantizationType.BF16:
             data: NDArray[Any] = found.data.view(ml_dtypes.bfloat16).reshape(size)
         elif found.tensor_type in _PLAIN:
@@ -171,7 +171,7 @@ class GgufSink:
     def write(self, name: str, tensor: Tensor) -> str:
         """Store a tensor; the SHA-256 of its bytes in the file. Raises VoxpopError where its shape is another."""
         spec, entry = self._shape.specs[name], self._layout.entries[name]
-        turned = spec.kind in ("attention", "expert", "router")
+        turned = spec.linear
         many = list(pieces(tensor)) if spec.kind == "expert" else [tensor]
         size = gguf_shape(spec)
         rows, width = (1, *size)[-2:]

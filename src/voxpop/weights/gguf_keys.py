@@ -88,7 +88,7 @@ def gguf_name(name: str) -> str:
 
 def gguf_shape(spec: Spec) -> tuple[int, ...]:
     """The tensor's shape in a GGUF file, rows first: linear layers lie the other way round."""
-    if spec.kind in ("attention", "expert", "router"):
+    if spec.linear:
         return (*spec.shape[:-2], spec.shape[-1], spec.shape[-2])
     return spec.shape
 

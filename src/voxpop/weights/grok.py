@@ -43,6 +43,26 @@ class Spec:
         """How many numbers it holds."""
         return prod(self.shape)
 
+    @property
+    def part(self) -> str:
+        """Its name within its layer."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def linear(self) -> bool:
+        """Whether it multiplies from the left: [in, out] here, [out, in] in the other formats."""
+        return self.kind in ("attention", "expert", "router")
+
+    @property
+    def int8(self) -> bool:
+        """Whether xAI stores it in int8 with scales; else in float32."""
+        return self.kind in ("attention", "expert")
+
+    @property
+    def small(self) -> bool:
+        """Whether it stays float32 in every format: norms, and the router, which chooses."""
+        return self.kind in ("norm", "router")
+
 
 @dataclass(frozen=True)
 class Grok:

@@ -66,7 +66,7 @@ class Floats:
         self.shape = source.shape
         self.tensors: dict[str, torch.Tensor] = {}
         for name, spec in source.shape.specs.items():
-            kept = torch.float32 if spec.kind in ("norm", "router") else dtype
+            kept = torch.float32 if spec.small else dtype
             floats = numbers(source.read(name), kept, device)
             # What is trained is changed in place, and the source may share its memory.
             self.tensors[name] = floats.clone().requires_grad_() if trained else floats
@@ -111,7 +111,7 @@ class Squares:
     """
 
     def __init__(self, shape: Grok) -> None:
-        linear = [s for s in shape.specs.values() if s.kind in ("attention", "expert", "router")]
+        linear = [s for s in shape.specs.values() if s.linear]
         many = {s.name: s.shape[0] if s.kind == "expert" else 1 for s in linear}
         self.sums = {s.name: np.zeros((many[s.name], s.shape[-2])) for s in linear}
         self.rows = {s.name: np.zeros(many[s.name], np.int64) for s in linear}

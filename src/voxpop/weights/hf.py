@@ -38,11 +38,6 @@ _TYPES: dict[str, Type] = {"BF16": "bf16", "F16": "f16", "F32": "f32"}
 _Stored = tuple[str, str, tuple[int, ...]]
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a checkpoint in one of the layouts may lie there."""
-    return (path / CONFIG).is_file()
-
-
 class FolderSource:
     """A folder with config.json and safetensors files, whole or cut for the devices of SGLang.
 
@@ -62,7 +57,7 @@ class FolderSource:
         found = self._stack(spec, names) if len(names) > 1 or spec.kind == "expert" else self._one(spec, names[0])
         if name == EMBEDDING and HEAD in self._files:
             self._same(found, self._one(spec, HEAD), HEAD)
-        return found.swapaxes(-1, -2) if _turned(spec) else found
+        return found.swapaxes(-1, -2) if spec.linear else found
 
     def _stack(self, spec: Spec, names: list[str]) -> NDArray[Any]:
         homes = {file.path: file for name in names for file in self._files[name]}
@@ -187,7 +182,7 @@ class FolderSink:
         with (self._part / shard).open("r+b") as file:
             file.seek(self._headers[shard] + entry.start)
             count = 0
-            for part in ahead(stored(tensor, _TYPES[entry.dtype], turned=_turned(spec))):
+            for part in ahead(stored(tensor, _TYPES[entry.dtype], turned=spec.linear)):
                 if entry.dtype == "F16" and np.isinf(part.view(np.float16)).any():
                     said = f"{spec.name} has a number that float16 cannot hold."
                     raise VoxpopError(said, "Choose BF16 or F32.", code="bad_weights")
@@ -223,15 +218,11 @@ class FolderSink:
 def stored_shape(spec: Spec) -> tuple[int, ...]:
     """The shape of a tensor in a file: one expert, [out, in]; vectors and the embedding as they are."""
     inner = spec.shape[1:] if spec.kind == "expert" else spec.shape
-    return inner[::-1] if _turned(spec) else inner
-
-
-def _turned(spec: Spec) -> bool:
-    return spec.kind in ("attention", "expert", "router")
+    return inner[::-1] if spec.linear else inner
 
 
 def _axis(spec: Spec) -> int:
-    return _CUT_AXIS[spec.name.rpartition(".")[2]]
+    return _CUT_AXIS[spec.part]
 
 
 def _shards(layout: Layout, shape: Grok, dtype: str, limit: int) -> dict[str, dict[str, Entry]]:
@@ -253,7 +244,7 @@ def _shards(layout: Layout, shape: Grok, dtype: str, limit: int) -> dict[str, di
 def _units(layout: Layout, shape: Grok, dtype: str, limit: int) -> Iterator[list[_Stored]]:
     """What must lie in one file together, in order."""
     for spec in shape.specs.values():
-        kind = "F32" if spec.kind in ("norm", "router") else dtype
+        kind = "F32" if spec.small else dtype
         unit = [(name, kind, stored_shape(spec)) for name in layout.tensors(spec.name, shape)]
         whole = spec.parameters * DTYPES[kind].itemsize <= limit
         yield from [unit] if whole else [[tensor] for tensor in unit]

@@ -127,7 +127,7 @@ def gathered(
 
 
 def _linear(shape: Grok) -> Iterator[Spec]:
-    return (spec for spec in shape.specs.values() if spec.kind in ("attention", "expert", "router"))
+    return (spec for spec in shape.specs.values() if spec.linear)
 
 
 def _many(spec: Spec) -> int:

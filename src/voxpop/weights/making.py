@@ -222,9 +222,7 @@ def taught(
 def rounded(source: Held) -> Held:
     """As xAI released Grok-1: experts and attention in int8, all else in float32."""
     tensors: dict[str, Tensor] = {
-        name: quantised(np.asarray(source.read(name)), spec.groups)
-        if spec.kind in ("attention", "expert")
-        else np.array(source.read(name))
+        name: quantised(np.asarray(source.read(name)), spec.groups) if spec.int8 else np.array(source.read(name))
         for name, spec in source.shape.specs.items()
     }
     return Held(source.shape, tensors)

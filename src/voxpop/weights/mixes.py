@@ -71,7 +71,7 @@ def mix(name: str) -> Mix:
 
 def row_of(spec: Spec) -> int:
     """How many numbers stand in a row of the GGUF tensor: what a linear contracts, the width of an embedding."""
-    return spec.shape[-2] if spec.kind in ("attention", "expert", "router") else spec.shape[-1]
+    return spec.shape[-2] if spec.linear else spec.shape[-1]
 
 
 def type_of(spec: Spec, chosen: Mix, layers: int) -> str:
@@ -82,7 +82,7 @@ def type_of(spec: Spec, chosen: Mix, layers: int) -> str:
 def fallen(shape: Grok, chosen: Mix) -> dict[str, tuple[str, str]]:
     """Which parts got another type than their mix says, as (asked, given): one entry a part."""
     return {
-        spec.name.rpartition(".")[2]: (asked, given)
+        spec.part: (asked, given)
         for spec in shape.specs.values()
         if (asked := _asked(spec, chosen, shape.layers)) != (given := type_of(spec, chosen, shape.layers))
     }

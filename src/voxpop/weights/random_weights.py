@@ -25,7 +25,7 @@ def random_weights(shape: Grok, seed: int = 0, *, int8: bool = True, strong: boo
 
 
 def _made(spec: Spec, luck: np.random.RandomState, int8: bool, strong: bool, layers: int) -> Tensor:
-    part = spec.name.rpartition(".")[2]
+    part = spec.part
     if spec.kind == "norm":
         low, high = (
             ((1.2 / layers, 3.6 / layers) if part.endswith("out_norm") else (0.5, 1.5)) if strong else (1.0, 1.0)
@@ -35,4 +35,4 @@ def _made(spec: Spec, luck: np.random.RandomState, int8: bool, strong: bool, lay
     values: NDArray[Any] = luck.standard_normal(spec.shape).astype(np.float32) * np.float32(fan_in**-0.5)
     if strong:
         values *= np.float32(_STRONG.get(part, 1.0))
-    return quantised(values, spec.groups) if int8 and spec.kind in ("attention", "expert") else values
+    return quantised(values, spec.groups) if int8 and spec.int8 else values

@@ -193,7 +193,7 @@ def headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
 
 def hollow(spec: Spec) -> Tensor:
     """A tensor of the right shape and type that takes no memory."""
-    if spec.kind not in ("attention", "expert"):
+    if not spec.int8:
         return np.broadcast_to(np.float32(0), spec.shape)
     *many, _, columns = spec.shape
     scales = np.broadcast_to(bfloat16.type(1), (*many, spec.groups, columns))

@@ -99,7 +99,7 @@ def _faults(path: Path, spec: Spec) -> Iterator[str]:
 
 def fits(tensor: Tensor, spec: Spec) -> bool:
     """Whether xAI's checkpoint would have it so."""
-    if not _is_int8(spec):
+    if not spec.int8:
         return isinstance(tensor, np.ndarray) and tensor.dtype == np.float32 and tensor.shape == spec.shape
     return (
         isinstance(tensor, Quantised)
@@ -109,17 +109,13 @@ def fits(tensor: Tensor, spec: Spec) -> bool:
     )
 
 
-def _is_int8(spec: Spec) -> bool:
-    return spec.kind in ("attention", "expert")
-
-
 def _scales(spec: Spec) -> tuple[int, ...]:
     *many, _, columns = spec.shape
     return (*many, spec.groups, columns)
 
 
 def _wanted(spec: Spec) -> str:
-    if not _is_int8(spec):
+    if not spec.int8:
         return f"float32 {list(spec.shape)}"
     return f"int8 {list(spec.shape)} with scales {list(_scales(spec))}"
 
@@ -310,7 +306,7 @@ def _checksum(leaf: NDArray[Any] | Quantised) -> str:
 
 def _leaf(tensor: Tensor, spec: Spec) -> NDArray[Any] | Quantised:
     """As xAI has it: float32, or int8, made anew a few columns at a time unless it is that already."""
-    if not _is_int8(spec):
+    if not spec.int8:
         return float32(tensor)
     if isinstance(tensor, Quantised) and tensor.scales.shape[-2] == spec.groups:
         return tensor
@@ -333,7 +329,7 @@ class Hollow:
 
     def read(self, name: str) -> NDArray[Any] | Quantised:
         spec = self.shape.specs[name]
-        if not _is_int8(spec):
+        if not spec.int8:
             return np.broadcast_to(np.float32(0), spec.shape)
         return Quantised(
             np.broadcast_to(np.int8(0), spec.shape), np.broadcast_to(np.zeros((), bfloat16), _scales(spec))
