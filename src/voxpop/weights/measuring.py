@@ -232,12 +232,16 @@ def drawn(points: Sequence[tuple[str, float, float]]) -> str:
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
         axes.set_yscale("log")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.margins(0.12, 0.06)
         axes.set_xlabel("bits per weight")
         axes.set_ylabel("KL from float32, nats a token")
         axes.grid(True, which="major", alpha=0.3)
         axes.scatter([bits for _, bits, _ in shown], [kl for *_, kl in shown], s=18)
-        for name, bits, kl in shown:
-            axes.annotate(name, (bits, kl), xytext=(4, 4), textcoords="offset points")
+        for number, (name, bits, kl) in enumerate(sorted(shown, key=lambda p: p[1:])):
+            side, gap = ("right", -6) if number % 2 else ("left", 6)  # two of one size are labelled apart
+            axes.annotate(name, (bits, kl), (gap, 0), textcoords="offset points", ha=side, va="center")
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
