@@ -21,7 +21,7 @@ from voxpop.weights.grok import GROK_1, Grok, scaled
 from voxpop.weights.opening import opened
 from voxpop.weights.random_weights import random_weights
 from voxpop.weights.sums import checksum, manifest_of, read_manifest
-from voxpop.weights.tensors import Held, float32
+from voxpop.weights.tensors import Held, Hollow, float32
 
 TINY = Grok(
     layers=12,
@@ -268,8 +268,8 @@ for format_, type_ in every:
 def test_memory_is_bounded_by_the_largest_tensor(sources: dict[str, Path], memory: Path) -> None:
     shape = replace(scaled(1, layers=1, vocabulary=64), width=2048, heads=16, feed_forward=6144)
     hollow = targets.target(memory / "large", "xai").sink(shape, hollow=True)
-    for spec in shape.specs.values():
-        hollow.write(spec.name, targets.hollow(spec))
+    for name in shape.specs:
+        hollow.write(name, Hollow(shape).read(name))
     hollow.close()
     largest = max(spec.parameters for spec in shape.specs.values())
     command = [sys.executable, "-c", _MEASURED, str(sources["xai"]), str(memory / "large"), str(memory / "out")]

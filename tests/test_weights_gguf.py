@@ -126,6 +126,9 @@ class TestCut:
             journal.write(b'{"name": "layers.1.gate", "sha')  # the power failed here
         again = GgufSink(cut, SHAPE, mix("Q4_K_M"), vocabulary=PIECES)
         assert again.done() == told
+        again.write("final_norm", source.read("final_norm"))
+        again = GgufSink(cut, SHAPE, mix("Q4_K_M"), vocabulary=PIECES)
+        assert again.done().keys() == {*told, "final_norm"}
         for name in SHAPE.specs.keys() - again.done().keys():
             again.write(name, source.read(name))
         again.close()

@@ -21,7 +21,7 @@ from voxpop.weights.grok import EMBEDDING, FINAL_NORM, GROK_1, Grok
 from voxpop.weights.opening import format_of, opened
 from voxpop.weights.random_weights import random_weights
 from voxpop.weights.sums import checksum
-from voxpop.weights.tensors import Held, Quantised, Source, Tensor, bfloat16, float32
+from voxpop.weights.tensors import Held, Hollow, Quantised, Source, Tensor, bfloat16, float32
 
 TALL = Grok(
     layers=12,
@@ -433,7 +433,7 @@ def test_grok_1_as_holes_is_made_inspected_and_converted(tmp_path: Path) -> None
 def test_grok_1_that_is_half_fetched_is_told(tmp_path: Path) -> None:
     """A download that goes file by file must not be taken for a smaller model."""
     sink = xai.XaiSink(tmp_path / "x", GROK_1, hollow=True)
-    hollow = xai.Hollow(GROK_1)
+    hollow = Hollow(GROK_1)
     for name in xai.names(64)[:26]:
         sink.write(name, hollow.read(name))
     folder = tmp_path / "x.part" / "ckpt-0"

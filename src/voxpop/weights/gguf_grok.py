@@ -17,7 +17,6 @@ from typing import Any
 import gguf
 import ml_dtypes
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from voxpop.engines.gguf_bounded import Bounded
@@ -35,6 +34,7 @@ from voxpop.weights.gguf_keys import (
     shape_of,
 )
 from voxpop.weights.grok import Grok, Spec
+from voxpop.weights.journal import Journal, settle
 from voxpop.weights.mapped import release
 from voxpop.weights.mixes import ALIGNMENT, Mix, bytes_of, type_of
 from voxpop.weights.quantise import Count, number, packed_rows, size_of_rows
@@ -150,7 +150,7 @@ class GgufSink:
         self._shape, self._importance = shape, importance or {}
         self._threads = threads or os.cpu_count() or 1
         self._layout = _Layout(path, shape, mix, _Header(shape, vocabulary, template), split)
-        self._journal = path.with_name(path.name + ".journal")
+        self._journal = Journal(path.with_name(path.name + ".journal"))
         self.count = Count()
         self._sums = self._taken_up()
 
@@ -183,10 +183,7 @@ class GgufSink:
             )
         found = self._written(many, self._importance.get(name), entry, turned)
         self._sums[name] = found
-        with self._journal.open("ab") as journal:
-            journal.write(orjson.dumps({"name": name, "sha256": found}) + b"\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        self._journal.note(name, found)
         return found
 
     def close(self) -> None:
@@ -199,8 +196,8 @@ class GgufSink:
             )
         for path in reversed(self.paths):  # the first part last: it is the one that is opened
             os.replace(_unfinished(path), path)
-        _synced(self.paths[0].parent)
-        self._journal.unlink()
+        settle(self.paths[0].parent)
+        self._journal.end()
 
     def _written(self, many: list[Tensor], importance: Any, entry: _Entry, turned: bool) -> str:
         digest, at = hashlib.sha256(), entry.start
@@ -227,21 +224,17 @@ class GgufSink:
 
     def _taken_up(self) -> dict[str, str]:
         """What an earlier run of the very same conversion left; else the files are begun."""
-        begun = {"layout": self._layout.sha256}
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            first, *lines = self._journal.read_bytes().split(b"\n")[:-1]
+        begun, found = {"layout": self._layout.sha256}, self._journal.taken_up()
+        with suppress(OSError):
             lengths = [_unfinished(path).stat().st_size for path in self.paths]
-            if orjson.loads(first) == begun and lengths == self._layout.lengths:
-                rows = [orjson.loads(line) for line in lines]
-                return {row["name"]: row["sha256"] for row in rows}
+            if found and found[0] == begun and lengths == self._layout.lengths:
+                return found[1]
         for path, header, length in zip(self.paths, self._layout.headers, self._layout.lengths, strict=True):
             with _unfinished(path).open("wb") as file:
                 file.write(header)
                 file.truncate(length)
                 os.fsync(file.fileno())
-        with self._journal.open("wb") as journal:
-            journal.write(orjson.dumps(begun) + b"\n")
-            os.fsync(journal.fileno())
+        self._journal.begin(begun)
         return {}
 
 
@@ -386,11 +379,3 @@ def _broken(path: Path, why: str) -> VoxpopError:
 
 def _unfinished(path: Path) -> Path:
     return path.with_name(path.name + ".part")
-
-
-def _synced(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -59,6 +59,11 @@ class Spec:
         return self.kind in ("attention", "expert")
 
     @property
+    def scales(self) -> tuple[int, ...]:
+        """The shape of its scales in int8: one for each column of a group of rows."""
+        return (*self.shape[:-2], self.groups, self.shape[-1])
+
+    @property
     def small(self) -> bool:
         """Whether it stays float32 in every format: norms, and the router, which chooses."""
         return self.kind in ("norm", "router")

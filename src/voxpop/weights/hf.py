@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights.casting import Type, ahead, stored
 from voxpop.weights.grok import EMBEDDING, Grok, Spec
+from voxpop.weights.journal import Journal
 from voxpop.weights.layouts import HEAD, Layout, grok_of, recognised
 from voxpop.weights.mapped import release
 from voxpop.weights.safetensors_file import DTYPES, Entry, SafetensorsFile, header, parsed, placed
@@ -26,7 +27,6 @@ from voxpop.weights.tensors import Tensor, pieces
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
 TOKENIZER = "tokenizer.model"
 SHARD_BYTES = 5_000_000_000
-_JOURNAL = "written.jsonl"
 _CONFIG_MAX, _INDEX_MAX = 1 << 20, 64 << 20
 _CUT = re.compile(r".*-TP-(\d{3}|common)\.safetensors")
 _CURE = "Fetch the files again."
@@ -136,6 +136,7 @@ class FolderSink:
             raise UsageError(f"There is no '{dtype}' in safetensors here.", f"Choose one of {', '.join(DTYPES)}.")
         self._folder, self._layout, self._shape, self._tokenizer = folder, layout, shape, tokenizer
         self._part = folder.with_name(f"{folder.name}.part")
+        self._journal = Journal(self._part / "written.jsonl")
         self._config = layout.config(shape, dtype)
         self._shards = _shards(layout, shape, dtype, shard_bytes)
         self._headers = {shard: len(header(entries)) for shard, entries in self._shards.items()}
@@ -157,10 +158,7 @@ class FolderSink:
         if name == EMBEDDING and self._layout.head:
             self._store(HEAD, spec, tensor, hashlib.sha256())
         sha256 = digest.hexdigest()
-        with (self._part / _JOURNAL).open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps([name, sha256]) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        self._journal.note(name, sha256)
         self._written[name] = sha256
         return sha256
 
@@ -173,7 +171,7 @@ class FolderSink:
         if self._tokenizer is not None:
             (self._part / TOKENIZER).write_bytes(self._tokenizer)
         _save(self._part / CONFIG, self._config)
-        (self._part / _JOURNAL).unlink()
+        self._journal.end()
         os.replace(self._part, self._folder)
 
     def _store(self, place: str, spec: Spec, tensor: Tensor, digest: Any) -> None:
@@ -196,22 +194,18 @@ class FolderSink:
 
     def _begun(self, what: dict[str, Any]) -> dict[str, str]:
         """What the journal of an earlier run says is there; else the files, empty, and a new journal."""
-        journal, first = self._part / _JOURNAL, json.dumps(what)
-        if journal.exists():
-            lines = journal.read_text("utf-8").split("\n")
-            if lines[0] != first:
+        if found := self._journal.taken_up():
+            if found[0] != what:
                 said = f"{self._part} was begun for another model, layout or type."
                 raise UsageError(said, "Delete it, or name another folder.")
-            # The last line is what a crash cut, or nothing.
-            journal.write_text("".join(f"{line}\n" for line in lines[:-1]), "utf-8")
-            return dict(json.loads(line) for line in lines[1:-1])
+            return found[1]
         self._part.mkdir(parents=True, exist_ok=True)
         for shard, entries in self._shards.items():
             head = header(entries)
             with (self._part / shard).open("wb") as file:
                 file.write(head)
                 file.truncate(len(head) + max(entry.stop for entry in entries.values()))
-        journal.write_text(first + "\n", "utf-8")
+        self._journal.begin(what)
         return {}
 
 

@@ -23,7 +23,7 @@ from voxpop.weights.mixes import mix, size_of
 from voxpop.weights.narrowing import Words, words_of
 from voxpop.weights.safetensors_file import SafetensorsFile
 from voxpop.weights.sums import write_manifest
-from voxpop.weights.tensors import Held, Quantised, Sink, Source, Tensor, bfloat16
+from voxpop.weights.tensors import Held, Hollow, Quantised, Sink, Source, Tensor, bfloat16
 from voxpop.weights.tokenizer import beside, opened
 from voxpop.weights.xai import XaiSink, examine
 
@@ -172,8 +172,8 @@ def headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
     path.parent.mkdir(exist_ok=True)
     sink = to.sink(shape, path, hollow=True)
     if to.format == "xai":
-        for spec in shape.specs.values():
-            sink.write(spec.name, hollow(spec))
+        for name in shape.specs:
+            sink.write(name, Hollow(shape).read(name))
     parts = leftovers(path)
     found = [file for part in parts for file in (part.rglob("*") if part.is_dir() else [part]) if file.is_file()]
     weights = [file for file in found if file.stat().st_size > 0 and file.suffix not in _BESIDE]
@@ -191,19 +191,10 @@ def headers(shape: Grok, to: Target, path: Path) -> tuple[int, int]:
     return len(weights), sum(file.stat().st_size for file in weights)
 
 
-def hollow(spec: Spec) -> Tensor:
-    """A tensor of the right shape and type that takes no memory."""
-    if not spec.int8:
-        return np.broadcast_to(np.float32(0), spec.shape)
-    *many, _, columns = spec.shape
-    scales = np.broadcast_to(bfloat16.type(1), (*many, spec.groups, columns))
-    return Quantised(np.broadcast_to(np.int8(0), spec.shape), scales)
-
-
 def _rate(to: Target, path: Path) -> float:
     path.parent.mkdir()
     shape = scaled(1, layers=1, vocabulary=4096)
-    tensors = {spec.name: _filled(spec) for spec in shape.specs.values()}
+    tensors = {name: _filled(spec) for name, spec in shape.specs.items()}
     sink = Target(path, to.format, to.type).sink(shape, path)
     began = time.monotonic()
     for _ in convert(Held(shape, tensors), sink):
@@ -214,8 +205,7 @@ def _rate(to: Target, path: Path) -> float:
 
 def _filled(spec: Spec) -> Tensor:
     """As xAI stores it, of any numbers."""
-    empty = hollow(spec)
-    if not isinstance(empty, Quantised):
+    if not spec.int8:
         return np.ones(spec.shape, np.float32)
     weight = np.resize(np.random.RandomState(0).randint(-127, 128, 1 << 20).astype(np.int8), spec.shape)
-    return Quantised(weight, np.array(empty.scales))
+    return Quantised(weight, np.ones(spec.scales, bfloat16))

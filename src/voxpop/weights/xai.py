@@ -7,7 +7,6 @@ Sources: xAI's `checkpoint.py` (names of files) and `model.py` (what is int8, an
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from numpy.typing import NDArray
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights import pickles, pickling
 from voxpop.weights.grok import EMBEDDING, FINAL_NORM, GROK_1, Grok, Spec
+from voxpop.weights.journal import Journal, settle
 from voxpop.weights.sums import checksum
-from voxpop.weights.tensors import Quantised, Tensor, bfloat16, float32, pieces, quantised
+from voxpop.weights.tensors import Hollow, Quantised, Tensor, bfloat16, float32, pieces, quantised
 
-FOLDER, SIZES, _JOURNAL = "ckpt-0", "voxpop.json", "written.jsonl"
+FOLDER, SIZES = "ckpt-0", "voxpop.json"
 _FILE = re.compile(r"tensor(\d{5})_(\d{3})")
 _MOST_SIZES, _MOST_LAYERS = 1 << 16, 1 << 12
 _COLUMNS = 1024
@@ -104,20 +104,15 @@ def fits(tensor: Tensor, spec: Spec) -> bool:
     return (
         isinstance(tensor, Quantised)
         and tensor.weight.shape == spec.shape
-        and tensor.scales.shape == _scales(spec)
+        and tensor.scales.shape == spec.scales
         and tensor.scales.dtype == bfloat16
     )
-
-
-def _scales(spec: Spec) -> tuple[int, ...]:
-    *many, _, columns = spec.shape
-    return (*many, spec.groups, columns)
 
 
 def _wanted(spec: Spec) -> str:
     if not spec.int8:
         return f"float32 {list(spec.shape)}"
-    return f"int8 {list(spec.shape)} with scales {list(_scales(spec))}"
+    return f"int8 {list(spec.shape)} with scales {list(spec.scales)}"
 
 
 def _said(found: Tensor) -> str:
@@ -231,12 +226,8 @@ class XaiSink:
         self._folder = self._part if path.name == FOLDER else self._part / FOLDER
         self._shape, self._hollow = shape, hollow
         self._number = {name: number for number, name in enumerate(names(shape.layers))}
-        if (self._folder / SIZES).exists() and _stated(self._folder) != shape:
-            raise UsageError(f"{self._part} was begun for another model.", "Delete it, or name another folder.")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        text = orjson.dumps(asdict(shape), option=orjson.OPT_INDENT_2)
-        self._store(SIZES, lambda file: file.write(text))
-        self._written = self._noted()
+        self._journal = Journal(self._folder / "written.jsonl")
+        self._written = self._begun(asdict(shape))
 
     def done(self) -> Mapping[str, str]:
         """What an earlier run wrote whole, each with its SHA-256."""
@@ -250,31 +241,34 @@ class XaiSink:
             raise VoxpopError(what, "Check the source with: voxpop weights inspect", code="bad_checkpoint")
         self._store(file_name(self._number[name]), lambda file: pickling.write(leaf, file, hollow=self._hollow))
         self._written[name] = "" if self._hollow else _checksum(leaf)
-        with (self._folder / _JOURNAL).open("ab") as journal:
-            journal.write(orjson.dumps([name, self._written[name]]) + b"\n")
+        if not self._hollow:
+            self._journal.note(name, self._written[name])
         return self._written[name]
 
     def close(self) -> None:
         """Raises VoxpopError where a tensor was not written."""
         if missing := [name for name in self._number if name not in self._written]:
             raise VoxpopError(f"{missing[0]} and {len(missing) - 1} more were not written.", "Write them first.")
-        (self._folder / _JOURNAL).unlink()
+        self._journal.end()
         for folder in (self._folder, self._part):
-            _settle(folder)
+            settle(folder)
         self._part.rename(self._path)
-        _settle(self._path.parent)
+        settle(self._path.parent)
 
-    def _noted(self) -> dict[str, str]:
-        """What the journal of an earlier run says is there; a file has its name only once it is whole."""
-        journal = self._folder / _JOURNAL
-        found: dict[str, str] = {}
-        with suppress(FileNotFoundError, ValueError, KeyError):  # a crash may have cut it anywhere
-            for line in journal.read_bytes().splitlines():
-                name, sum_ = orjson.loads(line)
-                if (self._folder / file_name(self._number[name])).is_file():
-                    found[name] = sum_
-        journal.write_bytes(b"".join(orjson.dumps(pair) + b"\n" for pair in found.items()))
-        return found
+    def _begun(self, sizes: dict[str, Any]) -> dict[str, str]:
+        """What an earlier run wrote; a file has its name only once it is whole. Else the folder, and a journal."""
+        if found := self._journal.taken_up():
+            if found[0] != sizes:
+                what = f"{self._part} was begun for another model."
+                raise UsageError(what, "Delete it, or name another folder.")
+            there = set(os.listdir(self._folder))
+            kept = [name for name, number in self._number.items() if file_name(number) in there]
+            return {name: found[1][name] for name in kept if name in found[1]}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = orjson.dumps(sizes, option=orjson.OPT_INDENT_2)
+        self._store(SIZES, lambda file: file.write(text))
+        self._journal.begin(sizes)
+        return {}
 
     def _store(self, name: str, work: Callable[[Any], Any]) -> None:
         writing = self._folder / f"{name}.tmp"
@@ -290,15 +284,6 @@ class XaiSink:
             raise VoxpopError(f"{writing} cannot be written: {error.strerror}.", cure, code="unwritable") from error
 
 
-def _settle(folder: Path) -> None:
-    """The names in a folder outlast a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _checksum(leaf: NDArray[Any] | Quantised) -> str:
     """Of the bytes in the order of the file, which is rows first."""
     return checksum(leaf if isinstance(leaf, Quantised) else np.ascontiguousarray(leaf))
@@ -310,7 +295,7 @@ def _leaf(tensor: Tensor, spec: Spec) -> NDArray[Any] | Quantised:
         return float32(tensor)
     if isinstance(tensor, Quantised) and tensor.scales.shape[-2] == spec.groups:
         return tensor
-    made = Quantised(np.empty(spec.shape, np.int8), np.empty(_scales(spec), bfloat16))
+    made = Quantised(np.empty(spec.shape, np.int8), np.empty(spec.scales, bfloat16))
     for number, piece in enumerate(pieces(tensor)):
         part = number if len(spec.shape) > 2 else ...
         values, weight, scales = float32(piece), made.weight[part], made.scales[part]
@@ -319,21 +304,6 @@ def _leaf(tensor: Tensor, spec: Spec) -> NDArray[Any] | Quantised:
             some = quantised(values[:, step], spec.groups)
             weight[:, step], scales[:, step] = some.weight, some.scales
     return made
-
-
-class Hollow:
-    """A checkpoint of these sizes whose every number is 0 and takes no memory: for a dry run of any size."""
-
-    def __init__(self, shape: Grok) -> None:
-        self.shape = shape
-
-    def read(self, name: str) -> NDArray[Any] | Quantised:
-        spec = self.shape.specs[name]
-        if not spec.int8:
-            return np.broadcast_to(np.float32(0), spec.shape)
-        return Quantised(
-            np.broadcast_to(np.int8(0), spec.shape), np.broadcast_to(np.zeros((), bfloat16), _scales(spec))
-        )
 
 
 def hollow(path: Path, shape: Grok) -> None:
