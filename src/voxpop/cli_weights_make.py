@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import orjson
@@ -79,29 +79,17 @@ async def make(
 def posts_of(path: Path | None, *, unseen: bool = False) -> Iterator[str]:
     """The posts of a file, else invented ones; `unseen`: such as `make` does not learn from.
 
-    Raises UsageError where the file is not of the form.
+    Raises UsageError where the file is too large or not of the form.
     """
-    return _read(path) if path else _invented(unseen)
+    from voxpop.weights.posts_file import posts_in
 
-
-def _read(path: Path) -> Iterator[str]:
-    """The posts of a file. Raises UsageError where it is too large or not of the form."""
+    if path is None:
+        return _invented(unseen)
     if path.stat().st_size > _MOST_BYTES:
         raise UsageError(
             f"{path} has more than {_MOST_BYTES >> 20} MiB.", "Give a part of it: minutes read no more."
         )
-    rows = path.read_bytes().decode("utf-8", "replace").splitlines()
-    for number, row in enumerate(rows, 1):
-        text: Any = row
-        if path.suffix in (".jsonl", ".ndjson") and row.strip():
-            try:
-                text = orjson.loads(row)
-            except orjson.JSONDecodeError as error:
-                raise UsageError(f"{path}, line {number} is no JSON: {error}.", "Mend or remove it.") from error
-            text = text.get("text") if isinstance(text, dict) else text
-        if not isinstance(text, str):
-            raise UsageError(f"{path}, line {number} has no 'text'.", 'Write {"text": "…"} on each line.')
-        yield text[:_LONGEST]
+    return (text[:_LONGEST] for text in posts_in(path))
 
 
 def _invented(unseen: bool) -> Iterator[str]:

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights.mapped import announce, nbytes, release
+from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Sink, Source
 
 _SPARE = 64 << 20
@@ -65,7 +66,7 @@ def convert(source: Source, sink: Sink) -> Iterator[Progress]:
     """Store every tensor that an earlier run has not stored, in the order of the canonical names.
 
     In memory at once: what the sink makes of a part of one expert, and pages of one tensor of the source. The
-    caller writes the manifest of `sink.done()` and closes the sink.
+    caller closes the sink.
     """
     before = dict(sink.done())
     sizes = {name: nbytes(source.read(name)) for name in source.shape.specs}
@@ -80,6 +81,36 @@ def convert(source: Source, sink: Sink) -> Iterator[Progress]:
         sink.write(name, tensor)
         release(tensor)
         yield pace.step(name)
+
+
+def written(
+    source: Source,
+    path: Path,
+    target: Path,
+    sink: Callable[[], Sink],
+    *,
+    need: int,
+    what: Mapping[str, Any],
+    force: bool = False,
+) -> Iterator[Progress]:
+    """Write `target` from the checkpoint at `path`, or go on with it; its manifest is there before it has its name.
+
+    `need`: its bytes; `what` tells this conversion from others; `force`: what is at the target goes first. Raises
+    VoxpopError or UsageError before anything is written where it cannot work.
+    """
+    refuse_unwritable(path, target, need, replaced=force)
+    if force:
+        remove(target)
+    what = {"source": str(path.resolve()), **what, "shape": asdict(source.shape)}
+    try:
+        with claimed(target, what):
+            begun = sink()
+            yield from convert(source, begun)
+            write_manifest(target, what, begun.done())
+            begun.close()
+    except OSError as error:
+        cure = "Mend that, and run the same command again: it goes on where it was."
+        raise VoxpopError(f"{target} cannot be written: {error.strerror}.", cure, code="unwritable") from error
 
 
 def refuse_unwritable(

@@ -3,26 +3,25 @@
 It refuses, before it writes, a mix that needs a matrix of importance and got none, and texts without a tokenizer.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError
 from voxpop.weights import importance as importances
-from voxpop.weights.converting import Progress, claimed, convert, refuse_unwritable, remove
+from voxpop.weights.converting import Progress, written
 from voxpop.weights.gguf_grok import GgufSink, GgufSource
 from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.grok import Grok
 from voxpop.weights.importance import Importance
 from voxpop.weights.mixes import Mix, Size, fallen, size_of
+from voxpop.weights.posts_file import posts_in
 from voxpop.weights.quantise import Count
-from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Source
 from voxpop.weights.tokenizer import beside, opened, template_beside
 
 _A_TOKEN = 32  # bytes of a token in the header: its text, score and kind
-_LONGEST = 1 << 16  # bytes of a line of a file of texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def tokens_of(words: Words | None, texts: Path, most: int) -> list[int]:
     if words is None:
         raise UsageError("There is no tokenizer to read the texts with.", "Give --tokenizer tokenizer.model.")
     tokens: list[int] = []
-    for text in _lines(texts):
+    for text in posts_in(texts):
         tokens += words.encode(text + "\n")
         if len(tokens) >= most:
             break
@@ -89,21 +88,20 @@ def narrowed(
 ) -> Iterator[Progress]:
     """Write the tensors of the checkpoint at `path` to the GGUF file `out`, or go on with it.
 
-    `force`: what is at `out` goes first. `count` is told what became of int8 in this run. Raises UsageError or
-    VoxpopError before anything is written.
+    `count` is told what became of int8 in this run. Raises UsageError for a mix that needs importance and has none,
+    and as `converting.written` does.
     """
     if chosen.needs_importance and importance is None:
         raise UsageError(
             f"{chosen.name} is worthless without a matrix of importance.",
             "Give --texts with posts, or --importance with a file of: voxpop weights importance.",
         )
-    need = size_of(source.shape, chosen).bytes + _A_TOKEN * source.shape.vocabulary
-    refuse_unwritable(path, out, need, replaced=force)
-    if force:
-        remove(out)
-    what = _what(source, path, chosen, importance)
-    with claimed(out, what):
-        sink = GgufSink(
+    what: dict[str, Any] = {"format": "gguf", "type": chosen.name}
+    if importance is not None:
+        what["importance"] = {"chunks": importance.chunks, "length": importance.length, "texts": importance.texts}
+
+    def sink() -> GgufSink:
+        begun = GgufSink(
             out,
             source.shape,
             chosen,
@@ -112,10 +110,15 @@ def narrowed(
             importance=importance.weights() if importance else None,
         )
         if count is not None:
-            sink.count = count
-        yield from convert(source, sink)
-        write_manifest(out, what, sink.done())
-        sink.close()
+            begun.count = count
+        return begun
+
+    return written(source, path, out, sink, need=gguf_bytes(source.shape, chosen), what=what, force=force)
+
+
+def gguf_bytes(shape: Grok, chosen: Mix) -> int:
+    """What a GGUF file will weigh, to a few kilobytes."""
+    return size_of(shape, chosen).bytes + _A_TOKEN * shape.vocabulary
 
 
 def table(size: Size, fell: Mapping[str, tuple[str, str]]) -> str:
@@ -134,24 +137,3 @@ def table(size: Size, fell: Mapping[str, tuple[str, str]]) -> str:
 def summary(source: Source, chosen: Mix) -> str:
     """`table` of a checkpoint under a mix."""
     return table(size_of(source.shape, chosen), fallen(source.shape, chosen))
-
-
-def _what(source: Source, path: Path, chosen: Mix, importance: Importance | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"source": str(path.resolve()), "format": "gguf", "type": chosen.name}
-    if importance is not None:
-        said["importance"] = {"chunks": importance.chunks, "length": importance.length, "texts": importance.texts}
-    return said | {"shape": asdict(source.shape)}
-
-
-def _lines(texts: Path) -> Iterator[str]:
-    with texts.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(_LONGEST), b""), 1):
-            text: Any = line.decode("utf-8", "replace").strip()
-            if text and texts.suffix in (".jsonl", ".ndjson"):
-                try:
-                    text = json.loads(text)["text"]
-                except (ValueError, TypeError, KeyError, RecursionError) as error:
-                    what = f"{texts}, line {number} is no JSON object with a text."
-                    raise UsageError(what, 'Write {"text": "…"} on each line.') from error
-            if text:
-                yield str(text)

@@ -6,28 +6,27 @@ It refuses a type that a format has not. A rehearsal writes true headers and no 
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from shutil import disk_usage
 
 import numpy as np
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.converting import Progress, claimed, convert, leftovers, refuse_unwritable, remove
+from voxpop.weights.converting import Progress, convert, leftovers, written
 from voxpop.weights.gguf_grok import GgufSink, GgufSource
 from voxpop.weights.grok import EMBEDDING, Grok, Spec, scaled
 from voxpop.weights.hf import FolderSink
 from voxpop.weights.layouts import LAYOUTS
 from voxpop.weights.mapped import nbytes
-from voxpop.weights.mixes import mix, size_of
-from voxpop.weights.narrowing import Words, words_of
+from voxpop.weights.mixes import mix
+from voxpop.weights.narrowing import Words, gguf_bytes, words_of
 from voxpop.weights.safetensors_file import SafetensorsFile
-from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Held, Hollow, Quantised, Sink, Source, Tensor, bfloat16
 from voxpop.weights.tokenizer import beside, opened
 from voxpop.weights.xai import XaiSink, examine
 
-_A_TOKEN = 32  # bytes of a token in a GGUF header: its text, score and kind
 _A_FILE = 512  # of a pickle, or a tensor in a safetensors header
 _BESIDE = {".json", ".jsonl", ".journal"}
 
@@ -98,36 +97,20 @@ def speaking(to: Target, source: Source, path: Path, tokenizer: Path | None = No
 def expected_bytes(shape: Grok, to: Target) -> int:
     """What the whole will weigh, to a few kilobytes a file."""
     if to.format == "gguf":
-        return size_of(shape, mix(to.type)).bytes + _A_TOKEN * shape.vocabulary
-    small = {"norm": 4, "router": 4}
+        return gguf_bytes(shape, mix(to.type))
+    specs = shape.specs.values()
     if to.format == "xai":
-        sizes = {"embedding": 4, **small, "attention": 1, "expert": 1}
-        scales = (2 * s.parameters // s.shape[-2] * s.groups for s in shape.specs.values() if sizes[s.kind] == 1)
-        return sum(s.parameters * sizes[s.kind] + _A_FILE for s in shape.specs.values()) + sum(scales)
+        return sum(_A_FILE + s.parameters * (1 if s.int8 else 4) + 2 * prod(s.scales) * s.int8 for s in specs)
     wide = 4 if to.type == "f32" else 2
     head = shape.specs[EMBEDDING].parameters * wide if LAYOUTS[to.format].head else 0
-    return sum(s.parameters * small.get(s.kind, wide) + _A_FILE for s in shape.specs.values()) + head
+    return head + sum(_A_FILE + s.parameters * (4 if s.small else wide) for s in specs)
 
 
 def converted(source: Source, path: Path, to: Target, *, force: bool = False) -> Iterator[Progress]:
-    """Convert what lies at `path`, or go on with it; the manifest is there before the checkpoint has its name.
-
-    `force`: what is at the target goes first. Raises VoxpopError or UsageError before anything is written where it
-    cannot work.
-    """
-    refuse_unwritable(path, to.path, expected_bytes(source.shape, to), replaced=force)
-    what = {"source": str(path.resolve()), "format": to.format, "type": to.type, "shape": asdict(source.shape)}
-    if force:
-        remove(to.path)
-    try:
-        with claimed(to.path, what):
-            sink = to.sink(source.shape)
-            yield from convert(source, sink)
-            write_manifest(to.path, what, sink.done())
-            sink.close()
-    except OSError as error:
-        cure = "Mend that, and run the same command again: it goes on where it was."
-        raise VoxpopError(f"{to.path} cannot be written: {error.strerror}.", cure, code="unwritable") from error
+    """Convert what lies at `path`, or go on with it. Raises as `converting.written` does."""
+    what = {"format": to.format, "type": to.type}
+    need = expected_bytes(source.shape, to)
+    return written(source, path, to.path, lambda: to.sink(source.shape), need=need, what=what, force=force)
 
 
 @dataclass(frozen=True, slots=True)
