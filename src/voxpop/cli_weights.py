@@ -5,10 +5,12 @@ The other commands of the group stand in `cli_weights_*.py`; what they need is i
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import orjson
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 _EXTRA = {"gguf", "matplotlib", "ml_dtypes", "numpy", "safetensors", "sentencepiece", "torch", "xllamacpp"}
 _SHOWN = 12
-_EVERY = 10
+_SAY_EVERY_S, _WIDE = 0.25, 78
+_T = TypeVar("_T")
 
 
 def needs_extra(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -64,7 +67,9 @@ async def inspect(path: Path, tensors: bool, as_json: bool) -> None:
     """
     from voxpop.weights import inspecting
 
-    found = await asyncio.to_thread(inspecting.inspect, path, _teller(as_json))
+    say = teller(as_json or not sys.stderr.isatty())
+    found = await asyncio.to_thread(inspecting.inspect, path, lambda *done: say("{:,} of {:,} files".format(*done)))
+    say("")
     if as_json:
         click.echo(orjson.dumps(found.json(tensors=tensors)).decode())
     else:
@@ -75,16 +80,28 @@ async def inspect(path: Path, tensors: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _teller(as_json: bool) -> Callable[[int, int], None]:
-    """How many files were looked at, on a terminal, in a line that is written over and left empty."""
+def teller(as_json: bool) -> Callable[[str], None]:
+    """What says on a line of its own how far it is, a few times a second; "" empties the line. JSON has none."""
+    said = 0.0
 
-    def tell(done: int, total: int) -> None:
-        if done == total:
-            click.echo("\r" + " " * 40 + "\r", nl=False, err=True)
-        elif done % _EVERY == 0:
-            click.echo(f"\r{done:,} of {total:,} files", nl=False, err=True)
+    def say(text: str) -> None:
+        nonlocal said
+        if not as_json and (not text or time.monotonic() - said >= _SAY_EVERY_S):
+            said = time.monotonic()
+            click.echo(f"\r{text:<{_WIDE}}" + "\r" * (not text), nl=False, err=True)
 
-    return (lambda done, total: None) if as_json or not sys.stderr.isatty() else tell
+    return say
+
+
+async def stepwise(pool: ThreadPoolExecutor, steps: Iterator[_T]) -> AsyncIterator[_T]:
+    """The same, each step in the pool's one thread, so that Ctrl-C is heard meanwhile."""
+    while (step := await apart(pool, lambda: next(steps, None))) is not None:
+        yield step
+
+
+async def apart(pool: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    """What `work` gives, in the pool's one thread."""
+    return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def _told(found: "Inspection", tensors: bool) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """`voxpop weights bench`: how good and how fast files of a model are, beside one another; it prints and draws."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import isnan
@@ -12,7 +12,7 @@ import click
 import orjson
 
 from voxpop.cli_options import json_option, runs
-from voxpop.cli_weights import needs_extra, weights
+from voxpop.cli_weights import needs_extra, teller, weights
 from voxpop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def bench(
     """
     if plot and not reference:
         raise UsageError("The plot shows KL, and there is no reference.", "Give --reference.")
-    rows = await asyncio.to_thread(_rows, files, texts, reference, tokenizer, most, threads)
+    rows = await asyncio.to_thread(_rows, files, texts, reference, tokenizer, most, threads, teller(as_json))
     if plot:
         await asyncio.to_thread(_draw, rows, plot)
     if as_json:
@@ -90,7 +90,13 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def _rows(
-    files: Sequence[Path], texts: Path | None, reference: Path | None, named: Path | None, most: int, threads: int
+    files: Sequence[Path],
+    texts: Path | None,
+    reference: Path | None,
+    named: Path | None,
+    most: int,
+    threads: int,
+    say: Callable[[str], None],
 ) -> list[Row]:
     from voxpop.cli_weights_make import posts_of
     from voxpop.weights.lessons import BOS
@@ -103,21 +109,20 @@ def _rows(
     step = max(1, len(posts) // most)
     said = [[BOS, *vocabulary.encode(text)][:_CONTEXT] for text in posts[::step][:most]]
     truth = Remembered(InTorch(opened(reference))) if reference else None
-    return [_row(path, said, truth, threads) for path in files]
+    return [_row(path, said, truth, threads, say) for path in files]
 
 
-def _row(path: Path, said: Sequence[Sequence[int]], truth: "Model | None", threads: int) -> Row:
+def _row(
+    path: Path, said: Sequence[Sequence[int]], truth: "Model | None", threads: int, say: Callable[[str], None]
+) -> Row:
     from voxpop.weights.measuring import quality, speed
     from voxpop.weights.opening import opened
 
-    def tell(done: int, total: int) -> None:
-        click.echo(f"\r{path.name}: {done} of {total} texts   ", nl=False, err=True)
-
     with _running(path, threads) as (engine, model):
-        found = quality(model, said, truth, tell)
-        click.echo(f"\r{path.name}: how fast…            ", nl=False, err=True)
+        found = quality(model, said, truth, lambda done, all_: say(f"{path.name}: {done} of {all_} texts"))
+        say(f"{path.name}: how fast…")
         pace = speed(model, said)
-    click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+    say("")
     size = sum(p.stat().st_size for p in ([path] if path.is_file() else sorted(path.rglob("*"))) if p.is_file())
     bits = 8 * size / opened(path).shape.parameters
     return Row(str(path), engine, size, bits, *asdict(found).values(), *asdict(pace).values())

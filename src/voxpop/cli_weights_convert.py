@@ -1,24 +1,18 @@
 """`voxpop weights convert` and `verify`: one checkpoint from another, and proof that it is; it prints."""
 
-import asyncio
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import orjson
 
 from voxpop.cli_options import json_option, runs
-from voxpop.cli_weights import needs_extra, weights
+from voxpop.cli_weights import apart, needs_extra, stepwise, teller, weights
 
-_T = TypeVar("_T")
 _FORMATS = ("gguf", "xai", "keyfan", "hpcai", "lmzheng")
 _TYPES = ("f32", "f16", "bf16", "q8_0", "int8")
-_SAY_EVERY_S = 0.25
 _PATH = click.Path(path_type=Path)
 
 
@@ -53,22 +47,22 @@ async def convert(
     from voxpop.weights.opening import opened
     from voxpop.weights.sums import manifest_of
 
-    say = _teller(as_json)
+    say = teller(as_json)
     to = targets.target(out, format_, type_)
     with ThreadPoolExecutor(1, "weights") as pool:
-        given = await asyncio.get_running_loop().run_in_executor(pool, opened, source)
+        given = await apart(pool, lambda: opened(source))
         to = targets.speaking(to, given, source, tokenizer)
         if dry_run:
-            report = await asyncio.get_running_loop().run_in_executor(pool, targets.rehearsed, given, to)
+            report = await apart(pool, lambda: targets.rehearsed(given, to))
             click.echo(orjson.dumps(asdict(report)).decode() if as_json else report.text())
             return
-        async for step in _stepwise(pool, targets.converted(given, source, to, force=force)):
+        async for step in stepwise(pool, targets.converted(given, source, to, force=force)):
             say(step.text())
+    say("")
     row = {"path": str(to.path), "manifest": str(manifest_of(to.path))}
     if as_json:
         click.echo(orjson.dumps(row).decode())
         return
-    click.echo(file=sys.stderr)
     click.echo(f"{row['path']} is written; the checksums of its tensors are in {row['manifest']}.")
     click.echo(f"Prove it: voxpop weights verify {to.path} {source}")
 
@@ -90,34 +84,14 @@ async def verify(converted: Path, source: Path, layers: int, seed: int, as_json:
     """
     from voxpop.weights.judging import judged
 
-    say = _teller(as_json)
+    say = teller(as_json)
     with ThreadPoolExecutor(1, "weights") as pool:
-        async for report in _stepwise(pool, judged(converted, source, layers=layers, seed=seed)):
+        async for report in stepwise(pool, judged(converted, source, layers=layers, seed=seed)):
             say(report.progress)
+    say("")
     if as_json:
         click.echo(orjson.dumps(report.said()).decode())
     else:
-        click.echo(file=sys.stderr)
         click.echo(report.text())
     if not report.right:
         sys.exit(1)
-
-
-def _teller(as_json: bool) -> Callable[[str], None]:
-    """What says on one line how far it is, a few times a second."""
-    said = 0.0
-
-    def say(text: str) -> None:
-        nonlocal said
-        if not as_json and time.monotonic() - said >= _SAY_EVERY_S:
-            said = time.monotonic()
-            click.echo(f"\r{text:<78}", nl=False, err=True)
-
-    return say
-
-
-async def _stepwise(pool: ThreadPoolExecutor, steps: Iterator[_T]) -> AsyncIterator[_T]:
-    """The same, each step in the pool's one thread, so that Ctrl-C is heard meanwhile."""
-    loop = asyncio.get_running_loop()
-    while (step := await loop.run_in_executor(pool, next, steps, None)) is not None:
-        yield step

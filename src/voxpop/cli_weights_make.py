@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 import orjson
 
 from voxpop.cli_options import json_option, runs
-from voxpop.cli_weights import needs_extra, weights
+from voxpop.cli_weights import needs_extra, teller, weights
 from voxpop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,9 +65,9 @@ async def make(
 
     posts = list(posts_of(texts))
     recipe = Recipe(SIZES[size], seed, minutes, steps or 0, threads=threads)
-    tell = _told if sys.stderr.isatty() or not as_json else lambda step: None
-    report = await asyncio.to_thread(made, out, posts, recipe, tell)
-    click.echo("", err=True)
+    say = teller(as_json)
+    report = await asyncio.to_thread(made, out, posts, recipe, lambda step: say(_said(step)))
+    say("")
     if as_json:
         click.echo(orjson.dumps({"path": str(out), **asdict(report)}).decode())
         return
@@ -104,11 +103,10 @@ def _invented(unseen: bool) -> Iterator[str]:
     yield from (text for text in others if text not in learnt)
 
 
-def _told(step: "Step") -> None:
+def _said(step: "Step") -> str:
     left = f"{step.left_s / 60:.1f} min left" if step.left_s is not None else ""
     all_ = f" of {step.steps}" if step.steps else ""
-    said = f"\rstep {step.done}{all_}: loss {step.loss:.3f}, {step.rate:,.0f} tokens/s, {left}   "
-    click.echo(said, nl=False, err=True)
+    return f"step {step.done}{all_}: loss {step.loss:.3f}, {step.rate:,.0f} tokens/s, {left}"
 
 
 def _lines(out: Path, report: "Report") -> Iterator[str]:

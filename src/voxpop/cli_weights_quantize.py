@@ -1,17 +1,15 @@
 """`voxpop weights quantize` and `importance`: a smaller GGUF file, and where it may be wrong least; it prints."""
 
-import asyncio
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 import orjson
 
 from voxpop.cli_options import json_option, runs
-from voxpop.cli_weights import needs_extra, weights
+from voxpop.cli_weights import apart, needs_extra, stepwise, teller, weights
 from voxpop.errors import UsageError
 from voxpop.weights.mixes import fallen, mix, names, size_of
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from voxpop.weights.quantise import Count
     from voxpop.weights.tensors import Source
 
-_T = TypeVar("_T")
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _texts = click.option("--texts", type=_FILE, help="Posts, one a line, or JSON lines with 'text'.")
@@ -67,24 +64,24 @@ async def quantize(
 
     if given and texts:
         raise UsageError("--importance and --texts were both given.", "Give one of them.")
-    chosen, count = mix(type_), Count()
+    chosen, count, say = mix(type_), Count(), teller(as_json)
     with ThreadPoolExecutor(1, "weights") as pool:
-        checkpoint = await _in(pool, lambda: opened(source))
-        words = await _in(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
-        matrix = await _in(pool, lambda: importance.read(given, checkpoint.shape)) if given else None
+        checkpoint = await apart(pool, lambda: opened(source))
+        words = await apart(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
+        matrix = await apart(pool, lambda: importance.read(given, checkpoint.shape)) if given else None
         if texts:
-            matrix = await _in(
+            matrix = await apart(
                 pool,
                 lambda: narrowing.measured(
-                    checkpoint, words, texts, chunks=chunks, length=length, tell=_teller(as_json)
+                    checkpoint, words, texts, chunks=chunks, length=length, tell=_layers(say)
                 ),
             )
         steps = narrowing.narrowed(
             checkpoint, source, out, chosen, words=words, importance=matrix, force=force, count=count
         )
-        while (step := await _in(pool, lambda: next(steps, None))) is not None:
-            if not as_json:
-                click.echo(f"\r{step.text():<78}", nl=False, err=True)
+        async for step in stepwise(pool, steps):
+            say(step.text())
+    say("")
     _report(checkpoint, out, type_, matrix, count, as_json)
 
 
@@ -116,21 +113,20 @@ async def importance_(
 
     if texts is None:
         raise UsageError("There are no texts to measure on.", "Give --texts with a file of posts.")
+    say = teller(as_json)
     with ThreadPoolExecutor(1, "weights") as pool:
-        checkpoint = await _in(pool, lambda: opened(source))
-        words = await _in(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
-        matrix = await _in(
+        checkpoint = await apart(pool, lambda: opened(source))
+        words = await apart(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
+        matrix = await apart(
             pool,
-            lambda: narrowing.measured(
-                checkpoint, words, texts, chunks=chunks, length=length, tell=_teller(as_json)
-            ),
+            lambda: narrowing.measured(checkpoint, words, texts, chunks=chunks, length=length, tell=_layers(say)),
         )
-        await _in(pool, lambda: matrix.write(out))
+        await apart(pool, lambda: matrix.write(out))
+    say("")
     row = {"path": str(out), "chunks": matrix.chunks, "length": matrix.length, "unmet": matrix.unmet()}
     if as_json:
         click.echo(orjson.dumps(row).decode())
         return
-    click.echo(file=sys.stderr)
     click.echo(f"{out}: {matrix.chunks} chunks of {matrix.length} tokens.{_unmet(matrix)}")
 
 
@@ -152,7 +148,6 @@ def _report(
         }
         click.echo(orjson.dumps(row).decode())
         return
-    click.echo(file=sys.stderr)
     click.echo(summary(checkpoint, mix(type_)) + (_unmet(matrix) if matrix else ""))
     if count.exact or count.rounded:
         blocks = f"{count.exact:,} blocks of 32 int8 without a loss, {count.rounded:,} rounded anew"
@@ -165,14 +160,5 @@ def _unmet(matrix: "Importance") -> str:
     return f"\n{count} experts were never chosen: more text would measure them." if count else ""
 
 
-def _teller(as_json: bool) -> Callable[[int, int], None]:
-    def tell(done: int, total: int) -> None:
-        if not as_json:
-            click.echo(f"\rimportance: layer {done} of {total}{' ' * 40}", nl=False, err=True)
-
-    return tell
-
-
-async def _in(pool: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
-    """In the pool's one thread, so that Ctrl-C is heard meanwhile."""
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+def _layers(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    return lambda done, total: say(f"importance: layer {done} of {total}")
