@@ -39,7 +39,7 @@ def test_every_size_gives_what_numpy_gives(
     if whole:
         tensor = values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(casting, "_TILE", tile)
+        patch.setattr(casting, "TILE", tile)
         found = bytes_of(tensor, type_, turned)  # type: ignore[arg-type]
     expected = np.swapaxes(values, -1, -2) if turned else values
     assert found == expected.astype(DTYPES[type_]).tobytes()
@@ -58,7 +58,7 @@ def test_q8_0_holds_released_int8_to_the_last_bit(
 ) -> None:
     tensor = int8(2, 32 * blocks * groups, columns, groups)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(casting, "_TILE", tile)
+        patch.setattr(casting, "TILE", tile)
         data = np.frombuffer(bytes_of(tensor, "q8_0", True), np.uint8).reshape(2, columns, -1)
         packed = Packed(data, casting.Q8_0)
         assert (float32(packed) == float32(tensor)).all()

@@ -10,7 +10,8 @@ import torch
 from grok1_oracle import GROUPED, SMALL, tokens
 from voxpop.errors import UsageError
 from voxpop.weights.grok import EMBEDDING, Grok
-from voxpop.weights.grok_torch import Cache, Floats, Forward, Squares, numbers
+from voxpop.weights.grok_torch import Cache, Floats, Forward, numbers
+from voxpop.weights.importance import Squares
 from voxpop.weights.random_weights import random_weights
 from voxpop.weights.tensors import Held, Packed, Quantised, Tensor, bfloat16, float32
 

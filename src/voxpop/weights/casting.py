@@ -19,7 +19,7 @@ from voxpop.weights.tensors import Packed, Quantised, Tensor, float32, pieces
 Type = Literal["f32", "f16", "bf16", "q8_0"]
 Q8_0 = 8  # ggml's number of the type
 BLOCK = 32  # values that share a scale there
-_TILE = 1 << 19  # values: with its float32 it fits a second-level cache
+TILE = 1 << 19  # values: with its float32 it fits a second-level cache
 _BLOCK_DTYPE = np.dtype([("scale", "<f2"), ("values", f"V{BLOCK}")])
 
 
@@ -128,5 +128,5 @@ def _turned(matrix: NDArray[Any]) -> NDArray[Any]:
 
 
 def _steps(rows: int, columns: int) -> Iterator[slice]:
-    size = max(_TILE // columns, 1)
+    size = max(TILE // columns, 1)
     yield from (slice(start, start + size) for start in range(0, rows, size))

@@ -66,7 +66,7 @@ class Sizes:
 @cache
 def bits() -> Mapping[str, float]:
     """Bits a weight by type."""
-    return {name: float(value) for name, value in _data()["bits"].items()}
+    return {**mixes.bits(), **_data()["bits"]}
 
 
 @cache

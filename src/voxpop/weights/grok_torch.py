@@ -104,23 +104,6 @@ class Cache:
         return keys[:, :end], values[:, :end]
 
 
-class Squares:
-    """A `Watch` for an importance matrix: each input column's sum of squares, and the rows that made it.
-
-    `sums[name]` is float64 [experts or 1, in], `rows[name]` int64 [experts or 1].
-    """
-
-    def __init__(self, shape: Grok) -> None:
-        linear = [s for s in shape.specs.values() if s.linear]
-        many = {s.name: s.shape[0] if s.kind == "expert" else 1 for s in linear}
-        self.sums = {s.name: np.zeros((many[s.name], s.shape[-2])) for s in linear}
-        self.rows = {s.name: np.zeros(many[s.name], np.int64) for s in linear}
-
-    def __call__(self, name: str, expert: int | None, x_TI: torch.Tensor) -> None:
-        self.sums[name][expert or 0] += x_TI.detach().double().square().sum(0).cpu().numpy()
-        self.rows[name][expert or 0] += len(x_TI)
-
-
 class Forward:
     """The model by its parts: `embed`, then each `layer` by its number, then `head`; or `logits` at once."""
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gguf
 import numpy as np
@@ -19,6 +19,9 @@ from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights.gguf_keys import gguf_name
 from voxpop.weights.grok import Grok, Spec
 from voxpop.weights.tensors import Source
+
+if TYPE_CHECKING:
+    import torch
 
 _ROOM = 1 << 12  # tokens in a layer at once: the attention of Grok-1 to 512 then fills half a gigabyte
 
@@ -68,6 +71,21 @@ class Importance:
         os.replace(part, path)
 
 
+class Squares:
+    """Watches a forward: each input column's sum of squares, and the rows that made it.
+
+    `sums[name]` is float64 [experts or 1, in], `rows[name]` int64 [experts or 1].
+    """
+
+    def __init__(self, shape: Grok) -> None:
+        self.sums = {spec.name: np.zeros((_many(spec), spec.shape[-2])) for spec in _linear(shape)}
+        self.rows = {spec.name: np.zeros(_many(spec), np.int64) for spec in _linear(shape)}
+
+    def __call__(self, name: str, expert: int | None, x_TI: "torch.Tensor") -> None:
+        self.sums[name][expert or 0] += x_TI.detach().double().square().sum(0).cpu().numpy()
+        self.rows[name][expert or 0] += len(x_TI)
+
+
 def read(path: Path, shape: Grok) -> Importance:
     """A matrix of importance for `shape`. Raises VoxpopError for what is none, damaged, or of another model."""
     try:
@@ -107,7 +125,7 @@ def gathered(
     """
     import torch
 
-    from voxpop.weights.grok_torch import Forward, Squares
+    from voxpop.weights.grok_torch import Forward
 
     shape, length = source.shape, min(length, source.shape.context)
     chunks = len(tokens) // length

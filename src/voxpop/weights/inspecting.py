@@ -1,7 +1,7 @@
 """What a checkpoint is, of any format: its sizes, what it is stored as, and what it lacks; it reads no tensor."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,10 +12,8 @@ from voxpop.errors import VoxpopError
 from voxpop.weights import xai
 from voxpop.weights.grok import GROK_1, Grok, Spec
 from voxpop.weights.mapped import nbytes
-from voxpop.weights.opening import FORMATS, format_of, opened
+from voxpop.weights.opening import FORMATS, Tell, format_of, opened
 from voxpop.weights.tensors import Packed, Quantised, Source, Tensor
-
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,11 @@ def bytes_of(spec: Spec, type_: str) -> int:
     return prod(spec.shape) // block * size
 
 
+def bits() -> dict[str, float]:
+    """Bits a weight of every ggml type."""
+    return {type_: 8 * size / block for type_, (block, size) in _table()["types"].items()}
+
+
 def size_of(shape: Grok, chosen: Mix) -> Size:
     """What the tensors of a model weigh under a mix, by kind and type."""
     found: dict[tuple[Kind, str], tuple[int, int]] = {}

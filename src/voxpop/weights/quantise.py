@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 
 from voxpop.engines.llama_library import library
 from voxpop.errors import VoxpopError
-from voxpop.weights.casting import Type, exact_q8_0, narrowed, stored, tiles
+from voxpop.weights.casting import BLOCK, TILE, Type, exact_q8_0, narrowed, row_of, stored, tiles
 from voxpop.weights.tensors import Packed, Quantised, Tensor, float32
 
 Rows = NDArray[np.uint8]
-_BLOCK = 32  # of Q8_0
 _MOST = 65504.0  # of float16, in which ggml keeps its scales
-_TILE = 1 << 19  # numbers of a tile: with its float32 it fits a cache
 _PLAIN: dict[str, Type] = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 
 
@@ -56,7 +54,7 @@ def packed_rows(
     numbers that are not finite or that the type cannot hold.
     """
     width, rows = size_of_rows(tensor, turned)
-    step = max(1, min(_TILE // width, -(-rows // threads)))
+    step = max(1, min(TILE // width, -(-rows // threads)))
     tally = count if count is not None else Count()
     weights = None if importance is None else _usable(importance)
 
@@ -85,7 +83,7 @@ def int8_rows(part: Quantised) -> tuple[Rows, Count]:
     A block whose scale is no float16 is rounded anew. K/G must be a multiple of 32: elsewhere everything is.
     """
     (height, width), groups = part.weight.shape, len(part.scales)
-    blocks = width * height // _BLOCK
+    blocks = width * height // BLOCK
     scales = part.scales.astype(np.float32)
     with np.errstate(over="ignore"):
         halves = scales.astype(np.float16)
@@ -93,7 +91,7 @@ def int8_rows(part: Quantised) -> tuple[Rows, Count]:
         raise VoxpopError("There is a scale that float16 cannot hold.", "Take BF16.", lasting=True)
     if exact_q8_0(part):
         return _q8_0(part), Count(blocks, 0)
-    if (height // groups) % _BLOCK:
+    if (height // groups) % BLOCK:
         return _packed(np.ascontiguousarray(float32(part).T), "Q8_0", None), Count(0, blocks)
     lost = halves.astype(np.float32) != scales
     rows = _q8_0(Quantised(part.weight, np.where(lost, 0, part.scales))).reshape(width, groups, -1)
@@ -101,7 +99,7 @@ def int8_rows(part: Quantised) -> tuple[Rows, Count]:
     for group, column in np.argwhere(lost):
         values = grouped[group, :, column] * scales[group, column]
         rows[column, group] = _packed(values[None], "Q8_0", None)
-    rounded = int(lost.sum()) * (height // groups // _BLOCK)
+    rounded = int(lost.sum()) * (height // groups // BLOCK)
     return rows.reshape(width, -1), Count(blocks - rounded, rounded)
 
 
@@ -162,9 +160,8 @@ def _usable(importance: NDArray[np.float32]) -> NDArray[np.float32]:
 def size_of_rows(tensor: Tensor, turned: bool) -> tuple[int, int]:
     """(width of a row, rows) of the GGUF tensor."""
     match tensor:
-        case Packed(data, type_, _):
-            block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(type_)]
-            return data.shape[-1] // size * block, data.shape[-2]
+        case Packed(data):
+            return row_of(tensor), data.shape[-2]
         case Quantised(weight, _):
             shape = weight.shape
         case _:
