@@ -66,6 +66,29 @@ def test_yes_comes_first_then_the_table_then_commands_and_defects() -> None:
     assert all(len(line) <= 120 for line in lines if not line.startswith("  "))
 
 
+def test_the_commands_lead_from_the_release_to_an_answer() -> None:
+    found = json.loads(voxpop("weights", "plan", "--machine", "m3-ultra-256", "--batch", "4", "--json").stdout)
+    assert "for 4 conversations at once" in found["verdict"][0]
+    words = [" ".join(step.split()[:3]) for step in found["steps"]]
+    assert words == [
+        "hf download xai-org/grok-1",
+        "voxpop weights tokenizer",
+        "voxpop weights inspect",
+        "voxpop weights quantize",
+        "voxpop weights verify",
+        "llama-server -m grok-1-Q4_K_M.gguf",
+        "voxpop up --engine",
+    ]
+    assert "-c 32768 -np 4 " in found["steps"][5]
+    assert found["steps"][5] == found["best"]["command"]
+    assert json.loads(voxpop("weights", "plan", "--machine", "8xh100", "--json").stdout)["steps"] == []
+    published = voxpop("weights", "plan", "--machine", "epyc-12ch", "--format", "IQ3_XS").stdout
+    assert "hf download mradermacher/grok-1-i1-GGUF" in published
+    assert "quantize" not in published
+    narrow = voxpop("weights", "plan", "--machine", "epyc-12ch", "--format", "IQ1_M").stdout
+    assert "--type IQ1_M --texts posts.jsonl" in narrow
+
+
 def test_json_holds_what_the_table_does() -> None:
     done = voxpop(
         "weights", "plan", "--machine", "8xh100", "--batch", "1", "--batch", "64", "--context", "2048", "--json"

@@ -123,8 +123,22 @@ class TestQuantize:
         (tmp_path / "bad.jsonl").write_text('{"text": "good"}\n["bad"]\n')
         found = told("importance", checkpoint, out, "--texts", tmp_path / "bad.jsonl")
         assert "line 2" in found.output
-        found = told("importance", checkpoint, out)
-        assert "--texts" in found.output
+
+    def test_importance_without_texts_is_of_invented_posts(self, checkpoint: Path, tmp_path: Path) -> None:
+        found = told("importance", checkpoint, tmp_path / "m.gguf", "--chunks", 1, "--length", 32)
+        assert found.exit_code == 0, found.output
+        assert found.stdout == f"{tmp_path / 'm.gguf'}: 1 chunks of 32 tokens of invented posts.\n"
+
+    def test_a_file_without_words_is_warned_of_before_and_after(self, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "x" / "y").mkdir(parents=True)
+        bare = shutil.copytree(checkpoint, tmp_path / "x" / "y" / "ckpt-0")
+        found = told("quantize", bare, tmp_path / "m.gguf", "--type", "Q4_K_M")
+        assert found.stderr.startswith(f"Warning: {bare} has no tokenizer")
+        found = told("convert", bare, tmp_path / "n.gguf", "--to", "gguf")
+        assert found.stderr.startswith(f"Warning: {bare} has no tokenizer")
+        found = told("inspect", tmp_path / "m.gguf")
+        assert "Note: it has no tokenizer" in found.stdout
+        assert "voxpop up" not in found.stdout
 
     def test_texts_without_a_tokenizer_are_refused(self, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "x" / "y").mkdir(parents=True)

@@ -65,8 +65,8 @@ ingesting doctor_accounts
 demo doctor cli_options evaluation
 weights
 cli_usage cli_weights
-cli_weights_convert cli_weights_make cli_weights_plan cli_weights_quantize cli_weights_tokenizer
-cli_weights_bench
+cli_weights_convert cli_weights_make cli_weights_plan cli_weights_tokenizer
+cli_weights_bench cli_weights_quantize
 cli_models cli_policy cli_sources cli_keeping cli_x cli_watch cli_eval cli_answers cli_users
 cli_keys cli_teams cli_tiers
 cli

@@ -197,6 +197,7 @@ class TestDescribed:
         assert machine.total_watts == 300
         assert machine.price
         assert machine.price.hour == (2.0, 2.0)
+        assert [g.name for g in changed(machine, gpu="rtx4090").gpus] == ["rtx4090"]
         assert changed(machine, gpu="none").gpus == ()
         for bad in ("voodoo", "h100x65"):
             with pytest.raises(UsageError):

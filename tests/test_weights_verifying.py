@@ -243,6 +243,8 @@ class TestFiles:
         assert report["right"] is True
         assert report["checksums"] == len(report["tensors"]) == len(TINY.specs)
         assert len([row for row in report["layers"] if row["part"].isdigit()]) == 3
+        near = command("verify", out, source, "--layers", "1").stdout
+        assert near.endswith("The two are the same, as near as these types can be.\n")
         with out.open("r+b") as file:
             file.seek(-1, os.SEEK_END)
             file.write(b"\x7f")

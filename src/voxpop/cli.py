@@ -73,9 +73,9 @@ def cli(context: click.Context, config_file: Path | None) -> None:
 async def up(context: click.Context, **given: Any) -> None:
     """Start the page and the API, and ingest until stopped.
 
-    Example: voxpop up --source bluesky --port 8080
+    With --engine local a model on this machine writes too, such as --model grok-1.
 
-    Example: voxpop up --engine local --model grok-1
+    Example: voxpop up --source bluesky --port 8080
     """
     from voxpop import app, logs
     from voxpop.voices import choose

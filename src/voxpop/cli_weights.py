@@ -80,6 +80,15 @@ async def inspect(path: Path, tensors: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
+def warn_wordless(source: Path) -> None:
+    """Say, before hours of work, that a GGUF file of a checkpoint without a tokenizer reads no text."""
+    click.echo(
+        f"Warning: {source} has no tokenizer, and without one no program reads text with the file. Stop, and give"
+        " --tokenizer; Grok-1's own: voxpop weights tokenizer.",
+        err=True,
+    )
+
+
 def teller(as_json: bool) -> Callable[[str], None]:
     """What says on a line of its own how far it is, a few times a second; "" empties the line. JSON has none."""
     said = 0.0

@@ -9,7 +9,7 @@ import click
 import orjson
 
 from voxpop.cli_options import json_option, runs
-from voxpop.cli_weights import apart, needs_extra, stepwise, teller, weights
+from voxpop.cli_weights import apart, needs_extra, stepwise, teller, warn_wordless, weights
 
 _FORMATS = ("gguf", "xai", "keyfan", "hpcai", "lmzheng")
 _TYPES = ("f32", "f16", "bf16", "q8_0", "int8")
@@ -52,6 +52,8 @@ async def convert(
     with ThreadPoolExecutor(1, "weights") as pool:
         given = await apart(pool, lambda: opened(source))
         to = targets.speaking(to, given, source, tokenizer)
+        if to.format == "gguf" and to.words is None:
+            warn_wordless(source)
         if dry_run:
             report = await apart(pool, lambda: targets.rehearsed(given, to))
             click.echo(orjson.dumps(asdict(report)).decode() if as_json else report.text())

@@ -9,12 +9,14 @@ import click
 import orjson
 
 from voxpop.cli_options import json_option, runs
-from voxpop.cli_weights import apart, needs_extra, stepwise, teller, weights
+from voxpop.cli_weights import apart, needs_extra, stepwise, teller, warn_wordless, weights
+from voxpop.cli_weights_make import posts_of
 from voxpop.errors import UsageError
 from voxpop.weights.mixes import fallen, mix, names, size_of
 
 if TYPE_CHECKING:
     from voxpop.weights.importance import Importance
+    from voxpop.weights.narrowing import Words
     from voxpop.weights.quantise import Count
     from voxpop.weights.tensors import Source
 
@@ -68,14 +70,11 @@ async def quantize(
     with ThreadPoolExecutor(1, "weights") as pool:
         checkpoint = await apart(pool, lambda: opened(source))
         words = await apart(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
+        if words is None:
+            warn_wordless(source)
         matrix = await apart(pool, lambda: importance.read(given, checkpoint.shape)) if given else None
         if texts:
-            matrix = await apart(
-                pool,
-                lambda: narrowing.measured(
-                    checkpoint, words, texts, chunks=chunks, length=length, tell=_layers(say)
-                ),
-            )
+            matrix = await apart(pool, lambda: _measured(checkpoint, words, texts, chunks, length, say))
         steps = narrowing.narrowed(
             checkpoint, source, out, chosen, words=words, importance=matrix, force=force, count=count
         )
@@ -106,28 +105,43 @@ async def importance_(
 ) -> None:
     """Measure on posts how much each input of each layer matters, for 'weights quantize' or llama-quantize.
 
+    Without --texts the posts are invented ones, which do for a model of 'weights make'.
+
     Example: voxpop weights importance grok-1/ckpt-0 grok-1-importance.gguf --texts posts.jsonl
     """
     from voxpop.weights import narrowing
     from voxpop.weights.opening import opened
 
-    if texts is None:
-        raise UsageError("There are no texts to measure on.", "Give --texts with a file of posts.")
     say = teller(as_json)
     with ThreadPoolExecutor(1, "weights") as pool:
         checkpoint = await apart(pool, lambda: opened(source))
         words = await apart(pool, lambda: narrowing.words_of(checkpoint, source, tokenizer))
-        matrix = await apart(
-            pool,
-            lambda: narrowing.measured(checkpoint, words, texts, chunks=chunks, length=length, tell=_layers(say)),
-        )
+        matrix = await apart(pool, lambda: _measured(checkpoint, words, texts, chunks, length, say))
         await apart(pool, lambda: matrix.write(out))
     say("")
     row = {"path": str(out), "chunks": matrix.chunks, "length": matrix.length, "unmet": matrix.unmet()}
     if as_json:
         click.echo(orjson.dumps(row).decode())
         return
-    click.echo(f"{out}: {matrix.chunks} chunks of {matrix.length} tokens.{_unmet(matrix)}")
+    read = f"{matrix.chunks} chunks of {matrix.length} tokens of {', '.join(matrix.texts)}"
+    click.echo(f"{out}: {read}.{_unmet(matrix)}")
+
+
+def _measured(
+    checkpoint: "Source",
+    words: "Words | None",
+    texts: Path | None,
+    chunks: int,
+    length: int,
+    say: Callable[[str], None],
+) -> "Importance":
+    """On a file of texts, else on invented posts."""
+    from voxpop.weights import narrowing
+    from voxpop.weights.posts_file import posts_in
+
+    given, name = (posts_in(texts), texts.name) if texts else (posts_of(None), "invented posts")
+    tell = _layers(say)
+    return narrowing.measured(checkpoint, words, given, name=name, chunks=chunks, length=length, tell=tell)
 
 
 def _report(

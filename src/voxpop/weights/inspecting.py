@@ -85,8 +85,10 @@ class Inspection:
         """The command that comes after this one."""
         if self.wrong:
             return f"voxpop weights inspect {self.path}"
-        if self.format == "gguf":
+        if self.format == "gguf" and not self.doubts:
             return f"voxpop up --engine local --model {self.path}"
+        if self.format == "gguf":
+            return "make it anew of its source, with --tokenizer"
         if self.shape == GROK_1:
             return "voxpop weights plan"
         return f"voxpop weights convert {self.path} {self.path.resolve().name}.gguf --to gguf"
@@ -112,7 +114,10 @@ def inspect(path: Path, tell: Tell = lambda done, total: None) -> Inspection:
     except VoxpopError as error:
         return Inspection(path, name, wrong=(f"{error.what} {error.cure}",))
     wrong = tuple(source.faults()) if isinstance(source, Faulty) else ()
-    return Inspection(path, name, source.shape, rows, _facts(path, source), wrong)
+    facts = _facts(path, source)
+    mute = facts.get("tokenizer.ggml.model") == "no_vocab"
+    doubts = ("it has no tokenizer, so that no program reads text with it",) if mute else ()
+    return Inspection(path, name, source.shape, rows, facts, wrong, doubts)
 
 
 def title(inspection: Inspection) -> str:

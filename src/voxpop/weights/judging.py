@@ -70,7 +70,14 @@ class Report:
                 f"  {agreement.part:<10} off by {agreement.error:.2g}, worst token {agreement.worst:.2g},"
                 f" allowed {allowed:.2g}{mark}"
             )
-        return "\n".join([*lines, "The two are the same." if self.right else "The two are NOT the same."])
+        return "\n".join([*lines, self._verdict()])
+
+    def _verdict(self) -> str:
+        if not self.right:
+            return "The two are NOT the same."
+        if any(finding.error for finding in self.findings):
+            return "The two are the same, as near as these types can be."
+        return "The two are the same."
 
     def _kinds(self) -> Iterator[str]:
         yield f"{'kind':<10} {'type':<8} {'tensors':>7} {'relative RMS':>13} {'allowed':>9}"

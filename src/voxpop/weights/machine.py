@@ -148,7 +148,8 @@ def _gpus(text: str) -> tuple[Gpu, ...]:
     if text.lower() == "none":
         return ()
     name, _, number = text.rpartition("x")
-    several = bool(name) and number.isdigit() and int(number) > 0
+    whole = text.lower() in _data()["gpu"]  # the x of rtx4090 is its own
+    several = not whole and bool(name) and number.isdigit() and int(number) > 0
     if several and int(number) > 64:
         raise UsageError(f"{text} are too many GPUs.", "One machine has at most 64.")
     gpu = gpu_named(name if several else text)

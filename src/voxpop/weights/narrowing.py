@@ -3,7 +3,7 @@
 It refuses, before it writes, a mix that needs a matrix of importance and got none, and texts without a tokenizer.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from voxpop.weights.gguf_keys import Pieces
 from voxpop.weights.grok import Grok
 from voxpop.weights.importance import Importance
 from voxpop.weights.mixes import Mix, Size, fallen, size_of
-from voxpop.weights.posts_file import posts_in
 from voxpop.weights.quantise import Count
 from voxpop.weights.tensors import Source
 from voxpop.weights.tokenizer import beside, opened, template_beside
@@ -52,15 +51,12 @@ def words_of(source: Source, path: Path, tokenizer: Path | None = None) -> Words
     return Words(found.pieces, template_beside(file), found.encode)
 
 
-def tokens_of(words: Words | None, texts: Path, most: int) -> list[int]:
-    """At most `most` tokens of a file of texts: a post a line, as it is or as JSON with "text".
-
-    Raises UsageError where there is no tokenizer, or a line of JSON has no text.
-    """
+def tokens_of(words: Words | None, texts: Iterable[str], most: int) -> list[int]:
+    """At most `most` tokens of texts. Raises UsageError where there is no tokenizer."""
     if words is None:
         raise UsageError("There is no tokenizer to read the texts with.", "Give --tokenizer tokenizer.model.")
     tokens: list[int] = []
-    for text in posts_in(texts):
+    for text in texts:
         tokens += words.encode(text + "\n")
         if len(tokens) >= most:
             break
@@ -68,11 +64,18 @@ def tokens_of(words: Words | None, texts: Path, most: int) -> list[int]:
 
 
 def measured(
-    source: Source, words: Words | None, texts: Path, *, chunks: int, length: int, tell: Callable[[int, int], None]
+    source: Source,
+    words: Words | None,
+    texts: Iterable[str],
+    *,
+    name: str,
+    chunks: int,
+    length: int,
+    tell: Callable[[int, int], None],
 ) -> Importance:
-    """The matrix of importance of a checkpoint over the first `chunks` of `length` tokens of a file of texts."""
+    """The matrix of importance of a checkpoint over the first `chunks` of `length` tokens of texts of that name."""
     tokens = tokens_of(words, texts, chunks * length)
-    return importances.gathered(source, tokens, length=length, texts=(texts.name,), tell=tell)
+    return importances.gathered(source, tokens, length=length, texts=(name,), tell=tell)
 
 
 def narrowed(

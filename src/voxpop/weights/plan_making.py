@@ -13,7 +13,7 @@ from voxpop.weights.formats import format_named, formats
 from voxpop.weights.grok import GROK_1, Grok, scaled
 from voxpop.weights.machine import changed, described, machine_named
 from voxpop.weights.machine_reading import this_machine
-from voxpop.weights.plan_text import Plan, verdict
+from voxpop.weights.plan_text import Plan, steps, verdict
 from voxpop.weights.planning import cache_bytes, calibration
 from voxpop.weights.runtimes import command, runtimes
 
@@ -89,6 +89,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "context": plan.work.context,
         "verdict": verdict(plan),
         "best": plan.best and _row(plan, plan.best),
+        "steps": [line.strip() for line in steps(plan)[1:]],
         "rows": [_row(plan, row) for row in plan.rows],
         "elsewhere": [
             {"machine": found[0].name, "format": found[1].stored.name, "priced": found is plan.priced}
@@ -110,7 +111,9 @@ def _row(plan: Plan, row: Row) -> dict[str, Any]:
         "ceiling": row.ceiling,
         "command": ""
         if row.one.placed.lacking
-        else command(row.runtime, plan.name, row.stored, plan.machine, row.one.placed, (1, plan.work.context)),
+        else command(
+            row.runtime, plan.name, row.stored, plan.machine, row.one.placed, (row.one.batch, plan.work.context)
+        ),
         "estimates": [asdict(each) for each in row.estimates],
     }
 

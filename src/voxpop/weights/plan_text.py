@@ -8,7 +8,7 @@ from voxpop.weights.advising import Band, Budget, Estimate, Row, Work, hourly
 from voxpop.weights.grok import Grok
 from voxpop.weights.machine import GIB, Machine
 from voxpop.weights.planning import cache_bytes, calibration, shares
-from voxpop.weights.runtimes import Runtime, command, runtimes
+from voxpop.weights.runtimes import Runtime, command, making, released, runtimes
 
 Elsewhere = tuple[Machine, Row] | None
 _WIDE = 116
@@ -30,13 +30,15 @@ class Plan:
 
 
 def answer(plan: Plan) -> str:
-    """The answer and the table, without commands and defects."""
-    return "\n\n".join("\n".join(part) for part in (_prose(verdict(plan)), _table(plan)))
+    """The answer, the table and the commands, without other programs and defects."""
+    parts = [_prose(verdict(plan)), _table(plan), steps(plan)]
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def page(plan: Plan) -> str:
     """The whole page."""
-    parts = [_prose(verdict(plan)), _prose(_given(plan), " " * 9), _table(plan), _how(plan), _prose(_sure(plan))]
+    parts = [_prose(verdict(plan)), _prose(_given(plan), " " * 9), _table(plan)]
+    parts += [steps(plan), _how(plan), _prose(_sure(plan))]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
@@ -46,9 +48,9 @@ def verdict(plan: Plan) -> list[str]:
         one = plan.best.one
         text = (
             f"Yes: {plan.name} runs on {plan.machine.name} as {plan.best.stored.name} under"
-            f" {plan.best.runtime.name}, about {figure(one.generate.expected)} tokens a second for one"
-            f" conversation ({span(one.generate)}), prompts at {figure(one.prompt.expected)}; quality lost:"
-            f" {plan.best.stored.loss}.{_million_words(plan.best)}"
+            f" {plan.best.runtime.name}, about {figure(one.generate.expected)} tokens a second for"
+            f" {_conversations(one.batch)} ({span(one.generate)}), prompts at {figure(one.prompt.expected)};"
+            f" quality lost: {plan.best.stored.loss}.{_million_words(plan.best)}"
         )
         return [text, *_why_not_better(plan), *_disk(plan, plan.best)]
     return [*_no(plan), *_elsewhere(plan)]
@@ -118,8 +120,10 @@ def _why_not_better(plan: Plan) -> Iterator[str]:
 
 
 def _disk(plan: Plan, row: Row) -> Iterator[str]:
-    if 0 < plan.machine.disk_free < row.file:
-        yield f"Its disk has {_gb(plan.machine.disk_free)} GB free: the file alone takes {_gb(row.file)}."
+    source = released(row.stored) if making(plan.name, row.stored) else 0
+    if 0 < plan.machine.disk_free < row.file + source:
+        more = f", and the release that it is made of {_gb(source)}" if source else ""
+        yield f"Its disk has {_gb(plan.machine.disk_free)} GB free: the file takes {_gb(row.file)}{more}."
 
 
 def _given(plan: Plan) -> list[str]:
@@ -181,18 +185,53 @@ def _out(plan: Plan) -> list[Row]:
     return [row for row in plan.rows if row.one.placed.lacking]
 
 
+def steps(plan: Plan) -> list[str]:
+    """The commands from nothing to an answer in the format to take; none where its program fetches the weights."""
+    row = plan.best
+    made = making(plan.name, row.stored) if row else ()
+    if not row or not made:
+        return []
+    file = f"{plan.name}-{row.stored.name}.gguf"
+    size = (
+        f"{_gb(row.file)} GB"
+        if released(row.stored) == 0
+        else f"{_gb(released(row.stored))} GB, then {_gb(row.file)}"
+    )
+    return [
+        f"From nothing to {row.stored.name} ({size} of disk; Apache-2.0; what is cut goes on by the same command):",
+        *(f"  {line}" for line in (*made, *_commands(plan, row))),
+        f"  voxpop up --engine local --model {file}    # instead: voxpop's page, on the processors alone",
+    ]
+
+
+def _commands(plan: Plan, row: Row) -> list[str]:
+    """What serves the first number of conversations, and what the last where that is another."""
+    name = plan.name if plan.name.startswith(("grok", "scaled")) else "model"
+    able = [e for e in dict.fromkeys((row.estimates[0], row.estimates[-1])) if e.placed.fast]
+    found = {
+        command(row.runtime, name, row.stored, plan.machine, e.placed, (e.batch, plan.work.context)): e.batch
+        for e in able
+    }
+    return [f"{line}    # {_conversations(batch)}" if len(found) > 1 else line for line, batch in found.items()]
+
+
+def _conversations(batch: int) -> str:
+    return "one conversation" if batch == 1 else f"{batch} conversations at once"
+
+
 def _how(plan: Plan) -> list[str]:
     if not plan.best:
         return []
-    row, machine = plan.best, plan.machine
+    row = plan.best
     lines = _prose([f"{row.stored.name}: {where_words(plan, row)}"])
-    model = plan.name if plan.name.startswith(("grok", "scaled")) else "model"
     for each in runtimes():
         able = [r for r in plan.rows if r.runtime is each and r.one.placed.fast]
         fit = min(able, key=lambda r: _liked(r, row), default=None)
         lines += ["", f"{each.name} ({each.tried}):"]
-        if fit:
-            lines.append("  " + command(each, model, fit.stored, machine, fit.one.placed, (1, plan.work.context)))
+        if fit is row and steps(plan):
+            lines.append("  the commands above")
+        elif fit:
+            lines += [f"  {line}" for line in _commands(plan, fit)]
         else:
             lines.append(f"  not able here: {_unable(each, plan)}")
         lines += _prose((f"  - {defect}" for defect in each.defects), "    ")

@@ -10,8 +10,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from voxpop.weights.formats import Format
+from voxpop.weights.formats import Format, format_named
 from voxpop.weights.machine import Machine
+from voxpop.weights.mixes import mix, names
 from voxpop.weights.planning import Placement, Split
 
 
@@ -64,6 +65,30 @@ def command(
         case "xAI's code":
             return "python run.py    # in a checkout of github.com/xai-org/grok-1, with ckpt-0 under checkpoints/"
     return ""
+
+
+def making(model: str, stored: Format) -> tuple[str, ...]:
+    """The commands from nothing to a file of Grok-1 for llama.cpp; none for programs that fetch the weights."""
+    if stored.kind != "gguf" or model != "grok-1":
+        return ()
+    links: Mapping[str, str] = _data()["links"]
+    file = f"{model}-{stored.name}.gguf"
+    if stored.name not in names():
+        fetch = f"hf download {links['gguf']} --include '*{stored.name}*' --local-dir ."
+        return (f"{fetch}    # its parts, joined with cat: {file}",)
+    texts = " --texts posts.jsonl" if mix(stored.name).needs_importance else ""
+    return (
+        f"hf download {links['release']} --include 'ckpt-0/*' --local-dir grok-1",
+        "voxpop weights tokenizer --out grok-1/tokenizer.model",
+        "voxpop weights inspect grok-1/ckpt-0",
+        f"voxpop weights quantize grok-1/ckpt-0 {file} --type {stored.name}{texts}",
+        f"voxpop weights verify {file} grok-1/ckpt-0",
+    )
+
+
+def released(stored: Format) -> int:
+    """The bytes of xAI's release where a format is made of it here, else 0."""
+    return format_named("int8").published or 0 if stored.name in names() else 0
 
 
 def _llama(model: str, stored: Format, machine: Machine, placed: Placement, batch: int, context: int) -> str:
