@@ -32,10 +32,10 @@ from voxpop.weights.planning import (
     token_flops,
     touched,
 )
-from voxpop.weights.runtimes import Runtime, command, runtimes
+from voxpop.weights.programs import Program, command, programs
 
 GGUF = [f for f in formats() if f.kind == "gguf"]
-LLAMA = runtimes()[0]
+LLAMA = programs()[0]
 SERVER = described()["epyc-12ch"]
 models = st.builds(scaled, st.integers(1, 8), st.integers(1, 64))
 gguf = st.sampled_from(GGUF)
@@ -177,7 +177,7 @@ class TestSpeed:
         assert found.one.generate.high <= found.ceiling * 1.0001
 
     def test_batches_make_it_cheap_where_memory_bounds_it(self) -> None:
-        found = row(GROK_1, format_named("fp8"), runtimes()[1], described()["8xh100"], Work())
+        found = row(GROK_1, format_named("fp8"), programs()[1], described()["8xh100"], Work())
         one, eight, many = (e.million.expected for e in found.estimates if e.million)
         assert one > 2 * eight > 8 * many
 
@@ -247,23 +247,23 @@ def test_the_stated_error_is_that_of_the_stored_runs() -> None:
 class TestAdvising:
     def test_it_takes_the_best_quality_and_of_equals_the_fastest(self) -> None:
         machine = described()["8xh100"]
-        found = rows(GROK_1, formats(), runtimes(), machine, Work())
+        found = rows(GROK_1, formats(), programs(), machine, Work())
         taken = best(found, machine, Budget())
         assert taken
-        assert (taken.stored.name, taken.runtime.name) == ("fp8", "SGLang")
+        assert (taken.stored.name, taken.program.name) == ("fp8", "SGLang")
         slower = best(found, machine, Budget(speed=150))
         assert slower is None or slower.one.generate.expected >= 150
 
     def test_a_demonstration_is_never_advised(self) -> None:
         machine = described()["8xa100"]
-        found = rows(GROK_1, [format_named("int8")], runtimes(), machine, Work())
+        found = rows(GROK_1, [format_named("int8")], programs(), machine, Work())
         assert found
         assert found[0].one.placed.fast
         assert best(found, machine, Budget()) is None
 
     def test_a_budget_bounds_rent_purchase_and_tokens(self) -> None:
         machine = described()["8xh100"]
-        found = row(GROK_1, format_named("fp8"), runtimes()[1], machine, Work())
+        found = row(GROK_1, format_named("fp8"), programs()[1], machine, Work())
         assert affordable(found, machine, Budget(hour=18))
         assert not affordable(found, machine, Budget(hour=17))
         assert affordable(found, machine, Budget(million=10))
@@ -278,13 +278,13 @@ class TestAdvising:
         assert hourly(replace(machine, price=None), 0.25) is None
 
     def test_the_cheapest_that_can(self) -> None:
-        priced, unpriced = cheapest(GROK_1, formats(), runtimes(), described(), Work((1,)), Budget())
+        priced, unpriced = cheapest(GROK_1, formats(), programs(), described(), Work((1,)), Budget())
         assert priced
         assert unpriced
         assert hourly(unpriced[0], 0.25) is None
         cost = hourly(priced[0], 0.25)
         assert cost
-        dearer, _ = cheapest(GROK_1, formats(), runtimes(), described(), Work((1,)), Budget(hour=cost[0] / 2))
+        dearer, _ = cheapest(GROK_1, formats(), programs(), described(), Work((1,)), Budget(hour=cost[0] / 2))
         assert dearer is None
 
     @pytest.mark.parametrize(
@@ -304,20 +304,20 @@ class TestAdvising:
 
     @pytest.mark.parametrize("machine", described().values(), ids=lambda m: m.name)
     def test_every_row_has_a_command_that_names_its_parts(self, machine: Machine) -> None:
-        for each in rows(GROK_1, formats(), runtimes(), machine, Work((1,))):
+        for each in rows(GROK_1, formats(), programs(), machine, Work((1,))):
             placed = each.one.placed
             if placed.lacking:
                 continue
-            text = command(each.runtime, "grok-1", each.stored, machine, placed, (4, 2048))
+            text = command(each.program, "grok-1", each.stored, machine, placed, (4, 2048))
             assert text
-            if each.runtime is LLAMA:
+            if each.program is LLAMA:
                 assert f"grok-1-{each.stored.name}.gguf -c 8192 -np 4" in text
                 assert ("--n-cpu-moe" in text) == (0 < placed.gpu_layers > placed.expert_layers)
-            elif each.runtime.serves:
+            elif each.program.serves:
                 assert f" {len(machine.gpus)} " in text
 
     def test_every_program_tells_its_defects(self) -> None:
-        by_name: dict[str, Runtime] = {r.name: r for r in runtimes()}
+        by_name: dict[str, Program] = {r.name: r for r in programs()}
         assert set(by_name) == {"llama.cpp", "SGLang", "vLLM", "xAI's code", "KTransformers"}
         assert all(r.defects and r.source for r in by_name.values())
         assert "capped at 30" in by_name["SGLang"].defects[0]

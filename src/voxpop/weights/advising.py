@@ -22,7 +22,7 @@ from voxpop.weights.planning import (
     seconds,
     shares,
 )
-from voxpop.weights.runtimes import Runtime
+from voxpop.weights.programs import Program
 
 _HOURS = 3 * 365.25 * 24  # what was bought is paid off in three years
 SLOWEST = 0.5  # tokens a second below which nobody would call it running
@@ -81,7 +81,7 @@ class Row:
     """A format under a program: its file in bytes, `ceiling` tokens a second if the memory were all used."""
 
     stored: Format
-    runtime: Runtime
+    program: Program
     file: int
     ceiling: float
     estimates: tuple[Estimate, ...]
@@ -97,11 +97,11 @@ class Row:
         return self.one.placed.fast and self.one.generate.expected >= SLOWEST
 
 
-def row(model: Grok, stored: Format, runtime: Runtime, machine: Machine, work: Work) -> Row:
+def row(model: Grok, stored: Format, program: Program, machine: Machine, work: Work) -> Row:
     """All estimates of a format under a program."""
-    case = Case(model, stored, machine, runtime.split)
+    case = Case(model, stored, machine, program.split)
     estimates = tuple(_estimate(case, batch, work) for batch in work.batches)
-    return Row(stored, runtime, case.sizes.file, ceiling(case), estimates)
+    return Row(stored, program, case.sizes.file, ceiling(case), estimates)
 
 
 def ceiling(case: Case) -> float:
@@ -114,19 +114,19 @@ def ceiling(case: Case) -> float:
 
 
 def rows(
-    model: Grok, formats: Sequence[Format], programs: Sequence[Runtime], machine: Machine, work: Work
+    model: Grok, formats: Sequence[Format], programs: Sequence[Program], machine: Machine, work: Work
 ) -> list[Row]:
     """A row for each format and program that reads it; programs that need GPUs only where there are some."""
     return [
-        row(model, stored, runtime, machine, work)
+        row(model, stored, program, machine, work)
         for stored in formats
-        for runtime in programs
-        if stored.kind in runtime.reads and _may(runtime, machine)
+        for program in programs
+        if stored.kind in program.reads and _may(program, machine)
     ]
 
 
-def _may(runtime: Runtime, machine: Machine) -> bool:
-    return not runtime.needs_gpu or (bool(machine.gpus) and not machine.unified)
+def _may(program: Program, machine: Machine) -> bool:
+    return not program.needs_gpu or (bool(machine.gpus) and not machine.unified)
 
 
 def best(found: Sequence[Row], machine: Machine, budget: Budget) -> Row | None:
@@ -135,7 +135,7 @@ def best(found: Sequence[Row], machine: Machine, budget: Budget) -> Row | None:
         each
         for each in found
         if each.runs
-        and each.runtime.serves
+        and each.program.serves
         and each.one.generate.expected >= budget.speed
         and affordable(each, machine, budget)
     ]
@@ -185,7 +185,7 @@ def budget_of(texts: Sequence[str], speed: float | None) -> Budget:
 def cheapest(
     model: Grok,
     formats: Sequence[Format],
-    programs: Sequence[Runtime],
+    programs: Sequence[Program],
     machines: Mapping[str, Machine],
     work: Work,
     budget: Budget,

@@ -15,7 +15,7 @@ from voxpop.weights.machine import changed, described, machine_named
 from voxpop.weights.machine_reading import this_machine
 from voxpop.weights.plan_text import Plan, steps, verdict
 from voxpop.weights.planning import cache_bytes, calibration
-from voxpop.weights.runtimes import command, runtimes
+from voxpop.weights.programs import command, programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ def made(model: str, asked: Asked) -> Plan:
         buy=asked.price_eur,
     )
     work = Work(asked.batch or (1, 8, 64), asked.tokens or shape.context, asked.eur_per_kwh)
-    found = tuple(rows(shape, chosen, runtimes(), machine, work))
+    found = tuple(rows(shape, chosen, programs(), machine, work))
     take = best(found, machine, budget)
-    priced, unpriced = (None, None) if take else cheapest(shape, chosen, runtimes(), described(), work, budget)
+    priced, unpriced = (None, None) if take else cheapest(shape, chosen, programs(), described(), work, budget)
     return Plan(name, shape, machine, work, budget, found, take, priced, unpriced)
 
 
@@ -96,7 +96,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for found in (plan.priced, plan.unpriced)
             if found
         ],
-        "programs": [asdict(each) for each in runtimes()],
+        "programs": [asdict(each) for each in programs()],
         "calibration": _finite(calibration()),
     }
 
@@ -104,7 +104,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
 def _row(plan: Plan, row: Row) -> dict[str, Any]:
     return {
         "format": row.stored.name,
-        "program": row.runtime.name,
+        "program": row.program.name,
         "file": row.file,
         "published": row.stored.published,
         "loss": row.stored.loss,
@@ -112,7 +112,7 @@ def _row(plan: Plan, row: Row) -> dict[str, Any]:
         "command": ""
         if row.one.placed.lacking
         else command(
-            row.runtime, plan.name, row.stored, plan.machine, row.one.placed, (row.one.batch, plan.work.context)
+            row.program, plan.name, row.stored, plan.machine, row.one.placed, (row.one.batch, plan.work.context)
         ),
         "estimates": [asdict(each) for each in row.estimates],
     }

@@ -24,10 +24,10 @@ from voxpop.weights.planning import (
     token_bytes,
     touched,
 )
+from voxpop.weights.programs import Program, programs
 from voxpop.weights.published import Computed, Figure, computed, others, published
-from voxpop.weights.runtimes import Runtime, runtimes
 
-LLAMA, SGLANG = runtimes()[0], runtimes()[1]
+LLAMA, SGLANG = programs()[0], programs()[1]
 _SHOWN = [
     *("epyc-8ch-ddr4", "epyc-12ch", "2x-epyc-12ch", "epyc-12ch-4090", "epyc-12ch-h100"),
     *("m3-ultra-256", "m3-ultra-512", "2xh100", "4xh100", "8xh100", "8xmi300x"),
@@ -93,9 +93,9 @@ def machine_table() -> str:
     found = []
     for name in _SHOWN:
         machine, work = described()[name], Work()
-        taken = best(rows(GROK_1, formats(), runtimes(), machine, work), machine, Budget(speed=1.0))
+        taken = best(rows(GROK_1, formats(), programs(), machine, work), machine, Budget(speed=1.0))
         if taken:
-            found.append((f"`{name}`", taken.stored.name, taken.runtime.name, *_speeds(taken)))
+            found.append((f"`{name}`", taken.stored.name, taken.program.name, *_speeds(taken)))
     head = ("machine", "format", "program", "1 at once", "8 at once", "64 at once", "prompt", "EUR/Mtok, 1", "64")
     return _table(head, found)
 
@@ -229,12 +229,12 @@ def error_table() -> str:
 
 def defect_table() -> str:
     """What each program does otherwise than xAI's code."""
-    found = [(r.name, _reads(r), r.tried, "<br>".join(r.defects), r.source) for r in runtimes()]
+    found = [(r.name, _reads(r), r.tried, "<br>".join(r.defects), r.source) for r in programs()]
     return _table(("program", "formats", "tried", "known defects for this model", "source"), found)
 
 
-def _reads(runtime: Runtime) -> str:
-    return ", ".join(f.name for f in formats() if f.kind in runtime.reads) or "none"
+def _reads(program: Program) -> str:
+    return ", ".join(f.name for f in formats() if f.kind in program.reads) or "none"
 
 
 def _speeds(taken: Row) -> Iterable[str]:
@@ -248,8 +248,8 @@ def _speeds(taken: Row) -> Iterable[str]:
 
 def _beside(each: Figure) -> tuple[str, float, float, float]:
     machine, stored = described()[each.machine], format_named(each.format)
-    runtime = next(r for r in runtimes() if stored.kind in r.reads)
-    found = row(GROK_1, stored, runtime, machine, Work((1,), each.context)).one
+    program = next(r for r in programs() if stored.kind in r.reads)
+    found = row(GROK_1, stored, program, machine, Work((1,), each.context)).one
     if each.kind in ("generate", "prompt"):
         band = found.generate if each.kind == "generate" else found.prompt
         return f"{figure(each.value)} tok/s", band.low, band.expected, band.high

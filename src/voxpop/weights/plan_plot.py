@@ -16,11 +16,11 @@ from voxpop.weights.grok import GROK_1
 from voxpop.weights.machine import GIB, described
 from voxpop.weights.plan_pages import missing
 from voxpop.weights.plan_text import Plan
+from voxpop.weights.programs import programs
 from voxpop.weights.published import published
-from voxpop.weights.runtimes import runtimes
 
 _GIBS = (8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)
-_LLAMA = runtimes()[0]
+_LLAMA = programs()[0]
 
 
 def draw(plan: Plan, path: Path) -> None:
@@ -59,7 +59,7 @@ def draw_batching(path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
     counts = (1, 2, 4, 8, 16, 32, 64, 128)
     for name in ("8xh100", "8xmi300x"):
-        found = row(GROK_1, format_named("fp8"), runtimes()[1], described()[name], Work(counts, 2048)).estimates
+        found = row(GROK_1, format_named("fp8"), programs()[1], described()[name], Work(counts, 2048)).estimates
         bands = [e.million for e in found if e.million]
         left.plot(counts, [b.expected for b in bands], marker="o", label=f"{name}, fp8")
         left.fill_between(counts, [b.low for b in bands], [b.high for b in bands], alpha=0.15)

@@ -8,7 +8,7 @@ from voxpop.weights.advising import Band, Budget, Estimate, Row, Work, hourly
 from voxpop.weights.grok import Grok
 from voxpop.weights.machine import GIB, Machine
 from voxpop.weights.planning import cache_bytes, calibration, shares
-from voxpop.weights.runtimes import Runtime, command, making, released, runtimes
+from voxpop.weights.programs import Program, command, making, programs, released
 
 Elsewhere = tuple[Machine, Row] | None
 _WIDE = 116
@@ -48,7 +48,7 @@ def verdict(plan: Plan) -> list[str]:
         one = plan.best.one
         text = (
             f"Yes: {plan.name} runs on {plan.machine.name} as {plan.best.stored.name} under"
-            f" {plan.best.runtime.name}, about {figure(one.generate.expected)} tokens a second for"
+            f" {plan.best.program.name}, about {figure(one.generate.expected)} tokens a second for"
             f" {_conversations(one.batch)} ({span(one.generate)}), prompts at {figure(one.prompt.expected)};"
             f" quality lost: {plan.best.stored.loss}.{_million_words(plan.best)}"
         )
@@ -57,7 +57,7 @@ def verdict(plan: Plan) -> list[str]:
 
 
 def _no(plan: Plan) -> Iterator[str]:
-    small = min((r for r in plan.rows if not r.runtime.needs_gpu), key=lambda r: r.file, default=None)
+    small = min((r for r in plan.rows if not r.program.needs_gpu), key=lambda r: r.file, default=None)
     whom = plan.machine.name
     if small is None:
         yield f"No: no program that is known here runs {plan.name} on {whom}."
@@ -110,7 +110,7 @@ def _elsewhere(plan: Plan) -> Iterator[str]:
 
 def _why_not_better(plan: Plan) -> Iterator[str]:
     best = plan.best
-    better = [r for r in plan.rows if best and r.stored.rank < best.stored.rank and r.runtime.serves]
+    better = [r for r in plan.rows if best and r.stored.rank < best.stored.rank and r.program.serves]
     names = dict.fromkeys(r.stored.name for r in better if not r.one.placed.fast)
     if names:
         yield f"Better formats do not fit in memory: {', '.join(names)}."
@@ -168,7 +168,7 @@ def _table(plan: Plan) -> list[str]:
         euro = figure(last.million.expected) if last.million else "-"
         bits = 8 * row.file / plan.model.parameters
         lines.append(
-            f"{row.stored.name:<8}{mark}{row.runtime.name:<10} {_gb(row.file):>4} {bits:>5.2f}"
+            f"{row.stored.name:<8}{mark}{row.program.name:<10} {_gb(row.file):>4} {bits:>5.2f}"
             f"  {_where(row.one):<19} {cells} {figure(row.one.prompt.expected):>6} {euro:>8}"
         )
     star = "* the one to take. " if plan.best else ""
@@ -176,7 +176,7 @@ def _table(plan: Plan) -> list[str]:
         f"{star}Lies in: with {batches[0]} at once. EUR a million tokens: with {batches[-1]}; - where unknown."
     )
     out = [
-        f"{r.stored.name} under {r.runtime.name} ({_gb(r.one.placed.lacking)} GB are missing)" for r in _out(plan)
+        f"{r.stored.name} under {r.program.name} ({_gb(r.one.placed.lacking)} GB are missing)" for r in _out(plan)
     ]
     return lines + _prose([f"Do not fit: {', '.join(out)}."] if out else [])
 
@@ -209,7 +209,7 @@ def _commands(plan: Plan, row: Row) -> list[str]:
     name = plan.name if plan.name.startswith(("grok", "scaled")) else "model"
     able = [e for e in dict.fromkeys((row.estimates[0], row.estimates[-1])) if e.placed.fast]
     found = {
-        command(row.runtime, name, row.stored, plan.machine, e.placed, (e.batch, plan.work.context)): e.batch
+        command(row.program, name, row.stored, plan.machine, e.placed, (e.batch, plan.work.context)): e.batch
         for e in able
     }
     return [f"{line}    # {_conversations(batch)}" if len(found) > 1 else line for line, batch in found.items()]
@@ -224,8 +224,8 @@ def _how(plan: Plan) -> list[str]:
         return []
     row = plan.best
     lines = _prose([f"{row.stored.name}: {where_words(plan, row)}"])
-    for each in runtimes():
-        able = [r for r in plan.rows if r.runtime is each and r.one.placed.fast]
+    for each in programs():
+        able = [r for r in plan.rows if r.program is each and r.one.placed.fast]
         fit = min(able, key=lambda r: _liked(r, row), default=None)
         lines += ["", f"{each.name} ({each.tried}):"]
         if fit is row and steps(plan):
@@ -277,12 +277,12 @@ def _sure(plan: Plan) -> list[str]:
     return lines
 
 
-def _unable(runtime: Runtime, plan: Plan) -> str:
-    if not runtime.reads:
+def _unable(program: Program, plan: Plan) -> str:
+    if not program.reads:
         return "it has no Grok-1"
     if not plan.machine.gpus or plan.machine.unified:
         return "it needs GPUs of NVIDIA or AMD that hold the whole model"
-    lacking = min((r.one.placed.lacking for r in plan.rows if r.runtime is runtime), default=0)
+    lacking = min((r.one.placed.lacking for r in plan.rows if r.program is program), default=0)
     return f"the GPUs lack {_gb(lacking)} GB" if lacking else "none of its formats fits"
 
 

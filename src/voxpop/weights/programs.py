@@ -1,6 +1,6 @@
 """The programs that can run a Grok model: what each reads, the command that starts it, its known defects.
 
-It starts nothing. Source of what is said of each: `runtimes.toml`.
+It starts nothing. Source of what is said of each: `programs.toml`.
 """
 
 import tomllib
@@ -17,7 +17,7 @@ from voxpop.weights.planning import Placement, Split
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class Program:
     """A program; `reads` the kinds of formats, `tried` what this project knows of it at first hand."""
 
     name: str
@@ -31,22 +31,22 @@ class Runtime:
 
 
 @cache
-def runtimes() -> tuple[Runtime, ...]:
+def programs() -> tuple[Program, ...]:
     """All programs, those that can do most first."""
     return tuple(
-        Runtime(**{**row, "reads": tuple(row["reads"]), "defects": tuple(row["defects"])})
-        for row in _data()["runtime"]
+        Program(**{**row, "reads": tuple(row["reads"]), "defects": tuple(row["defects"])})
+        for row in _data()["program"]
     )
 
 
 def command(
-    runtime: Runtime, model: str, stored: Format, machine: Machine, placed: Placement, load: tuple[int, int]
+    program: Program, model: str, stored: Format, machine: Machine, placed: Placement, load: tuple[int, int]
 ) -> str:
     """The command that serves the model so; `load` is conversations at once, and tokens of context of each."""
     batch, context = load
     links: Mapping[str, str] = _data()["links"]
     gpus = len(machine.gpus)
-    match runtime.name:
+    match program.name:
         case "llama.cpp":
             return _llama(model, stored, machine, placed, batch, context)
         case "SGLang":
@@ -110,4 +110,4 @@ def _llama(model: str, stored: Format, machine: Machine, placed: Placement, batc
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files("voxpop.weights") / "runtimes.toml").read_text("utf-8"))
+    return tomllib.loads((files("voxpop.weights") / "programs.toml").read_text("utf-8"))
