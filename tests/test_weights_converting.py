@@ -197,7 +197,10 @@ class TestRefusals:
         to.path.write_text("mine")
         with pytest.raises(UsageError, match="something at"):
             convert(sources["xai"], to)
+        with pytest.raises(UsageError, match="no checkpoint"):
+            convert(sources["xai"], to, force=True)
         assert to.path.read_text() == "mine"
+        to.path.write_bytes(b"GGUF of before")
         convert(sources["xai"], to, force=True)
         assert opened(to.path).shape.layers == TINY.layers
 

@@ -317,7 +317,7 @@ def test_what_is_no_tensor_of_ours_is_refused(value: Any, protocol: int, tmp_pat
 def test_only_a_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
-    said = {"pipe": "is not a file", "empty": "is empty", ".": "Is a directory", "none": "cannot be read"}
+    said = {"pipe": "not a file", "empty": "is empty", ".": "Is a directory", "none": "cannot be read"}
     for name, what in said.items():
         with pytest.raises(VoxpopError, match=what):
             pickles.read(tmp_path / name)

@@ -17,6 +17,7 @@ import orjson
 
 from voxpop.config import Config, load
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.inert import visible
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_S = 1.0
@@ -28,7 +29,7 @@ def _fail(error: VoxpopError, as_json: bool) -> NoReturn:
             orjson.dumps({"error": {"message": error.what, "cure": error.cure, "code": error.code}}).decode()
         )
     else:
-        click.echo(f"voxpop: {error}", err=True)
+        click.echo(visible(f"voxpop: {error}"), err=True)
     sys.exit(2 if isinstance(error, UsageError) else 1)
 
 

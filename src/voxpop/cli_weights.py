@@ -17,6 +17,7 @@ import orjson
 
 from voxpop.cli_options import json_option, runs
 from voxpop.errors import VoxpopError
+from voxpop.inert import visible
 
 if TYPE_CHECKING:
     from voxpop.weights.grok import Grok
@@ -29,7 +30,10 @@ _T = TypeVar("_T")
 
 
 def needs_extra(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    """Stands under `@runs`: what the extra `voxpop[weights]` would bring and is missing is a VoxpopError."""
+    """Stands under `@runs`: what the extra `voxpop[weights]` would bring and is missing is a VoxpopError.
+
+    So is a path or a disk that cannot be used.
+    """
 
     @wraps(work)
     async def command(*args: Any, **kwargs: Any) -> None:
@@ -40,6 +44,12 @@ def needs_extra(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...,
                 raise
             cure = "Install it with: pip install 'voxpop[weights]'"
             raise VoxpopError(f"This command needs {error.name}.", cure, code="not_installed") from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            cure = "Check the path, its disk, and who may use it."
+            raise VoxpopError(f"{where}{error.strerror or error}.", cure, code="unusable") from error
 
     return command
 
@@ -73,9 +83,9 @@ async def inspect(path: Path, tensors: bool, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(found.json(tensors=tensors)).decode())
     else:
-        click.echo(f"{path}: {inspecting.title(found)}, {'not whole' if found.wrong else 'whole'}")
+        click.echo(visible(str(path)) + f": {inspecting.title(found)}, {'not whole' if found.wrong else 'whole'}")
         for line in _told(found, tensors):
-            click.echo(line)
+            click.echo(visible(line))  # a file's names and texts are whoever's who made it
     if found.wrong:
         sys.exit(1)
 

@@ -10,6 +10,7 @@ import orjson
 
 from voxpop.cli_options import json_option, runs
 from voxpop.cli_weights import apart, needs_extra, stepwise, teller, warn_wordless, weights
+from voxpop.inert import visible
 
 _FORMATS = ("gguf", "xai", "keyfan", "hpcai", "lmzheng")
 _TYPES = ("f32", "f16", "bf16", "q8_0", "int8")
@@ -22,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--to", "format_", required=True, type=click.Choice(_FORMATS), help="Format of the result.")
 @click.option("--type", "type_", type=click.Choice(_TYPES), help="Type of the matrices; else the format's usual.")
 @click.option("--tokenizer", type=_PATH, help="SentencePiece model; else the one in or beside SOURCE.")
-@click.option("--force", is_flag=True, help="Remove what is at OUT, or was begun there, first.")
+@click.option("--force", is_flag=True, help="Remove the checkpoint at OUT, or what was begun there, first.")
 @click.option("--dry-run", is_flag=True, help="Write only headers, to a folder that is removed; say what it takes.")
 @json_option
 @runs
@@ -94,6 +95,6 @@ async def verify(converted: Path, source: Path, layers: int, seed: int, as_json:
     if as_json:
         click.echo(orjson.dumps(report.said()).decode())
     else:
-        click.echo(report.text())
+        click.echo(visible(report.text()))
     if not report.right:
         sys.exit(1)

@@ -84,9 +84,9 @@ def posts_of(path: Path | None, *, unseen: bool = False) -> Iterator[str]:
 
     if path is None:
         return _invented(unseen)
-    if path.stat().st_size > _MOST_BYTES:
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         raise UsageError(
-            f"{path} has more than {_MOST_BYTES >> 20} MiB.", "Give a part of it: minutes read no more."
+            f"{path} is no file of at most {_MOST_BYTES >> 20} MiB.", "Give a part of it: minutes read no more."
         )
     return (text[:_LONGEST] for text in posts_in(path))
 

@@ -4,6 +4,7 @@ It needs no extra but for `--plot`.
 """
 
 import asyncio
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,19 @@ import orjson
 from voxpop.cli_options import config_of, json_option, runs
 from voxpop.cli_weights import needs_extra, weights
 from voxpop.errors import UsageError
+from voxpop.inert import visible
+
+_MOST = 1e9  # of any unit: what is above it is a slip of the hand
+
+
+class _Number(click.FloatRange):
+    """A range that NaN is not within; click compares it and finds it neither too small nor too large."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        found = super().convert(value, param, context)
+        if isnan(found):
+            self.fail(f"{value} is no number.", param, context)
+        return found
 
 
 @weights.command("plan")
@@ -20,29 +34,25 @@ from voxpop.errors import UsageError
 @click.option(
     "--machine", help="A described machine instead of this one: a name (see --machine list) or a TOML file."
 )
-@click.option(
-    "--ram", type=click.FloatRange(0, min_open=True), metavar="GIB", help="Memory that the model may have."
-)
-@click.option(
-    "--bandwidth", type=click.FloatRange(0, min_open=True), metavar="GB/S", help="How fast memory is read."
-)
+@click.option("--ram", type=_Number(0, _MOST, min_open=True), metavar="GIB", help="Memory that the model may have.")
+@click.option("--bandwidth", type=_Number(0, _MOST, min_open=True), metavar="GB/S", help="How fast memory is read.")
 @click.option(
     "--gpu", metavar="NAME[xN]", help='Such as h100x8 or rtx4090; "none" leaves out those that are there.'
 )
-@click.option("--disk", type=click.FloatRange(0, min_open=True), metavar="GB/S", help="How fast the disk is read.")
-@click.option("--watts", type=click.FloatRange(0), help="Of the whole machine under load.")
-@click.option("--eur-per-hour", type=click.FloatRange(0), help="What an hour of the machine costs.")
+@click.option("--disk", type=_Number(0, _MOST, min_open=True), metavar="GB/S", help="How fast the disk is read.")
+@click.option("--watts", type=_Number(0, _MOST), help="Of the whole machine under load.")
+@click.option("--eur-per-hour", type=_Number(0, _MOST), help="What an hour of the machine costs.")
 @click.option(
-    "--price-eur", type=click.FloatRange(0), help="What it cost; spread over three years, and power on top."
+    "--price-eur", type=_Number(0, _MOST), help="What it cost; spread over three years, and power on top."
 )
-@click.option("--eur-per-kwh", type=click.FloatRange(0), default=0.25, show_default=True, help="Power; assumed.")
+@click.option("--eur-per-kwh", type=_Number(0, _MOST), default=0.25, show_default=True, help="Power; assumed.")
 @click.option(
     "--context", "tokens", type=click.IntRange(16, 1 << 20), help="Tokens in each conversation (the model's most)."
 )
 @click.option("--batch", type=click.IntRange(1, 4096), multiple=True, help="Conversations at once (1, 8 and 64).")
 @click.option("--format", "only", multiple=True, help="Only this format; may be repeated.")
 @click.option("--budget", multiple=True, help="EUR an hour (5/h), a million tokens (20/Mtok) or once (9000).")
-@click.option("--min-speed", type=click.FloatRange(0), metavar="TOK/S", help="For one conversation (0.5).")
+@click.option("--min-speed", type=_Number(0, _MOST), metavar="TOK/S", help="For one conversation (0.5).")
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw speed against memory as SVG or PNG."
 )
@@ -73,7 +83,7 @@ async def plan(context: click.Context, model: str, as_json: bool, plot: Path | N
         return
     from voxpop.weights.plan_text import page
 
-    click.echo(page(made))
+    click.echo(visible(page(made)))
 
 
 def _here(context: click.Context, model: str) -> str:

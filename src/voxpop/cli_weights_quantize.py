@@ -37,7 +37,7 @@ _length = click.option("--length", type=click.IntRange(8, 8192), default=512, sh
 @_tokenizer
 @_chunks
 @_length
-@click.option("--force", is_flag=True, help="Remove what is at OUT, or was begun there, first.")
+@click.option("--force", is_flag=True, help="Remove the checkpoint at OUT, or what was begun there, first.")
 @json_option
 @runs
 @needs_extra

@@ -1,12 +1,15 @@
 """Read a GGUF file's header without following what it says past the file's end, or into all memory there is."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 from gguf import GGUFValueType
 from numpy.typing import NDArray
+
+from voxpop.regular import regular
 
 _COUNT = 1 << 22  # elements of all arrays together, tensors, or fields: Grok-1 has 400,000
 _BYTES = 1 << 25  # of one text, one array or one list of dimensions
@@ -19,6 +22,10 @@ class Bounded(gguf.GGUFReader):
     """
 
     _heading, _left = True, _COUNT
+
+    def __init__(self, path: Path) -> None:
+        regular(path).close()  # the library maps it, and would wait for a pipe
+        super().__init__(path)
 
     def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> NDArray[Any]:
         size = int(count) * np.dtype(dtype).itemsize

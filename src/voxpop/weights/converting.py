@@ -4,7 +4,11 @@ It refuses, before it writes: a disk that is too small, a target that is the sou
 on with what was begun from another source.
 """
 
+import glob
+import hashlib
 import json
+import os
+import re
 import shutil
 import sys
 import time
@@ -15,12 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.regular import regular
+from voxpop.weights import xai
 from voxpop.weights.mapped import announce, nbytes, release
 from voxpop.weights.sums import write_manifest
 from voxpop.weights.tensors import Sink, Source
 
 _SPARE = 64 << 20
 _CLAIM_MOST = 1 << 16
+# What belongs to a checkpoint, by its name.
+_WEIGHTS = re.compile(
+    r"^tensor\d{5}_\d{3}$|\.(safetensors|gguf|json)$|^(tokenizer\.model|chat_template\.jinja)$", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +109,9 @@ def written(
     VoxpopError or UsageError before anything is written where it cannot work.
     """
     refuse_unwritable(path, target, need, replaced=force)
-    if force:
-        remove(target)
-    what = {"source": str(path.resolve()), **what, "shape": asdict(source.shape)}
+    what = {"source": str(path.resolve()), "files": stamp(path), **what, "shape": asdict(source.shape)}
     try:
-        with claimed(target, what):
+        with claimed(target, what, anew=force):
             begun = sink()
             yield from convert(source, begun)
             write_manifest(target, what, begun.done())
@@ -126,6 +134,10 @@ def refuse_unwritable(
         raise UsageError(f"The target {target} is the source {source}, or one lies in the other.", "Name another.")
     if target.exists() and not replaced:
         raise UsageError(f"There is something at {target} already.", "Name another target, or give --force.")
+    if os.path.lexists(target) and not _replaceable(target):
+        raise UsageError(
+            f"{target} is no checkpoint, and --force removes nothing else.", "Name another target, or remove it."
+        )
     folder = next(parent for parent in there.parents if parent.exists())
     have = shutil.disk_usage(folder).free if free is None else free
     more = need + _SPARE - sum(map(_taken, [*leftovers(there), *([target] if target.exists() else [])]))
@@ -137,29 +149,45 @@ def refuse_unwritable(
         )
 
 
+def stamp(path: Path) -> str:
+    """One digest (hex) of the names, sizes and times of a checkpoint's files: another when one was changed."""
+    folder = xai.folder_of(path) or path
+    files = sorted(folder.iterdir()) if folder.is_dir() else sorted(path.parent.glob(_parts_of(path.name)))
+    about = [(file.name, file.stat()) for file in files if _WEIGHTS.search(file.name) and file.is_file()]
+    rows = [(name, found.st_size, found.st_mtime_ns) for name, found in about]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _parts_of(name: str) -> str:
+    """A pattern of the file's name, or of those of all parts where it is one of many."""
+    part = re.fullmatch(r"(.*)-\d{5}-of-(\d{5}\.gguf)", name)
+    return f"{glob.escape(part[1])}-?????-of-{part[2]}" if part else glob.escape(name)
+
+
 @contextmanager
-def claimed(target: Path, what: Mapping[str, Any]) -> Iterator[None]:
+def claimed(target: Path, what: Mapping[str, Any], *, anew: bool = False) -> Iterator[None]:
     """One writer of a target at a time, and a later one only goes on with the same: `what` says of which.
 
-    The lock goes with the process; what was claimed stays until the end was reached. Raises VoxpopError.
+    `anew`: what is there, or was begun, goes first. The lock goes with the process; what was claimed stays until
+    the end was reached. Raises VoxpopError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     mine = json.dumps(what, sort_keys=True).encode()
     with _claim(target).open("a+b") as file:
         try:
             _lock(file.fileno())
-        except OSError as error:
-            raise VoxpopError(
-                f"{target} is being written by another process.", "Wait for it.", code="busy"
-            ) from error
+            # One that ended meanwhile took the file's name away, and a third may have made it anew.
+            mine_still = os.path.samestat(os.fstat(file.fileno()), _claim(target).stat())
+        except OSError:
+            mine_still = False
+        if not mine_still:
+            raise VoxpopError(f"{target} is being written by another process.", "Wait for it.", code="busy")
         file.seek(0)
         found = file.read(_CLAIM_MOST)
-        if found and found != mine and any(leftovers(target)):
-            raise VoxpopError(
-                f"{target} was begun as another conversion: {found.decode('utf-8', 'replace')}",
-                "Give that source and those options to finish it, or --force to begin anew.",
-                code="other_conversion",
-            )
+        if anew:
+            _cleared(target)
+        elif found and found != mine and any(leftovers(target)):
+            raise _other(target, found, what)
         file.truncate(0)
         file.write(mine)
         file.flush()
@@ -169,15 +197,48 @@ def claimed(target: Path, what: Mapping[str, Any]) -> Iterator[None]:
 
 def leftovers(target: Path) -> list[Path]:
     """What sinks left of a conversion to `target` that was cut."""
-    stem = target.name.removesuffix(".gguf")
-    names = [target.name + ".part", target.name + ".journal", f"{stem}-?????-of-?????.gguf.part"]
+    name, stem = glob.escape(target.name), glob.escape(target.name.removesuffix(".gguf"))
+    names = [f"{name}.part", f"{name}.journal", f"{stem}-?????-of-?????.gguf.part"]
     return [path for name in names for path in sorted(target.parent.glob(name))]
 
 
 def remove(target: Path) -> None:
     """Delete a checkpoint, what was begun of one, and its manifest."""
-    for path in [target, target.with_name(f"{target.name}.sums.json"), _claim(target), *leftovers(target)]:
+    _cleared(target)
+    _claim(target).unlink(missing_ok=True)
+
+
+def _cleared(target: Path) -> None:
+    for path in [target, target.with_name(f"{target.name}.sums.json"), *leftovers(target)]:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def _replaceable(target: Path) -> bool:
+    """Whether nothing is lost but a checkpoint: a link, what is empty, or what has the looks of one and no more."""
+    if target.is_symlink():
+        return True
+    if target.is_dir():
+        folder = xai.folder_of(target) or target
+        about = [*target.iterdir(), *(folder.iterdir() if folder != target else ())]
+        return all(entry == folder or (entry.is_file() and _WEIGHTS.search(entry.name)) for entry in about)
+    with regular(target) as file:
+        return file.read(4) in (b"GGUF", b"")
+
+
+def _other(target: Path, found: bytes, what: Mapping[str, Any]) -> VoxpopError:
+    """What was begun there is not `what`."""
+    try:
+        before = json.loads(found)
+        changed = [key for key, value in json.loads(json.dumps(what)).items() if before.get(key) != value]
+    except (ValueError, AttributeError, RecursionError):
+        before, changed = {}, []
+    if changed == ["files"]:
+        said = f"The files of {what['source']} have changed since {target} was begun"
+    else:
+        pairs = (f"{key} {before.get(key)!r:.300}" for key in changed if key not in ("files", "shape"))
+        said = f"{target} was begun as another conversion: {', '.join(pairs) or 'of another model'}"
+    cure = "Give that source and those options to finish it, or --force to begin anew."
+    return VoxpopError(f"{said}.", cure, code="other_conversion")
 
 
 def _taken(left: Path) -> int:

@@ -41,6 +41,8 @@ from voxpop.weights.quantise import Count, number, packed_rows, size_of_rows
 from voxpop.weights.tensors import Packed, Tensor, pieces
 
 _SHARD = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})\.gguf")
+# What gguf can turn into numbers; other types hold indices.
+_READ = {"F32", "F16", *(kind.name for kind in gguf.GGMLQuantizationType if hasattr(gguf.quants, kind.name))}
 _PLAIN = (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16)
 
 
@@ -48,17 +50,18 @@ class GgufSource:
     """A GGUF file of architecture `grok`, or the first of its parts. Raises VoxpopError where it is none."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, parts = path, _parts(path)
         try:
-            readers = [Bounded(part) for part in _parts(path)]
+            readers = [Bounded(part) for part in parts]
             self.fields = {key: field.contents() for key, field in readers[0].fields.items()}
-            self._tensors = {tensor.name: tensor for reader in readers for tensor in reader.tensors}
-        except VoxpopError:
-            raise
+            tensors = [tensor for reader in readers for tensor in reader.tensors]
+            self._tensors = {tensor.name: tensor for tensor in tensors}
         except Exception as error:  # a damaged file can break its reader in any way
             raise _broken(path, f"{type(error).__name__}: {error}") from error
         if self.fields.get("general.architecture") != ARCHITECTURE:
             raise _broken(path, f"its architecture is {self.fields.get('general.architecture')!r}")
+        if len(self._tensors) < len(tensors):
+            raise _broken(path, "its parts have a tensor twice")
         self._shape = shape_of(self.fields)
         if self._shape.layers > len(self._tensors):
             raise _broken(path, f"it says {self._shape.layers} layers and holds {len(self._tensors)} tensors")
@@ -116,6 +119,8 @@ class GgufSource:
         found = self._tensors.get(there) or self._tensors.get(other_name(there))
         if found is None:
             raise _broken(self.path, f"{there} is missing")
+        if found.tensor_type.name not in _READ:
+            raise _broken(self.path, f"{there} is of the type {found.tensor_type.name}, which holds no weights")
         return found
 
 

@@ -5,7 +5,7 @@ llama.cpp puts Grok-1's own constants in place of a missing scale and says nothi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,10 @@ _REAL = {
 }
 # Grok-1 caps neither its router nor its answer; llama.cpp's own default for the router is 30, unused so far.
 _NOUGHT = ("router_logit_softcapping", "final_logit_softcapping")
-_REQUIRED = tuple(k for k in _WHOLE if k not in ("expert_feed_forward_length", "vocab_size"))
+_OPTIONAL = ("expert_feed_forward_length", "vocab_size")
+_REQUIRED = tuple(k for k in _WHOLE if k not in _OPTIONAL)
+# Other keys, with what says nothing else than their absence.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {"rope.scaling.type": ("none",), "expert_gating_func": (1,)}
 
 
 @dataclass(frozen=True)
@@ -122,21 +125,23 @@ def shape_of(fields: Mapping[str, Any]) -> Grok:
 
     Raises VoxpopError where a size is missing or is none.
     """
-    sizes: dict[str, Any] = {
-        "vocabulary": _vocabulary(fields),
-        "row_groups": int(fields.get(ROW_GROUPS, GROK_1.row_groups)),
-    }
+    sizes: dict[str, Any] = {"vocabulary": _vocabulary(fields)}
     for key in _REQUIRED:
-        value = fields.get(f"{ARCHITECTURE}.{key}")
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
-            raise VoxpopError(f"{ARCHITECTURE}.{key} is {value!r}.", "Convert the model again.", lasting=True)
-        sizes[_WHOLE[key]] = value
+        sizes[_WHOLE[key]] = _size(fields, f"{ARCHITECTURE}.{key}")
     for key, field in _REAL.items():
         value = fields.get(f"{ARCHITECTURE}.{key}", getattr(GROK_1, field))
-        if not isinstance(value, float):
+        if not isinstance(value, float) or not 0 < value < 1e12:
             raise VoxpopError(f"{ARCHITECTURE}.{key} is {value!r}.", "Convert the model again.", lasting=True)
         sizes[field] = _unrounded(value, field, sizes)
-    return Grok(**sizes)
+    found = Grok(**sizes, row_groups=1)
+    whole = replace(found, row_groups=GROK_1.row_groups)
+    if ROW_GROUPS in fields:
+        found = replace(found, row_groups=_size(fields, ROW_GROUPS))
+    elif not whole.misfit:
+        found = whole
+    if found.misfit:
+        raise VoxpopError(f"The sizes do not fit: {found.misfit}.", "Convert the model again.", lasting=True)
+    return found
 
 
 def faults(fields: Mapping[str, Any], tensors: Mapping[str, Sequence[int]], shape: Grok) -> list[str]:
@@ -150,17 +155,36 @@ def faults(fields: Mapping[str, Any], tensors: Mapping[str, Sequence[int]], shap
         there = fields.get(key)
         if there is None:
             found.append(f"{key} is missing: llama.cpp takes a constant of its own; it must be {value}.")
-        elif np.float32(there) != np.float32(value):
-            found.append(f"{key} is {there} and must be {value}.")
+        elif not isinstance(there, int | float) or np.float32(there) != np.float32(value):
+            found.append(f"{key} is {there!r} and must be {value}.")
+    found += _strange(fields, shape)
     due = {gguf_name(spec.name): gguf_shape(spec) for spec in shape.specs.values()}
     for name, size in due.items():
         there = tensors.get(name, tensors.get(other_name(name), ()))
-        if not there:
+        if len({name, other_name(name)} & tensors.keys()) > 1:
+            found.append(f"{name} is there twice, also as {other_name(name)}.")
+        elif not there:
             found.append(f"{name} is missing.")
         elif tuple(there) != size:
             found.append(f"{name} is {list(there)} and must be {list(size)}.")
-    known = {*due, *map(other_name, due), "rope_freqs.weight"}
+    known = {*due, *map(other_name, due)}
     return found + [f"{name} does not belong to the model." for name in tensors if name not in known]
+
+
+def _strange(fields: Mapping[str, Any], shape: Grok) -> Iterator[str]:
+    """Keys that change what llama.cpp computes and Grok-1 has not, such as positions that are scaled; and lists of
+    tokens of another length.
+    """
+    known = numbers(shape)
+    for key in fields:
+        if key.startswith(f"{ARCHITECTURE}.") and key not in known:
+            neutral = _NEUTRAL.get(key.removeprefix(f"{ARCHITECTURE}."), ())
+            if fields[key] not in neutral:
+                yield f"{key} is {fields[key]!r:.80}, and Grok-1 has no such key: llama.cpp may compute otherwise."
+    for part in ("tokens", "scores", "token_type"):
+        there = fields.get(f"tokenizer.ggml.{part}")
+        if there is not None and (not isinstance(there, list) or len(there) != shape.vocabulary):
+            yield f"tokenizer.ggml.{part} has not the {shape.vocabulary} entries of the vocabulary."
 
 
 def other_name(name: str) -> str:
@@ -168,6 +192,13 @@ def other_name(name: str) -> str:
     for ours, theirs in ALIASES.items():
         name = name.replace(f".{ours}.", f".{theirs}.")
     return name
+
+
+def _size(fields: Mapping[str, Any], key: str) -> int:
+    value = fields.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
+        raise VoxpopError(f"{key} is {value!r}.", "Convert the model again.", lasting=True)
+    return value
 
 
 def _vocabulary(fields: Mapping[str, Any]) -> int:

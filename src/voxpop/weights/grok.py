@@ -112,6 +112,20 @@ class Grok:
         experts = sum(s.parameters for s in self.specs.values() if s.kind == "expert")
         return self.parameters - experts + experts * self.chosen // self.experts
 
+    @property
+    def misfit(self) -> str:
+        """Why these sizes make no model, as half a sentence; empty where they do."""
+        if self.chosen > self.experts:
+            return f"{self.chosen} of {self.experts} experts are chosen"
+        if self.heads % self.kv_heads:
+            return f"{self.heads} heads share {self.kv_heads} keys"
+        if self.head_width % 2:
+            return f"a head of {self.head_width} has no two halves"
+        rows = (self.heads * self.head_width, self.feed_forward)
+        if any(number % self.row_groups for number in rows):
+            return f"rows of {rows[0]} and {rows[1]} do not fall into {self.row_groups} groups"
+        return ""
+
     def layer(self, number: int) -> Iterator[Spec]:
         """The twelve tensors of a layer."""
         for part, kind in _PARTS:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.regular import regular
 from voxpop.weights.casting import Type, ahead, stored
 from voxpop.weights.grok import EMBEDDING, Grok, Spec
 from voxpop.weights.journal import Journal
@@ -28,6 +29,7 @@ INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "co
 TOKENIZER = "tokenizer.model"
 SHARD_BYTES = 5_000_000_000
 _CONFIG_MAX, _INDEX_MAX = 1 << 20, 64 << 20
+_MOST_TENSORS, _MOST_FILES = 1 << 17, 1 << 12
 _CUT = re.compile(r".*-TP-(\d{3}|common)\.safetensors")
 _CURE = "Fetch the files again."
 # One file of each device of a tensor-parallel checkpoint has its slice: rows of gate and up, columns of down.
@@ -267,8 +269,19 @@ def _indexed(folder: Path) -> dict[str, list[SafetensorsFile]]:
     index = parsed(_text(folder / INDEX, _INDEX_MAX), folder / INDEX, _CURE).get("weight_map")
     if not isinstance(index, dict) or not all(_plain(name) for name in index.values()):
         raise VoxpopError(f"{folder / INDEX} names no files of its folder.", _CURE, code="bad_weights")
-    files = {name: SafetensorsFile(folder / name) for name in sorted(set(index.values()))}
-    found = {name: [file] for file in files.values() for name in file.entries}
+    homes = sorted(set(index.values()))
+    if len(index) > _MOST_TENSORS or len(homes) > _MOST_FILES:
+        said = f"{folder / INDEX} names {len(index)} tensors in {len(homes)} files"
+        raise VoxpopError(f"{said}; voxpop reads {_MOST_TENSORS} in {_MOST_FILES}.", _CURE, code="bad_weights")
+    files: dict[str, SafetensorsFile] = {}
+    found: dict[str, list[SafetensorsFile]] = {}
+    for home in homes:
+        files[home] = SafetensorsFile(folder / home)
+        # Before the next is opened: files full of names that nobody asked for must not fill the memory.
+        if strange := files[home].entries.keys() - index.keys():
+            said = f"{folder / INDEX} and {home} differ on {min(strange)[:100]!r} and {len(strange) - 1} more."
+            raise VoxpopError(said, _CURE, code="bad_weights")
+        found |= {name: [files[home]] for name in files[home].entries}
     if wrong := [n for n, home in index.items() if n not in files[home].entries] or found.keys() ^ index.keys():
         said = f"{folder / INDEX} and the files differ on {sorted(wrong)[0][:100]!r}."
         raise VoxpopError(said, _CURE, code="bad_weights")
@@ -281,7 +294,7 @@ def _plain(name: object) -> bool:
 
 def _text(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with regular(path) as file:
             text = file.read(limit + 1)
     except OSError as error:
         raise VoxpopError(f"{path} cannot be read: {error.strerror}.", _CURE, code="bad_weights") from error

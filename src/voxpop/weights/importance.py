@@ -4,6 +4,7 @@ A row's error counts by the mean square of what it is multiplied with. It refuse
 numbers that are not finite.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,14 @@ class Importance:
             mean = np.divide(sums, rows, out=np.ones_like(sums), where=rows > 0)
             found[name] = mean if len(mean) > 1 else mean[0]
         return found
+
+    def sha256(self) -> str:
+        """Of its numbers, hex."""
+        digest = hashlib.sha256()
+        for name in sorted(self.sums):
+            digest.update(np.ascontiguousarray(self.sums[name]).data)
+            digest.update(np.ascontiguousarray(self.rows[name]).data)
+        return digest.hexdigest()
 
     def unmet(self) -> int:
         """How many experts of how many layers were never chosen: more text would measure them."""

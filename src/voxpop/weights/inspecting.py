@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -83,15 +84,16 @@ class Inspection:
 
     def next(self) -> str:
         """The command that comes after this one."""
+        path = quote(str(self.path))
         if self.wrong:
-            return f"voxpop weights inspect {self.path}"
+            return f"voxpop weights inspect {path}"
         if self.format == "gguf" and not self.doubts:
-            return f"voxpop up --engine local --model {self.path}"
+            return f"voxpop up --engine local --model {path}"
         if self.format == "gguf":
             return "make it anew of its source, with --tokenizer"
         if self.shape == GROK_1:
             return "voxpop weights plan"
-        return f"voxpop weights convert {self.path} {self.path.resolve().name}.gguf --to gguf"
+        return f"voxpop weights convert {path} {quote(f'{self.path.resolve().name}.gguf')} --to gguf"
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """The verdict on a converted checkpoint: structure, each tensor, what sampled layers compute; as a table or JSON.
 
-What is not compared is said: layers that were not run, and checksums of which there is no manifest.
+What is not compared is said: layers that were not run, a tokenizer that only one of them has, and checksums of
+which there is no manifest.
 """
 
 from collections.abc import Iterator
@@ -8,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from voxpop.errors import UsageError
 from voxpop.weights.converting import Pace
 from voxpop.weights.gguf_grok import GgufSource
 from voxpop.weights.grok import Grok
 from voxpop.weights.mapped import nbytes
 from voxpop.weights.opening import opened
 from voxpop.weights.parity import Agreement, agreements, sampled
+from voxpop.weights.same_words import same_words
 from voxpop.weights.sums import read_manifest
 from voxpop.weights.tensors import Source
 from voxpop.weights.verifying import Finding, differing, verify
@@ -33,6 +36,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     agreements: list[tuple[Agreement, float]] = field(default_factory=list)
     summed: int = 0
+    tokenizer: str = ""
     progress: str = ""
 
     @property
@@ -47,6 +51,7 @@ class Report:
             "right": self.right,
             "structure": self.faults,
             "checksums": self.summed,
+            "tokenizer": self.tokenizer,
             "tensors": [asdict(finding) for finding in self.findings],
             "layers": [{**asdict(agreement), "allowed": allowed} for agreement, allowed in self.agreements],
         }
@@ -61,7 +66,7 @@ class Report:
         lines += [f"  WRONG {finding.tensor}: {finding.wrong}" for finding in wrong[:_SHOWN]]
         lines += [f"  and {len(wrong) - _SHOWN} more: --json has all"] if len(wrong) > _SHOWN else []
         sums = f"{self.summed} of {len(self.findings)} compared" if self.summed else "none: there is no manifest"
-        lines.append(f"checksums   {sums}")
+        lines += [f"checksums   {sums}", f"tokenizer   {self.tokenizer}"]
         layers = sum(a.part.isdigit() for a, _ in self.agreements)
         lines.append(f"computed    {layers} of {self.shape.layers} layers, the same hidden states into both")
         for agreement, allowed in self.agreements:
@@ -94,8 +99,12 @@ def judged(converted: Path, source: Path, *, layers: int = 4, seed: int = 0) -> 
 
     `layers`: how many are run in both, 0 for none.
     """
+    if converted.resolve() == source.resolve():
+        raise UsageError(f"{converted} is compared with itself.", "Give what it was made from as the second path.")
     found, due = opened(converted), opened(source)
     report = Report(due.shape, _faults(found, due.shape))
+    report.tokenizer, wrong = same_words(found, converted, due, source)
+    report.faults += wrong
     yield report
     if found.shape.specs.keys() != due.shape.specs.keys():
         return
@@ -106,7 +115,8 @@ def judged(converted: Path, source: Path, *, layers: int = 4, seed: int = 0) -> 
         report.findings.append(finding)
         report.progress = pace.step(finding.tensor).text()
         yield report
-    chosen = sampled(due.shape, layers, seed) if layers else []
+    fit = all(found.shape.specs[name].shape == spec.shape for name, spec in due.shape.specs.items())
+    chosen = sampled(due.shape, layers, seed) if layers and fit else []
     for agreement in agreements(found, due, chosen, seed) if chosen else ():
         report.agreements.append((agreement, _allowed(report.findings, agreement.part)))
         report.progress = f"layer {agreement.part}" if agreement.part.isdigit() else agreement.part

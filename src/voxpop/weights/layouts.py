@@ -173,7 +173,8 @@ def recognised(names: Mapping[str, Any] | set[str]) -> Layout:
         if layout.embedding in names and layout.final_norm in names:
             return layout
     known = ", ".join(f"{layout.name} (read by {layout.read_by})" for layout in LAYOUTS.values())
-    said = f"None of the layouts of Grok-1 names its tensors like these: {', '.join(sorted(names)[:3])} ..."
+    few = ", ".join(repr(name[:100]) for name in sorted(names)[:3])
+    said = f"None of the layouts of Grok-1 names its tensors like these: {few} ..."
     raise VoxpopError(said, f"voxpop reads {known}.", code="bad_weights")
 
 
@@ -191,10 +192,7 @@ def grok_of(config: Mapping[str, Any]) -> Grok:
     width = _size({"head_dim": sizes["width"] // sizes["heads"], **config}, ("head_dim",))
     down = (sizes["heads"] * width, sizes["feed_forward"])
     groups = _size({"scale_groups": _groups(down), **config}, ("scale_groups",))
-    odd = any(rows % groups for rows in down) or sizes["heads"] % sizes["kv_heads"]
-    if odd or sizes["chosen"] > sizes["experts"]:
-        raise VoxpopError("The numbers in config.json do not fit one another.", _CURE, code="bad_weights")
-    return Grok(
+    found = Grok(
         **sizes,
         **factors,  # type: ignore[arg-type]
         head_width=width,
@@ -203,6 +201,10 @@ def grok_of(config: Mapping[str, Any]) -> Grok:
         attention_cap=_cap(config),
         rope_base=_factor({"rope_theta": GROK_1.rope_base, **config}, "rope_theta"),
     )
+    if found.misfit:
+        said = f"The numbers in config.json do not fit one another: {found.misfit}."
+        raise VoxpopError(said, _CURE, code="bad_weights")
+    return found
 
 
 def _groups(rows: tuple[int, int]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError
+from voxpop.regular import regular
 
 GIB = 2**30
 USD = 0.87  # EUR a dollar: an assumption, said beside every price
@@ -105,14 +106,14 @@ def machine_named(name: str) -> Machine:
             f"There is no machine {name!r}.", f"Take one of: {', '.join(described())}, or a TOML file of your own."
         )
     try:
-        with path.open("rb") as file:
+        with regular(path) as file:
             text = file.read(_LARGEST_FILE + 1)
         if len(text) > _LARGEST_FILE:
             raise UsageError(f"{path} is larger than 1 MiB.", "A machine is described in a few lines.")
         return _machine(path.stem, tomllib.loads(text.decode("utf-8")))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Give the path of a TOML file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}.", "See docs/grok-1.md for an example.") from error
 
 
@@ -163,6 +164,10 @@ _FIELDS = {
     *("about", "cores", "sockets", "memory", "rate", "instructions", "gpu", "gpus", "unified", "link"),
     *("disk", "disk_free", "watts", "price"),
 }
+# 0 says that something is not known; these are always.
+_ABOVE_0 = {"cores", "sockets", "memory", "rate", "gpus", "link"}
+_NUMBERS = {*_ABOVE_0, "disk", "disk_free", "watts"}
+_MOST = 1e9
 
 
 def _machine(name: str, row: Mapping[str, Any]) -> Machine:
@@ -173,6 +178,7 @@ def _machine(name: str, row: Mapping[str, Any]) -> Machine:
     missing = {"cores", "memory", "rate"} - row.keys()
     if missing:
         raise UsageError(f"{name} lacks {', '.join(sorted(missing))}.", f"Known: {_known()}.")
+    _check_numbers(name, row)
     try:
         gpus = _gpus(f"{row['gpu']}x{row.get('gpus', 1)}") if row.get("gpu") else ()
         memory = int(row["memory"] * GIB)
@@ -194,8 +200,16 @@ def _machine(name: str, row: Mapping[str, Any]) -> Machine:
             watts=float(row.get("watts", 0)),
             price=_price(row.get("price")),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise UsageError(f"{name} has a field of the wrong kind: {error}.", f"Known: {_known()}.") from error
+
+
+def _check_numbers(name: str, row: Mapping[str, Any]) -> None:
+    for field in _NUMBERS & row.keys():
+        value, least = row[field], 1e-9 if field in _ABOVE_0 else 0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _MOST:
+            what = f"{name} has a field of the wrong kind: {field} is {str(value)[:80]!r}."
+            raise UsageError(what, f"Known: {_known()}.")
 
 
 def _known() -> str:

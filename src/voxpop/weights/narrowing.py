@@ -101,7 +101,8 @@ def narrowed(
         )
     what: dict[str, Any] = {"format": "gguf", "type": chosen.name}
     if importance is not None:
-        what["importance"] = {"chunks": importance.chunks, "length": importance.length, "texts": importance.texts}
+        about = {"chunks": importance.chunks, "length": importance.length, "texts": importance.texts}
+        what["importance"] = {**about, "sha256": importance.sha256()}
 
     def sink() -> GgufSink:
         begun = GgufSink(

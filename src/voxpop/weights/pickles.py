@@ -8,7 +8,6 @@ instructions mean, xAI's `checkpoint.py` what wrote them.
 
 import mmap
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.errors import VoxpopError
+from voxpop.regular import regular
 from voxpop.weights.tensors import Quantised, bfloat16
 
 _MOST_STEPS = 400  # a file of the release takes 113
@@ -60,11 +60,8 @@ def read(path: Path) -> NDArray[Any] | Quantised:
     A part under 1 MiB is copied, because in the file it begins at any odd place. Raises VoxpopError.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise _Refused("is not a file", "Name the folder of a checkpoint.")
-            if not about.st_size:
+        with regular(path) as file:
+            if not os.fstat(file.fileno()).st_size:
                 raise _Refused("is empty", _AGAIN)
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return _tensor(data, _Machine(data).run())

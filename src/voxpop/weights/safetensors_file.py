@@ -6,6 +6,7 @@ of the tensors without holes. It refuses what the format refuses, and types that
 
 import json
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.errors import VoxpopError
+from voxpop.regular import regular
 from voxpop.weights.tensors import bfloat16
 
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": bfloat16}
 # The format's own library stops at 100 MB. All of Grok-1 in one file needs less than one.
 HEADER_MAX = 16 << 20
+_MOST_TENSORS = 1 << 16
 _LENGTH = 8
 _CURE = "Fetch or write the file again."
 
@@ -43,8 +46,8 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
-                size = path.stat().st_size
+            with regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
                 header = _header_bytes(file.read(_LENGTH), size, path)
                 self._data = _LENGTH + header
                 text = file.read(header)
@@ -54,7 +57,7 @@ class SafetensorsFile:
 
     @cached_property
     def _mapped(self) -> mmap.mmap:
-        with self.path.open("rb") as file:
+        with regular(self.path) as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def view(self, name: str) -> NDArray[Any]:
@@ -124,6 +127,8 @@ def _header_bytes(start: bytes, size: int, path: Path) -> int:
 def _entries(text: bytes, size: int, path: Path) -> dict[str, Entry]:
     rows = parsed(text, f"The header of {path}")
     rows.pop("__metadata__", None)
+    if len(rows) > _MOST_TENSORS:
+        raise VoxpopError(f"{path} has {len(rows)} tensors; all of Grok-1 has 2,114.", _CURE, code="bad_weights")
     found = {name: _entry(name, row, path) for name, row in rows.items()}
     end = 0
     for name, entry in sorted(found.items(), key=lambda item: (item[1].start, item[1].stop)):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxpop.errors import VoxpopError
+from voxpop.regular import regular
 from voxpop.weights.tensors import Packed, Quantised, Tensor
 
 _MOST = 64 << 20  # bytes of a manifest that are read; Grok-1's has 80 kB
@@ -34,7 +35,7 @@ def read_manifest(path: Path) -> dict[str, str]:
     manifest = manifest_of(path)
     if not manifest.exists():
         return {}
-    with manifest.open("rb") as file:
+    with regular(manifest) as file:
         text = file.read(_MOST)
     try:
         sums = json.loads(text)["sums"]

@@ -16,6 +16,7 @@ import numpy as np
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights.converting import Progress, convert, leftovers, written
 from voxpop.weights.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.gguf_keys import numbers
 from voxpop.weights.grok import EMBEDDING, Grok, Spec, scaled
 from voxpop.weights.hf import FolderSink
 from voxpop.weights.layouts import LAYOUTS
@@ -59,6 +60,13 @@ class Target:
             case _:
                 layout, type_ = LAYOUTS[self.format], self.type.upper()
                 return FolderSink(path, layout, shape, type_, tokenizer=self.tokenizer)
+
+    def check(self, shape: Grok) -> None:
+        """Raises VoxpopError or UsageError where the format cannot say such a model."""
+        if self.format == "gguf":
+            numbers(shape)
+        elif self.format != "xai":
+            LAYOUTS[self.format].config(shape, self.type.upper())
 
 
 def target(path: Path, format_: str, type_: str | None = None) -> Target:
@@ -108,6 +116,7 @@ def expected_bytes(shape: Grok, to: Target) -> int:
 
 def converted(source: Source, path: Path, to: Target, *, force: bool = False) -> Iterator[Progress]:
     """Convert what lies at `path`, or go on with it. Raises as `converting.written` does."""
+    to.check(source.shape)
     what = {"format": to.format, "type": to.type}
     need = expected_bytes(source.shape, to)
     return written(source, path, to.path, lambda: to.sink(source.shape), need=need, what=what, force=force)

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from voxpop.errors import VoxpopError
 from voxpop.weights.grok import Grok
 
 bfloat16 = np.dtype(ml_dtypes.bfloat16)
@@ -127,7 +128,13 @@ def float32(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def quantised(values: NDArray[np.float32], groups: int = 1) -> Quantised:
-    """The nearest int8, [..., K, N], with symmetric bfloat16 scales, [..., G, N]."""
+    """The nearest int8, [..., K, N], with symmetric bfloat16 scales, [..., G, N].
+
+    Raises VoxpopError for numbers that are not finite: one would spoil its whole column.
+    """
+    if not np.isfinite(values).all():
+        cure = "Take the file from its source again."
+        raise VoxpopError("There are weights that are not finite numbers.", cure, code="bad_weights", lasting=True)
     *many, rows, columns = values.shape
     grouped = values.reshape(*many, groups, rows // groups, columns)
     scales = (np.abs(grouped).max(-2) / 127).astype(bfloat16)

@@ -13,6 +13,7 @@ from pathlib import Path
 import sentencepiece
 
 from voxpop.errors import UsageError, VoxpopError
+from voxpop.regular import regular
 from voxpop.weights.gguf_keys import Pieces
 from voxpop.weights.grok import Grok
 from voxpop.weights.spm_file import SIZE_MAX, pieces_of
@@ -105,7 +106,7 @@ def opened(checkpoint: Path, path: Path | None = None) -> Tokenizer:
         cure = f"Fetch Grok-1's with: voxpop weights tokenizer --out {checkpoint / FILE}"
         raise VoxpopError(said, cure, code="no_tokenizer")
     try:
-        with found.open("rb") as file:
+        with regular(found) as file:
             model = file.read(SIZE_MAX + 1)
     except OSError as error:
         said = f"The tokenizer {found} cannot be read: {error.strerror}."

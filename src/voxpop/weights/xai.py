@@ -79,7 +79,11 @@ def examine(path: Path, tell: Callable[[int, int], None] = lambda done, total: N
         wrong.append(f"{len(missing)} of {len(wanted)} files are missing: {few}")
     size = held = 0
     for done, name in enumerate(present):
-        about = (folder / name).stat()
+        try:
+            about = (folder / name).stat()
+        except OSError as error:
+            wrong.append(f"{name} cannot be read: {error.strerror}")
+            continue
         size, held = size + about.st_size, held + min(about.st_size, about.st_blocks * 512)
         if name in wanted:
             wrong += _faults(folder / name, wanted[name])
@@ -142,7 +146,10 @@ def _stated(folder: Path) -> Grok | None:
         most = _MOST_LAYERS if name == "layers" else 1 << 31
         if not isinstance(value, int | known[name]) or not 0 < value < most:
             raise VoxpopError(f"{path}: {name} cannot be {value!r}.", cure, code="bad_checkpoint")
-    return Grok(**given)
+    found = Grok(**given)
+    if found.misfit:
+        raise VoxpopError(f"The numbers in {path} do not fit: {found.misfit}.", cure, code="bad_checkpoint")
+    return found
 
 
 def _inferred(folder: Path, present: list[str]) -> Grok:
