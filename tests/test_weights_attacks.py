@@ -200,7 +200,7 @@ def test_llama_cpp_does_compute_otherwise_with_such_a_key(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"grok.block_count": (1 << 31) - 1}, "too few for 2147483647 layers"),
+        ({"grok.block_count": (1 << 31) - 1}, "says 2147483647 layers and holds 26"),
         ({"grok.expert_used_count": 99}, "99 of 8 experts are chosen"),
         ({"grok.attention.head_count": 3}, "3 heads share 2 keys"),
         ({"grok.attention.output_scale": float("nan")}, "output_scale is nan"),
