@@ -612,6 +612,17 @@ def test_the_header_is_live_and_the_banners_tell_the_trouble(page: Any, server: 
     expect(banners).to_be_empty()
 
 
+def test_an_answer_names_the_model_that_wrote_it(page: Any, server: Server) -> None:
+    server.live = STATUS | {"posts": 15203, "engine": {"name": "quote", "model": "grok-small", "state": "ready"}}
+    expect(page.locator("#meter")).to_contain_text("15,203 posts")
+    expect(ask(page, "bridge open?").locator(".receipt")).to_contain_text("engine quote (grok-small)")
+    server.live = STATUS | {"posts": 15204, "engine": {"name": "local", "model": "grok-small", "state": "ready"}}
+    expect(page.locator("#meter")).to_contain_text("15,204 posts")
+    turn = ask(page, "bridge open?")
+    expect(turn.locator(".receipt")).to_contain_text("engine quote")
+    expect(turn.locator(".receipt")).not_to_contain_text("grok-small")
+
+
 HOUR = [n % 7 * 30 for n in range(59)] + [2]
 PAID = {
     "name": "x", "state": "connected to api.x.com", "simulated": False, "ok": True, "posts_per_minute": 12,

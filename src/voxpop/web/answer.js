@@ -2,6 +2,7 @@
 
 import { because } from "./because.js";
 import { card, chip, link, make, webAddress } from "./cards.js";
+import { modelOf } from "./live.js";
 import { watchThis } from "./standing.js";
 import { WORDS, clock, count, isTime, now, say, secondsSince, span, timeElement } from "./words.js";
 
@@ -240,7 +241,7 @@ export class Answer {
     held.firstChild.textContent = WORDS.withheld(held.lastChild.childElementCount);
   }
 
-  done({ id, reason, answerable, engine, voice, freshness = {}, timings = {}, receipt = {} }) {
+  done({ id, reason, answerable, engine, model, voice, freshness = {}, timings = {}, receipt = {} }) {
     const parts = [];
     if (reason === "cancelled") parts.push([WORDS.stopped, "bad"]);
     if (reason === "length") parts.push([WORDS.cut, "bad"]);
@@ -255,7 +256,7 @@ export class Answer {
       parts.push([WORDS.gap(source, clock(since), clock(until), why), "old"]);
     }
     if (typeof timings.total_ms === "number") parts.push([`${count(timings.total_ms)}\u00a0ms`, ""]);
-    if (engine) parts.push([WORDS.engine(engine), ""]);
+    if (engine) parts.push([WORDS.engine(engine, model ?? modelOf(engine)), ""]);
     if (voice) parts.push([WORDS.voiceUsed(voice), ""]);
     if (freshness.simulated) parts.push([WORDS.simulatedShort, "old"]);
     if (!answerable && !this.pieces.length) this.body.append(this.aside(WORDS.unanswered, "notice"));

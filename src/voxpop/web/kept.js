@@ -37,7 +37,7 @@ function draw(turn, kept) {
     else struck(turn, text);
   }
   for (const held of kept.withheld) turn.apply({ name: "withheld", data: held });
-  turn.apply({ name: "done", data: kept.done ?? ended(kept) });
+  turn.apply({ name: "done", data: { ...(kept.done ?? ended(kept)), model: kept.engine?.model ?? "" } });
   turn.actions.prepend(turn.action(WORDS.remake, (button) => remake(turn, kept.id, button)));
   say(verdict);
 }

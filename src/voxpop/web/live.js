@@ -20,6 +20,12 @@ let wait = 500;
 let failing = false;
 let greeted = false;
 let simulated = false;
+let engine = {};
+
+/** The model that an engine of this name writes with now; empty where it has none. */
+export function modelOf(name) {
+  return engine.name === name ? engine.model : "";
+}
 
 /** Follow the server; `onStatus` gets its voices and examples once it can be reached. */
 export function watch(onStatus) {
@@ -93,6 +99,7 @@ function lost() {
 
 function show(live) {
   simulated = live.simulated;
+  engine = live.engine || {};
   const known = typeof live.lag_s === "number";
   const late = known && live.lag_s > LATE_S;
   element("meter").dataset.state = late ? "late" : "live";

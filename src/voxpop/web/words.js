@@ -1,5 +1,7 @@
 // The page's own words in English and French, its numbers and its times; it never translates what a post or the server says.
 
+const named = (model) => (model && model !== "none" ? ` (${model})` : "");
+
 const ENGLISH = {
   ask: "Ask what people are saying",
   followUp: "Ask a follow-up",
@@ -99,7 +101,7 @@ const ENGLISH = {
   evidence: (age) => `newest evidence ${age} old`,
   noEvidence: "no post cited",
   streamLag: (age) => `stream lag ${age}`,
-  engine: (name) => `engine ${name}`,
+  engine: (name, model) => `engine ${name}${named(model)}`,
   voiceUsed: (name) => `voice ${name}`,
   simulatedShort: "simulated",
   stopped: "stopped",
@@ -257,7 +259,7 @@ const FRENCH = {
   evidence: (age) => `source la plus récente\u00a0: ${age}`,
   noEvidence: "aucun message cité",
   streamLag: (age) => `retard du flux ${age}`,
-  engine: (name) => `moteur ${name}`,
+  engine: (name, model) => `moteur ${name}${named(model)}`,
   voiceUsed: (name) => `ton ${name}`,
   simulatedShort: "simulé",
   stopped: "arrêté",
