@@ -1,7 +1,7 @@
 """Conversions that are killed: `python conversion_lives.py SOURCE FOLDER KILLS SEED`.
 
 To each of three formats: one whole conversion, timed; then some to another place, killed at random moments, until
-as many as asked were cut between two tensors; then one to its end. Prints how many tensors lay there after each life.
+as many as asked were cut between two tensors; then one to its end. Prints how many tensors each life left.
 """
 
 import os
