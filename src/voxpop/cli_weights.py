@@ -128,7 +128,8 @@ def _told(found: "Inspection", tensors: bool) -> Iterator[str]:
         yield from _sizes(found.shape)
     if "files" in found.facts:
         size = found.facts["file_bytes"]
-        yield f"  {found.facts['files']:,} files, {size / 1e9:,.2f} GB" + f" ({size:,} bytes)"
+        number = found.facts["files"]
+        yield f"  {number:,} file{'s' * (number != 1)}, {size / 1e9:,.2f} GB ({size:,} bytes)"
     yield from (f"  {key}: {value}" for key, value in found.facts.items() if isinstance(value, str))
     if found.rows:
         yield ""

@@ -51,7 +51,7 @@ const ENGLISH = {
   source: (n, name) => (name ? `Source ${n}: ${name}` : `Source ${n}`),
   sources: "Sources",
   openOn: (network) => (network ? `Open on ${network}` : "Open the post"),
-  crowd: (n, authors) => `${n} posts, ${authors} independent ${authors === "1" ? "author" : "authors"}`,
+  crowd: (n, authors) => `${n} ${n === "1" ? "post" : "posts"}, ${authors} independent ${authors === "1" ? "author" : "authors"}`,
   people: {
     authority: "listed authority", press: "listed press", organisation: "verified organisation", person: "proven identity",
     unknown: "unlisted account",
