@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from prometheus_client import CollectorRegistry
 
 from postgres import Postgres, binaries, running
@@ -30,6 +32,26 @@ def environment(**extra: str) -> dict[str, str]:
     if "PYTHONPATH" in kept and "PYTHONPATH" in extra:  # else another tree than the one under test could be run
         extra["PYTHONPATH"] += os.pathsep + kept["PYTHONPATH"]
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}
+
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # Argon2id with its least memory and passes
+_ROOM = 2 << 30  # bytes; a whole run leaves a few hundred million
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders lie in memory where there is room: most tests would else wait for the disk's fsync.
+
+    No test is told less by it: they kill processes, which a file survives on any file system, not the machine.
+    """
+    shared = Path("/dev/shm")
+    if config.option.basetemp is not None or not os.access(shared, os.W_OK):
+        return
+    about = os.statvfs(shared)
+    if about.f_bavail * about.f_frsize >= _ROOM and not about.f_flag & os.ST_NOEXEC:  # some tests write programs
+        folder = tempfile.mkdtemp(prefix="voxpop-tests-", dir=shared)
+        config.option.basetemp = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +267,17 @@ async def database(database_url: str) -> AsyncIterator[Any]:
 
     async with Database(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests that are not of what a password's hash costs."""
+    from voxpop.accounts import passwords
+
+    monkeypatch.setattr(passwords, "_hasher", CHEAP)
+    passwords._nobodys.cache_clear()
+    yield
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture(scope="session")

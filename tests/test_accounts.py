@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -138,16 +137,7 @@ class TestPeople:
         await database.run(work)
 
 
-@pytest.fixture
-def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Argon2id with its least memory and passes, for tests that are not of its cost."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    passwords._nobodys.cache_clear()
-    yield
-    passwords._nobodys.cache_clear()
-
-
-@pytest.mark.usefixtures("cheap")
+@pytest.mark.usefixtures("cheap_hashes")
 class TestAudit:
     async def test_each_act_is_one_line_and_holds_no_secret(self, database: Database) -> None:
         def work(session: Session) -> tuple[list[str], str]:
@@ -426,7 +416,7 @@ async def test_a_kill_amid_the_making_of_keys_leaves_nothing_half(database_url: 
         assert await database.run(whole) >= len(shown) == 9
 
 
-@pytest.mark.usefixtures("cheap")
+@pytest.mark.usefixtures("cheap_hashes")
 def test_a_password_is_hashed_compared_and_bounded() -> None:
     kept = passwords.hashed("four good words")
     assert kept.startswith("$argon2id$")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from conftest import Running
+from conftest import CHEAP, Running
 from voxpop.accounts import Denied, Limited, attempts, passwords, people
 from voxpop.accounts.audit import By
 from voxpop.accounts.people import Wish
@@ -23,8 +23,9 @@ from voxpop.desk import Desk
 from voxpop.gate import AccountGate
 from voxpop.records import Database
 
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
 WORD = "correct horse battery"
-HASHED = passwords.hashed(WORD)
+HASHED = CHEAP.hash(WORD)
 START = 1_800_000_000_000_000
 S = 1_000_000
 
@@ -164,7 +165,8 @@ async def test_a_disabled_user_cannot_come_in_nor_stay(place: Place) -> None:
         await place.sign_in.enter("bob", WORD, "192.0.2.1")
 
 
-async def test_a_hash_of_weaker_parameters_is_made_anew(place: Place) -> None:
+async def test_a_hash_of_weaker_parameters_is_made_anew(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_hasher", argon2.PasswordHasher())
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(WORD)
 
     def weaken(session: Any) -> None:
