@@ -65,6 +65,13 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder that is not in memory, for what only a disk does, such as holes of single pages."""
+    with tempfile.TemporaryDirectory(prefix="voxpop-tests-") as folder:
+        yield Path(folder)
+
+
 def voxpop(*arguments: str, timeout: float = 30, **extra: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     return subprocess.run(

@@ -4,9 +4,11 @@ import base64
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import cycle
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -24,9 +26,16 @@ CLIENT, SECRET = "voxpop", "provider-secret"
 Keys = dict[str, Any]
 
 
+@cache
+def _turns() -> Iterator[dict[str, Any]]:
+    """RSA keys in turn: a few suffice for all tests, and each takes a processor as long as some tests do."""
+    return cycle([RSAKey.generate_key(2048).as_dict(private=True) for _ in range(4)])
+
+
 def fresh_keys() -> Keys:
+    """Other ones than before, under names that no key had."""
     return {
-        "RS256": RSAKey.generate_key(2048, parameters={"kid": f"rsa-{secrets.token_hex(4)}"}),
+        "RS256": RSAKey.import_key({**next(_turns()), "kid": f"rsa-{secrets.token_hex(4)}"}),
         "ES256": ECKey.generate_key("P-256", parameters={"kid": f"ec-{secrets.token_hex(4)}"}),
     }
 

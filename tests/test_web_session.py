@@ -1,20 +1,24 @@
 """The page of a server with accounts, in a real Chromium against the real program: in, asked, limits, keys, out."""
 
+import asyncio
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from conftest import Program, Up, environment, voxpop
+from conftest import CHEAP, Program, Up, voxpop
 from test_web_page import ARGUMENTS, CHROMIUM
+from voxpop.accounts import people
+from voxpop.accounts.audit import By
+from voxpop.accounts.people import Wish
+from voxpop.records import Database
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package 'playwright' is not installed")
 expect = sync_api.expect
@@ -35,27 +39,26 @@ title = "Gold"
 share = 0.0
 meanwhile = "tiny"
 """
+TIER_OF = {"bob": "tiny", "dora": "gold", "eli": "gold"}
 
 
-def password(data: Path, who: str) -> None:
-    command = [sys.executable, "-m", "voxpop.cli", "users", "password", who, "--data", str(data)]
-    subprocess.run(command, input=f"{WORD}\n", text=True, check=True, capture_output=True, env=environment())
+async def settle(data: Path) -> None:
+    """Ann, an admin, bob, whose tier is small, and two who wait for theirs."""
+    async with Database.beside(data) as database:
+        by, hashed = By("test", time.time_ns() // 1000), CHEAP.hash(WORD)
+        for who, rank, tier in (("ann", "admin", None), *((n, None, t) for n, t in TIER_OF.items())):
+            wish = Wish(name=who, rank=rank, tier=tier, password=hashed)
+            await database.run(lambda s, w=wish: people.add_user(s, by, w).id)
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """The real program on the simulated stream, with ann, an admin, and bob, whose tier is small."""
+    """The real program on the simulated stream, with accounts."""
     folder = tmp_path_factory.mktemp("house")
     (folder / "tiers.toml").write_text(TIERS)
     given = {"VOXPOP_ACCOUNTS_TIERS": str(folder / "tiers.toml"), "VOXPOP_ACCOUNTS_SIGN_UP": "open"}
-    for who, more in (
-        ("ann", ["--admin"]),
-        ("bob", ["--tier", "tiny"]),
-        *((n, ["--tier", "gold"]) for n in ("dora", "eli")),
-    ):
-        added = voxpop("users", "add", who, "--data", str(folder), *more, **given)
-        assert added.returncode == 0, added.stderr
-        password(folder, who)
+    with ThreadPoolExecutor(1) as beside:  # in this thread the browser has its loop
+        beside.submit(lambda: asyncio.run(settle(folder))).result()
     arguments = ("--source", "simulated", "--engine", "quote", "--port", "0", "--data", str(folder))
     program = Program(folder / "log", "up", *arguments, **given)
     try:

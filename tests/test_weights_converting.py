@@ -160,13 +160,13 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(sources: dict[str, Pat
     ],
 )
 def test_grok_1_whole_has_true_headers_and_the_size_that_was_said(
-    format_: str, type_: str, files: int, gigabytes: float, tmp_path: Path
+    format_: str, type_: str, files: int, gigabytes: float, on_disk: Path
 ) -> None:
-    to = targets.target(tmp_path / "grok-1", format_, type_)
+    to = targets.target(on_disk / "grok-1", format_, type_)
     found, size = targets.headers(GROK_1, to, to.path)
     assert (found, round(size / 1e9, 2)) == (files, gigabytes)
     assert targets.expected_bytes(GROK_1, to) == pytest.approx(size, rel=2e-5)
-    held_ = sum(file.stat().st_blocks * 512 for file in tmp_path.rglob("*") if file.is_file())
+    held_ = sum(file.stat().st_blocks * 512 for file in on_disk.rglob("*") if file.is_file())
     assert held_ < 20e6, "holes were filled"
 
 

@@ -67,7 +67,7 @@ class Work:
                     busy = False
                 if not busy:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._batches.woken.wait(), _LOOK_S)
+                        await asyncio.wait_for(self._batches.woken.wait(), self._wait_s())
         finally:
             for task in self._doing:
                 task.cancel()
@@ -77,11 +77,12 @@ class Work:
         """Begin what there is room for; whether something was begun."""
         begun = False
         now = asyncio.get_running_loop().time()
+        self._not_before = {id_: at for id_, at in self._not_before.items() if at > now}
         for batch in sorted(await self._batches.open_ones(), key=lambda b: self._last.get(b.owner, 0)):
             if batch.status == "validating":
                 await self._read(batch)
                 begun = True
-            elif batch.status == "in_progress" and self._not_before.get(batch.id, 0) <= now:
+            elif batch.status == "in_progress" and batch.id not in self._not_before:
                 if len(self._doing) < self._at_once and (line := await self._batches.take(batch.id)):
                     self._turn += 1
                     self._last[batch.owner] = self._turn
@@ -92,6 +93,11 @@ class Work:
                 elif batch.endpoint and not batch.counts.keys() & {"pending", "running"}:
                     await self._close(batch)
         return begun and len(self._doing) < self._at_once
+
+    def _wait_s(self) -> float:
+        """To when the first batch that waits may be asked again, or to the next look."""
+        now = asyncio.get_running_loop().time()
+        return min([_LOOK_S, *(at - now for at in self._not_before.values())])
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._doing.discard(task)
