@@ -27,9 +27,9 @@ import torch
 from voxpop.weights import targets
 from voxpop.weights.casting import Type, stored
 from voxpop.weights.converting import remove
+from voxpop.weights.formats.mapped import nbytes
+from voxpop.weights.formats.opening import opened
 from voxpop.weights.grok import GROK_1, Grok
-from voxpop.weights.mapped import nbytes
-from voxpop.weights.opening import opened
 from voxpop.weights.quantise import packed_rows
 from voxpop.weights.tensors import Held, Quantised, Tensor, bfloat16
 
@@ -41,7 +41,7 @@ import sys
 from pathlib import Path
 from voxpop.weights import targets
 from voxpop.weights.converting import remove
-from voxpop.weights.opening import opened
+from voxpop.weights.formats.opening import opened
 
 def peak():  # getrusage tells the starter's, where that was larger
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))

@@ -21,10 +21,10 @@ import gguf
 import numpy as np
 import xllamacpp
 
-from voxpop.weights.formats import Format
 from voxpop.weights.grok import Grok, scaled
-from voxpop.weights.machine import Machine
-from voxpop.weights.planning import Case, Step, place, seconds, shares, token_flops
+from voxpop.weights.planning.machine import Machine
+from voxpop.weights.planning.placing import Case, Step, place, seconds, shares, token_flops
+from voxpop.weights.planning.sizes import Format
 
 VOCABULARY, GENERATED = 8192, 24
 TYPES = ["BF16", "Q8_0", "Q6_K", "Q4_K", "IQ4_XS", "IQ3_XXS", "IQ2_XS", "IQ1_S"]

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from voxpop.simulator import world
+from voxpop.weights.formats.opening import opened
 from voxpop.weights.importance import gathered
-from voxpop.weights.lessons import BOS
-from voxpop.weights.measuring import InTorch, Remembered, drawn, in_llama_cpp, quality, speed
+from voxpop.weights.making.lessons import BOS
 from voxpop.weights.mixes import mix
 from voxpop.weights.narrowing import narrowed, words_of
-from voxpop.weights.opening import opened
+from voxpop.weights.proving.measuring import InTorch, Remembered, drawn, in_llama_cpp, quality, speed
 
 MIXES = ("F32", "F16", "Q8_0", "Q6_K", "Q4_K_M", "IQ3_S", "IQ2_S", "IQ2_XXS")
 UNSEEN, WEIGHED = 11, 2  # nights of the simulator; `make` learns from 1, 2 and 3

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from voxpop.weights.formats.opening import opened
+from voxpop.weights.formats.xai import hollow
 from voxpop.weights.grok import GROK_1, Grok
 from voxpop.weights.grok_torch import Forward
-from voxpop.weights.opening import opened
 from voxpop.weights.tensors import Source, Tensor
-from voxpop.weights.xai import hollow
 
 
 class Routed:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from voxpop.weights import targets
 from voxpop.weights.converting import remove
-from voxpop.weights.opening import opened
+from voxpop.weights.formats.opening import opened
 
 
 def convert(source: Path, out: Path, format_: str) -> None:

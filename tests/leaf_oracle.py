@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voxpop.weights import pickles
+from voxpop.weights.formats import pickles
 from voxpop.weights.tensors import Quantised
 
 Parts = list[tuple[str, tuple[int, ...], bytes]]

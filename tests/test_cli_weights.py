@@ -12,13 +12,13 @@ from click.testing import CliRunner
 
 from conftest import environment, voxpop
 from voxpop.cli import program
-from voxpop.weights import xai
-from voxpop.weights.gguf_grok import GgufSink
-from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.formats import xai
+from voxpop.weights.formats.gguf_grok import GgufSink
+from voxpop.weights.formats.gguf_keys import Pieces
+from voxpop.weights.formats.hf import FolderSink
+from voxpop.weights.formats.inspecting import inspect
+from voxpop.weights.formats.layouts import KEYFAN
 from voxpop.weights.grok import GROK_1, Grok
-from voxpop.weights.hf import FolderSink
-from voxpop.weights.inspecting import inspect
-from voxpop.weights.layouts import KEYFAN
 from voxpop.weights.mixes import mix
 from voxpop.weights.random_weights import random_weights
 from voxpop.weights.tensors import Held, Sink

@@ -122,8 +122,8 @@ def test_a_plot_is_a_whole_picture_with_a_curve_a_format(tmp_path: Path) -> None
 
 def test_a_file_is_planned_by_the_shape_that_it_holds(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="the extra voxpop[weights] is not installed")
-    from voxpop.weights.gguf_grok import GgufSink
-    from voxpop.weights.gguf_keys import Pieces
+    from voxpop.weights.formats.gguf_grok import GgufSink
+    from voxpop.weights.formats.gguf_keys import Pieces
     from voxpop.weights.mixes import mix
     from voxpop.weights.random_weights import random_weights
 

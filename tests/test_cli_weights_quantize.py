@@ -18,13 +18,13 @@ import numpy as np
 from test_weights_gguf import SHAPE
 from voxpop.cli import program
 from voxpop.weights import importance
-from voxpop.weights.gguf_grok import GgufSource
+from voxpop.weights.formats.gguf_grok import GgufSource
+from voxpop.weights.formats.sums import read_manifest
+from voxpop.weights.formats.tokenizer import trained
+from voxpop.weights.formats.xai import XaiSink
 from voxpop.weights.mixes import mix, size_of
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.sums import read_manifest
 from voxpop.weights.tensors import float32
-from voxpop.weights.tokenizer import trained
-from voxpop.weights.xai import XaiSink
 
 POSTS = [f"the harbour of town {i} is closed, say {3 * i} people who stood there at night" for i in range(120)]
 TINY = replace(SHAPE, layers=2, experts=2, vocabulary=330)

@@ -349,8 +349,8 @@ def test_half_a_file_is_refused(tmp_path: Path, path: Path) -> None:
 
 def test_grok_1_itself_is_taken_by_its_header(tmp_path: Path) -> None:
     """A sparse file of the full size: every name, shape and constant, no weight."""
-    from voxpop.weights.gguf_grok import GgufSink
-    from voxpop.weights.gguf_keys import Pieces
+    from voxpop.weights.formats.gguf_grok import GgufSink
+    from voxpop.weights.formats.gguf_keys import Pieces
     from voxpop.weights.grok import GROK_1
     from voxpop.weights.mixes import mix
 
@@ -413,7 +413,7 @@ def test_a_model_that_is_not_here_says_how_it_is_made(tmp_path: Path) -> None:
     try:
         said = program.until(r"Model 'grok-1' is not on this machine\..*")[0]
         assert "weights plan" in said
-        assert "weights convert" in said
+        assert "weights quantize" in said
         assert f"{tmp_path}/models/grok-1.gguf" in said
     finally:
         program.stop()
@@ -423,8 +423,8 @@ def test_a_model_that_is_not_here_says_how_it_is_made(tmp_path: Path) -> None:
 
 
 async def test_a_file_in_parts_is_one_model(tmp_path: Path, path: Path, engine: LocalEngine) -> None:
-    from voxpop.weights.gguf_grok import GgufSink, GgufSource
-    from voxpop.weights.gguf_keys import Pieces
+    from voxpop.weights.formats.gguf_grok import GgufSink, GgufSource
+    from voxpop.weights.formats.gguf_keys import Pieces
     from voxpop.weights.mixes import mix
 
     source, said = GgufSource(path), GgufFile(path).card().values

@@ -186,9 +186,9 @@ def test_a_boundary_is_a_protocol_of_at_most_four_methods() -> None:
         "questions",
         "store.ranking",
         "tiers",
-        "weights.planning",
-        "weights.advising",
-        "weights.formats",
+        "weights.planning.placing",
+        "weights.planning.advising",
+        "weights.planning.sizes",
     ],
 )
 def test_a_step_has_no_clock_no_chance_and_no_network(module: str) -> None:

@@ -18,16 +18,18 @@ from voxpop.cli import program
 from voxpop.engines.llamacpp import LlamaModel
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.regular import regular
-from voxpop.weights import converting, importance, judging, machine, narrowing, targets, verifying
-from voxpop.weights.gguf_grok import GgufSink, GgufSource
-from voxpop.weights.gguf_keys import Pieces, gguf_name, numbers
+from voxpop.weights import converting, importance, narrowing, targets
+from voxpop.weights.formats.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.formats.gguf_keys import Pieces, gguf_name, numbers
+from voxpop.weights.formats.opening import opened
+from voxpop.weights.formats.safetensors_file import Entry, header
 from voxpop.weights.grok import Grok
 from voxpop.weights.importance import Importance
 from voxpop.weights.mixes import mix
-from voxpop.weights.opening import opened
+from voxpop.weights.planning import machine
+from voxpop.weights.proving import judging, verifying
 from voxpop.weights.quantise import number, packed_rows
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.safetensors_file import Entry, header
 from voxpop.weights.tensors import Held, Packed, Quantised, Tensor, float32, quantised
 
 SHAPE = replace(TINY, layers=2)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from conftest import environment
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights import converting, targets
+from voxpop.weights.formats.opening import opened
+from voxpop.weights.formats.sums import checksum, manifest_of, read_manifest
 from voxpop.weights.grok import GROK_1, Grok, scaled
-from voxpop.weights.opening import opened
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.sums import checksum, manifest_of, read_manifest
 from voxpop.weights.tensors import Held, Hollow, float32
 
 TINY = Grok(
@@ -243,7 +243,7 @@ import sys
 from pathlib import Path
 from voxpop.weights import targets
 from voxpop.weights.converting import remove
-from voxpop.weights.opening import opened
+from voxpop.weights.formats.opening import opened
 
 def peak():
     # getrusage would tell the peak of whoever started this, where that one was larger.

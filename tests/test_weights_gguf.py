@@ -19,8 +19,8 @@ import numpy as np
 
 from voxpop.engines.gguf_bounded import Bounded
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.gguf_grok import GgufSink, GgufSource
-from voxpop.weights.gguf_keys import Pieces, gguf_name, numbers
+from voxpop.weights.formats.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.formats.gguf_keys import Pieces, gguf_name, numbers
 from voxpop.weights.grok import GROK_1, Grok, scaled
 from voxpop.weights.mixes import ALIGNMENT, _table, fallen, mix, names, size_of
 from voxpop.weights.quantise import Count, int8_rows, number, packed_rows
@@ -173,7 +173,7 @@ class TestKeys:
         assert not found.faults(tensors={k.replace("layer_output", "post_ffw"): v for k, v in found.sizes.items()})
 
     def test_without_scales_the_shape_is_what_llama_cpp_would_run(self, source: Held, tmp_path: Path) -> None:
-        from voxpop.weights.gguf_keys import shape_of
+        from voxpop.weights.formats.gguf_keys import shape_of
 
         fields = {k: v for k, v in Found(source, tmp_path).fields.items() if "scale" not in k}
         assert shape_of(fields).attention_scale == GROK_1.attention_scale != SHAPE.attention_scale
@@ -181,7 +181,7 @@ class TestKeys:
 
     @pytest.mark.parametrize("shape", [GROK_1, scaled(1), scaled(3, 5)])
     def test_a_familys_constants_come_back_unrounded(self, shape: Grok) -> None:
-        from voxpop.weights.gguf_keys import shape_of
+        from voxpop.weights.formats.gguf_keys import shape_of
 
         kept = {k: float(np.float32(v)) if isinstance(v, float) else v for k, v in numbers(shape).items()}
         assert shape_of(kept) == shape
@@ -191,7 +191,7 @@ class Found:
     """The keys and sizes of a written file, to be damaged."""
 
     def __init__(self, source: Held, folder: Path) -> None:
-        from voxpop.weights.gguf_keys import faults
+        from voxpop.weights.formats.gguf_keys import faults
 
         written(source, folder / "found.gguf", "F16")
         opened = GgufSource(folder / "found.gguf")

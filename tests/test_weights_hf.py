@@ -23,13 +23,13 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from voxpop.cli import program  # noqa: E402
 from voxpop.errors import UsageError, VoxpopError  # noqa: E402
 from voxpop.simulator.flood import invented  # noqa: E402
+from voxpop.weights.formats.hf import FolderSink, FolderSource, stored_shape  # noqa: E402
+from voxpop.weights.formats.layouts import HPCAI, KEYFAN, LAYOUTS, LMZHENG, Layout, grok_of  # noqa: E402
+from voxpop.weights.formats.safetensors_file import SafetensorsFile  # noqa: E402
+from voxpop.weights.formats.tokenizer import trained  # noqa: E402
 from voxpop.weights.grok import GROK_1, Grok  # noqa: E402
-from voxpop.weights.hf import FolderSink, FolderSource, stored_shape  # noqa: E402
-from voxpop.weights.layouts import HPCAI, KEYFAN, LAYOUTS, LMZHENG, Layout, grok_of  # noqa: E402
 from voxpop.weights.random_weights import random_weights  # noqa: E402
-from voxpop.weights.safetensors_file import SafetensorsFile  # noqa: E402
 from voxpop.weights.tensors import Held, Quantised, bfloat16, float32  # noqa: E402
-from voxpop.weights.tokenizer import trained  # noqa: E402
 
 TINY = Grok(
     layers=3,

@@ -23,7 +23,7 @@ from test_weights_gguf import SHAPE, written
 from voxpop.engines.llamacpp import LlamaModel
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights import importance
-from voxpop.weights.gguf_grok import GgufSource
+from voxpop.weights.formats.gguf_grok import GgufSource
 from voxpop.weights.grok_torch import Cache, Floats, Forward
 from voxpop.weights.importance import Importance, gathered
 from voxpop.weights.quantise import packed_rows

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError
-from voxpop.weights.machine import GIB, Machine, changed, described, machine_named
-from voxpop.weights.machine_reading import (
+from voxpop.weights.planning.machine import GIB, Machine, changed, described, machine_named
+from voxpop.weights.planning.machine_reading import (
     amd,
     asked,
     cores_of,
@@ -109,7 +109,7 @@ def test_an_unknown_gpu_is_told_and_taken_for_a_slow_one(tmp_path: Path) -> None
 def test_a_tool_that_hangs_or_fails_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "sometool"
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("voxpop.weights.machine_reading._TOOL_S", 0.2)
+    monkeypatch.setattr("voxpop.weights.planning.machine_reading._TOOL_S", 0.2)
     for text, said in (("echo here", "here\n"), ("exit 3", ""), ("sleep 20", "")):
         tool.write_text(f"#!/bin/sh\n{text}\n")
         tool.chmod(0o755)

@@ -20,15 +20,15 @@ from voxpop.cli import program
 from voxpop.cli_weights_make import posts_of
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.simulator import world
-from voxpop.weights import making
-from voxpop.weights.lessons import BOS, Texts, divided, framed
-from voxpop.weights.making import Recipe, Report, rate_of, taught
-from voxpop.weights.making_files import made, spoken
-from voxpop.weights.measuring import InTorch, Remembered, in_llama_cpp, perplexity, quality, speed, unigram
-from voxpop.weights.opening import opened
+from voxpop.weights.formats.opening import opened
+from voxpop.weights.formats.tokenizer import Tokenizer, template_beside
+from voxpop.weights.formats.tokenizer import opened as tokenizer_of
+from voxpop.weights.making import model as making
+from voxpop.weights.making.folder import made, spoken
+from voxpop.weights.making.lessons import BOS, Texts, divided, framed
+from voxpop.weights.making.model import Recipe, Report, rate_of, taught
+from voxpop.weights.proving.measuring import InTorch, Remembered, in_llama_cpp, perplexity, quality, speed, unigram
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.tokenizer import Tokenizer, template_beside
-from voxpop.weights.tokenizer import opened as tokenizer_of
 
 TINY = making.SIZES["tiny"]
 POSTS = [event.text for event in world.night(1) if event.op == "create" and event.record["langs"] == ["en"]]
@@ -225,8 +225,8 @@ class TestEveryReader:
     def test_the_same_perplexity_in_every_layout(
         self, folder: Path, held: list[list[int]], report: dict[str, float], tmp_path: Path
     ) -> None:
-        from voxpop.weights.hf import FolderSink
-        from voxpop.weights.layouts import LAYOUTS
+        from voxpop.weights.formats.hf import FolderSink
+        from voxpop.weights.formats.layouts import LAYOUTS
 
         source = opened(folder)
         found = {"xai": perplexity(InTorch(source), held)}
@@ -318,8 +318,8 @@ class TestFolder:
         script = f"""
 import os, signal
 from pathlib import Path
-from voxpop.weights.making import SIZES
-from voxpop.weights.making_files import written
+from voxpop.weights.making.model import SIZES
+from voxpop.weights.making.folder import written
 from voxpop.weights.random_weights import random_weights
 model = random_weights(SIZES["tiny"])
 class Dies:
@@ -411,7 +411,7 @@ def written(source: object, sink: object) -> None:
 
 
 def as_gguf(folder: Path, path: Path, mix: str) -> None:
-    from voxpop.weights.gguf_grok import GgufSink
+    from voxpop.weights.formats.gguf_grok import GgufSink
     from voxpop.weights.mixes import mix as mix_of
 
     source, vocabulary = opened(folder), tokenizer_of(folder)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from leaf_oracle import QuantizedWeight8bit, known, parts
 from voxpop.errors import VoxpopError
-from voxpop.weights import pickles, pickling
+from voxpop.weights.formats import pickles, pickling
 from voxpop.weights.tensors import Quantised, bfloat16
 
 SEEDS = Path(__file__).parent / "fuzz" / "seeds" / "leaf"
@@ -130,7 +130,7 @@ def test_a_file_of_the_release_has_the_size_that_was_reported(tmp_path: Path) ->
 BOUNDED = """
 import resource, sys
 from pathlib import Path
-from voxpop.weights.pickles import read
+from voxpop.weights.formats.pickles import read
 
 def peak():  # not ru_maxrss, which begins with what the process that started this one had
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))

@@ -13,11 +13,21 @@ from hypothesis import strategies as st
 
 from voxpop.errors import UsageError
 from voxpop.weights import mixes
-from voxpop.weights.advising import Budget, Work, affordable, best, budget_of, ceiling, cheapest, hourly, row, rows
-from voxpop.weights.formats import Format, expert_types, format_named, formats, published_size, sizes
 from voxpop.weights.grok import GROK_1, Grok, scaled
-from voxpop.weights.machine import GIB, Gpu, Machine, Price, described, gpu_named
-from voxpop.weights.planning import (
+from voxpop.weights.planning.advising import (
+    Budget,
+    Work,
+    affordable,
+    best,
+    budget_of,
+    ceiling,
+    cheapest,
+    hourly,
+    row,
+    rows,
+)
+from voxpop.weights.planning.machine import GIB, Gpu, Machine, Price, described, gpu_named
+from voxpop.weights.planning.placing import (
     CEILING,
     Case,
     Step,
@@ -32,7 +42,8 @@ from voxpop.weights.planning import (
     token_flops,
     touched,
 )
-from voxpop.weights.programs import Program, command, programs
+from voxpop.weights.planning.programs import Program, command, programs
+from voxpop.weights.planning.sizes import Format, expert_types, format_named, formats, published_size, sizes
 
 GGUF = [f for f in formats() if f.kind == "gguf"]
 LLAMA = programs()[0]

@@ -23,11 +23,11 @@ from hypothesis import strategies as st  # noqa: E402
 from voxpop.cli import program  # noqa: E402
 from voxpop.errors import UsageError, VoxpopError  # noqa: E402
 from voxpop.simulator.flood import invented  # noqa: E402
-from voxpop.weights import fetching  # noqa: E402
-from voxpop.weights.fetching import VARIABLE, fetch_tokenizer  # noqa: E402
+from voxpop.weights.formats import fetching  # noqa: E402
+from voxpop.weights.formats.fetching import VARIABLE, fetch_tokenizer  # noqa: E402
+from voxpop.weights.formats.spm_file import pieces_of  # noqa: E402
+from voxpop.weights.formats.tokenizer import GROK_1_SHA256, GROK_1_SIZE, Tokenizer, beside, opened, trained  # noqa: E402
 from voxpop.weights.grok import GROK_1, scaled  # noqa: E402
-from voxpop.weights.spm_file import pieces_of  # noqa: E402
-from voxpop.weights.tokenizer import GROK_1_SHA256, GROK_1_SIZE, Tokenizer, beside, opened, trained  # noqa: E402
 
 POSTS = [row.text for row in invented()]
 MODEL = trained(POSTS, 1000)
@@ -117,7 +117,7 @@ def llama_tokens(tokenizer: Tokenizer, folder: Path) -> Callable[[str], list[int
     """llama.cpp's own tokenisation, from a GGUF file with this vocabulary; only the vocabulary is loaded."""
     pytest.importorskip("xllamacpp")
     from voxpop.engines.llama_library import library
-    from voxpop.weights.gguf_grok import GgufSink
+    from voxpop.weights.formats.gguf_grok import GgufSink
     from voxpop.weights.mixes import mix
 
     shape = replace(scaled(1, 1, vocabulary=tokenizer.size), width=32, heads=2, kv_heads=1, head_width=16)

@@ -13,14 +13,16 @@ from click.testing import CliRunner, Result
 
 from test_weights_converting import TINY
 from voxpop.cli import program
-from voxpop.weights import converting, parity, targets, tokenizer, verifying
-from voxpop.weights.gguf_grok import GgufSource
+from voxpop.weights import converting, targets
+from voxpop.weights.formats import tokenizer
+from voxpop.weights.formats.gguf_grok import GgufSource
+from voxpop.weights.formats.opening import opened
+from voxpop.weights.formats.sums import manifest_of
 from voxpop.weights.grok import GROK_1, Grok, scaled
-from voxpop.weights.judging import Report, judged
-from voxpop.weights.opening import opened
+from voxpop.weights.proving import parity, verifying
+from voxpop.weights.proving.judging import Report, judged
 from voxpop.weights.quantise import number, packed_rows
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.sums import manifest_of
 from voxpop.weights.tensors import Held, Packed, Tensor, bfloat16, float32, pieces
 
 SOURCE = random_weights(TINY, 3)

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights import pickles, pickling, xai
+from voxpop.weights.formats import pickles, pickling, xai
+from voxpop.weights.formats.opening import format_of, opened
+from voxpop.weights.formats.sums import checksum
 from voxpop.weights.grok import EMBEDDING, FINAL_NORM, GROK_1, Grok
-from voxpop.weights.opening import format_of, opened
 from voxpop.weights.random_weights import random_weights
-from voxpop.weights.sums import checksum
 from voxpop.weights.tensors import Held, Hollow, Quantised, Source, Tensor, bfloat16, float32
 
 TALL = Grok(
@@ -126,7 +126,7 @@ from pathlib import Path
 
 import numpy as np
 import grok1_oracle as oracle
-from voxpop.weights import pickling, xai
+from voxpop.weights.formats import pickling, xai
 from voxpop.weights.random_weights import random_weights
 
 held = oracle.weights("tall")
@@ -387,9 +387,9 @@ def test_other_weights_become_the_nearest_int8(seed: int, groups: int, name: str
 WHOLE = """
 import resource, sys, time
 from pathlib import Path
-from voxpop.weights import xai
+from voxpop.weights.formats import xai
 from voxpop.weights.grok import GROK_1
-from voxpop.weights.opening import opened
+from voxpop.weights.formats.opening import opened
 from voxpop.weights.tensors import Quantised
 
 def write(source, path):

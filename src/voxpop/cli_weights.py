@@ -20,8 +20,8 @@ from voxpop.errors import VoxpopError
 from voxpop.inert import visible
 
 if TYPE_CHECKING:
+    from voxpop.weights.formats.inspecting import Inspection
     from voxpop.weights.grok import Grok
-    from voxpop.weights.inspecting import Inspection
 
 _EXTRA = {"gguf", "matplotlib", "ml_dtypes", "numpy", "safetensors", "sentencepiece", "torch", "xllamacpp"}
 _SHOWN = 12
@@ -75,7 +75,7 @@ async def inspect(path: Path, tensors: bool, as_json: bool) -> None:
 
     Example: voxpop weights inspect grok-1/ckpt-0
     """
-    from voxpop.weights import inspecting
+    from voxpop.weights.formats import inspecting
 
     say = teller(as_json or not sys.stderr.isatty())
     found = await asyncio.to_thread(inspecting.inspect, path, lambda *done: say("{:,} of {:,} files".format(*done)))

@@ -16,7 +16,7 @@ from voxpop.cli_weights import needs_extra, teller, weights
 from voxpop.errors import UsageError
 
 if TYPE_CHECKING:
-    from voxpop.weights.measuring import Model
+    from voxpop.weights.proving.measuring import Model
 
 _PATH = click.Path(exists=True, path_type=Path)
 _CONTEXT = 1024
@@ -84,7 +84,7 @@ async def bench(
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:
-    from voxpop.weights.measuring import drawn
+    from voxpop.weights.proving.measuring import drawn
 
     path.write_text(drawn([(Path(row.path).name, row.bits, row.kl) for row in rows]), "utf-8")
 
@@ -99,10 +99,10 @@ def _rows(
     say: Callable[[str], None],
 ) -> list[Row]:
     from voxpop.cli_weights_make import posts_of
-    from voxpop.weights.lessons import BOS
-    from voxpop.weights.measuring import InTorch, Remembered
-    from voxpop.weights.opening import opened
-    from voxpop.weights.tokenizer import opened as spoken
+    from voxpop.weights.formats.opening import opened
+    from voxpop.weights.formats.tokenizer import opened as spoken
+    from voxpop.weights.making.lessons import BOS
+    from voxpop.weights.proving.measuring import InTorch, Remembered
 
     vocabulary = spoken(reference or files[0], named)
     posts = sorted({text.strip() for text in posts_of(texts, unseen=True)} - {""})
@@ -115,8 +115,8 @@ def _rows(
 def _row(
     path: Path, said: Sequence[Sequence[int]], truth: "Model | None", threads: int, say: Callable[[str], None]
 ) -> Row:
-    from voxpop.weights.measuring import quality, speed
-    from voxpop.weights.opening import opened
+    from voxpop.weights.formats.opening import opened
+    from voxpop.weights.proving.measuring import quality, speed
 
     with _running(path, threads) as (engine, model):
         found = quality(model, said, truth, lambda done, all_: say(f"{path.name}: {done} of {all_} texts"))
@@ -130,8 +130,8 @@ def _row(
 
 @contextmanager
 def _running(path: Path, threads: int) -> "Iterator[tuple[str, Model]]":
-    from voxpop.weights.measuring import InTorch, in_llama_cpp
-    from voxpop.weights.opening import format_of, opened
+    from voxpop.weights.formats.opening import format_of, opened
+    from voxpop.weights.proving.measuring import InTorch, in_llama_cpp
 
     if format_of(path) == "gguf":
         with in_llama_cpp(path, context=_CONTEXT, threads=threads) as model:

@@ -45,8 +45,8 @@ async def convert(
     Example: voxpop weights convert grok-1/ckpt-0 grok-1-q8_0.gguf --to gguf --tokenizer tokenizer.model
     """
     from voxpop.weights import targets
-    from voxpop.weights.opening import opened
-    from voxpop.weights.sums import manifest_of
+    from voxpop.weights.formats.opening import opened
+    from voxpop.weights.formats.sums import manifest_of
 
     say = teller(as_json)
     to = targets.target(out, format_, type_)
@@ -85,7 +85,7 @@ async def verify(converted: Path, source: Path, layers: int, seed: int, as_json:
 
     Example: voxpop weights verify grok-1-q8_0.gguf grok-1/ckpt-0
     """
-    from voxpop.weights.judging import judged
+    from voxpop.weights.proving.judging import judged
 
     say = teller(as_json)
     with ThreadPoolExecutor(1, "weights") as pool:

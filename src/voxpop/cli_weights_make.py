@@ -15,7 +15,7 @@ from voxpop.cli_weights import needs_extra, teller, weights
 from voxpop.errors import UsageError
 
 if TYPE_CHECKING:
-    from voxpop.weights.making import Report, Step
+    from voxpop.weights.making.model import Report, Step
 
 # `voxpop up` plays the seventh night; files are measured on what the eleventh has and the first three have not.
 _NIGHTS, _UNSEEN = (1, 2, 3), 11
@@ -60,8 +60,8 @@ async def make(
     Example: voxpop weights make small-grok --minutes 5
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch loads: others may need the processor too
-    from voxpop.weights.making import SIZES, Recipe
-    from voxpop.weights.making_files import made
+    from voxpop.weights.making.folder import made
+    from voxpop.weights.making.model import SIZES, Recipe
 
     posts = list(posts_of(texts))
     recipe = Recipe(SIZES[size], seed, minutes, steps or 0, threads=threads)

@@ -68,20 +68,20 @@ async def plan(context: click.Context, model: str, as_json: bool, plot: Path | N
 
     Example: voxpop weights plan --machine epyc-12ch --budget 2/h
     """
-    from voxpop.weights import plan_making
+    from voxpop.weights.planning import asked as plan_making
 
     if given["machine"] == "list":
         _list(as_json)
         return
     made = await asyncio.to_thread(plan_making.made, _here(context, model), plan_making.Asked(**given))
     if plot:
-        from voxpop.weights.plan_plot import draw
+        from voxpop.weights.planning.plot import draw
 
         await asyncio.to_thread(draw, made, plot)
     if as_json:
         click.echo(orjson.dumps(plan_making.as_json(made), option=orjson.OPT_NON_STR_KEYS).decode())
         return
-    from voxpop.weights.plan_text import page
+    from voxpop.weights.planning.text import page
 
     click.echo(visible(page(made)))
 
@@ -103,7 +103,7 @@ def _here(context: click.Context, model: str) -> str:
 
 
 def _list(as_json: bool) -> None:
-    from voxpop.weights.machine import described
+    from voxpop.weights.planning.machine import described
 
     if as_json:
         click.echo(orjson.dumps({"machines": {name: m.about for name, m in described().items()}}).decode())

@@ -61,7 +61,7 @@ async def quantize(
     Example: voxpop weights quantize grok-1/ckpt-0 grok-1-q4.gguf --type Q4_K_M --texts posts.jsonl
     """
     from voxpop.weights import importance, narrowing
-    from voxpop.weights.opening import opened
+    from voxpop.weights.formats.opening import opened
     from voxpop.weights.quantise import Count
 
     if given and texts:
@@ -110,7 +110,7 @@ async def importance_(
     Example: voxpop weights importance grok-1/ckpt-0 grok-1-importance.gguf --texts posts.jsonl
     """
     from voxpop.weights import narrowing
-    from voxpop.weights.opening import opened
+    from voxpop.weights.formats.opening import opened
 
     say = teller(as_json)
     with ThreadPoolExecutor(1, "weights") as pool:

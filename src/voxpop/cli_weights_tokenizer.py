@@ -25,8 +25,8 @@ async def tokenizer(out: Path, as_json: bool) -> None:
 
     Example: voxpop weights tokenizer --out grok-1/tokenizer.model
     """
-    from voxpop.weights.fetching import fetch_tokenizer
-    from voxpop.weights.tokenizer import GROK_1_SHA256, GROK_1_SIZE
+    from voxpop.weights.formats.fetching import fetch_tokenizer
+    from voxpop.weights.formats.tokenizer import GROK_1_SHA256, GROK_1_SIZE
 
     await fetch_tokenizer(out)
     if as_json:

@@ -13,7 +13,7 @@ import click
 from voxpop import meters
 from voxpop.cli import program
 from voxpop.config import settings
-from voxpop.weights import plan_pages
+from voxpop.weights.planning import pages as plan_pages
 
 _CLI = """# Commands
 

@@ -240,7 +240,7 @@ def gguf(data: bytes) -> None:
 def grok_gguf(data: bytes) -> None:
     """A GGUF file of a Grok model, or the importance of its inputs."""
     from voxpop.weights import importance
-    from voxpop.weights.gguf_grok import GgufSource
+    from voxpop.weights.formats.gguf_grok import GgufSource
     from voxpop.weights.grok import Grok
 
     path = _file(data, ".gguf")
@@ -257,7 +257,7 @@ def grok_gguf(data: bytes) -> None:
 
 def leaf(data: bytes) -> None:
     """A file of xAI's checkpoint: what is accepted means what Python's own machine says."""
-    from voxpop.weights import pickles
+    from voxpop.weights.formats import pickles
 
     sys.path.append(str(Path(__file__).parent.parent))
     from leaf_oracle import known, parts

@@ -20,9 +20,9 @@ from typing import Any
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.regular import regular
-from voxpop.weights import xai
-from voxpop.weights.mapped import announce, nbytes, release
-from voxpop.weights.sums import write_manifest
+from voxpop.weights.formats import xai
+from voxpop.weights.formats.mapped import announce, nbytes, release
+from voxpop.weights.formats.sums import write_manifest
 from voxpop.weights.tensors import Sink, Source
 
 _SPARE = 64 << 20

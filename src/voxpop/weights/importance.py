@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from voxpop.engines.gguf_bounded import Bounded
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.gguf_keys import gguf_name
+from voxpop.weights.formats.gguf_keys import gguf_name
 from voxpop.weights.grok import Grok, Spec
 from voxpop.weights.tensors import Source
 

@@ -11,14 +11,14 @@ from typing import Any
 from voxpop.errors import UsageError
 from voxpop.weights import importance as importances
 from voxpop.weights.converting import Progress, written
-from voxpop.weights.gguf_grok import GgufSink, GgufSource
-from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.formats.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.formats.gguf_keys import Pieces
+from voxpop.weights.formats.tokenizer import beside, opened, template_beside
 from voxpop.weights.grok import Grok
 from voxpop.weights.importance import Importance
 from voxpop.weights.mixes import Mix, Size, fallen, size_of
 from voxpop.weights.quantise import Count
 from voxpop.weights.tensors import Source
-from voxpop.weights.tokenizer import beside, opened, template_beside
 
 _A_TOKEN = 32  # bytes of a token in the header: its text, score and kind
 

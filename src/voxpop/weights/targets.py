@@ -15,18 +15,18 @@ import numpy as np
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.weights.converting import Progress, convert, leftovers, written
-from voxpop.weights.gguf_grok import GgufSink, GgufSource
-from voxpop.weights.gguf_keys import numbers
+from voxpop.weights.formats.gguf_grok import GgufSink, GgufSource
+from voxpop.weights.formats.gguf_keys import numbers
+from voxpop.weights.formats.hf import FolderSink
+from voxpop.weights.formats.layouts import LAYOUTS
+from voxpop.weights.formats.mapped import nbytes
+from voxpop.weights.formats.safetensors_file import SafetensorsFile
+from voxpop.weights.formats.tokenizer import beside, opened
+from voxpop.weights.formats.xai import XaiSink, examine
 from voxpop.weights.grok import EMBEDDING, Grok, Spec, scaled
-from voxpop.weights.hf import FolderSink
-from voxpop.weights.layouts import LAYOUTS
-from voxpop.weights.mapped import nbytes
 from voxpop.weights.mixes import mix
 from voxpop.weights.narrowing import Words, gguf_bytes, words_of
-from voxpop.weights.safetensors_file import SafetensorsFile
 from voxpop.weights.tensors import Held, Hollow, Quantised, Sink, Source, Tensor, bfloat16
-from voxpop.weights.tokenizer import beside, opened
-from voxpop.weights.xai import XaiSink, examine
 
 _A_FILE = 512  # of a pickle, or a tensor in a safetensors header
 _BESIDE = {".json", ".jsonl", ".journal"}

@@ -10,10 +10,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from voxpop.weights.formats import Format, format_named
-from voxpop.weights.machine import Machine
 from voxpop.weights.mixes import mix, names
-from voxpop.weights.planning import Placement, Split
+from voxpop.weights.planning.machine import Machine
+from voxpop.weights.planning.placing import Placement, Split
+from voxpop.weights.planning.sizes import Format, format_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +110,4 @@ def _llama(model: str, stored: Format, machine: Machine, placed: Placement, batc
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files("voxpop.weights") / "programs.toml").read_text("utf-8"))
+    return tomllib.loads((files("voxpop.weights.planning") / "programs.toml").read_text("utf-8"))

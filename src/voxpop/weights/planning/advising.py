@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from voxpop.errors import UsageError
-from voxpop.weights.formats import Format
 from voxpop.weights.grok import Grok
-from voxpop.weights.machine import Machine
-from voxpop.weights.planning import (
+from voxpop.weights.planning.machine import Machine
+from voxpop.weights.planning.placing import (
     CEILING,
     PROMPT_TOKENS,
     Case,
@@ -22,7 +21,8 @@ from voxpop.weights.planning import (
     seconds,
     shares,
 )
-from voxpop.weights.programs import Program
+from voxpop.weights.planning.programs import Program
+from voxpop.weights.planning.sizes import Format
 
 _HOURS = 3 * 365.25 * 24  # what was bought is paid off in three years
 SLOWEST = 0.5  # tokens a second below which nobody would call it running

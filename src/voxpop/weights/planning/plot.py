@@ -1,7 +1,7 @@
 """Draws a plan: tokens a second against the memory that the machine would have, a curve for each format.
 
-The only part of a plan that needs a package beyond the base: matplotlib. `python -m voxpop.weights.plan_plot docs`
-draws the pictures of docs/grok-1.md.
+The only part of a plan that needs a package beyond the base: matplotlib.
+`python -m voxpop.weights.planning.plot docs` draws the pictures of docs/grok-1.md.
 """
 
 import sys
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError
-from voxpop.weights.advising import Work, row
-from voxpop.weights.formats import format_named, formats
 from voxpop.weights.grok import GROK_1
-from voxpop.weights.machine import GIB, described
-from voxpop.weights.plan_pages import missing
-from voxpop.weights.plan_text import Plan
-from voxpop.weights.programs import programs
-from voxpop.weights.published import published
+from voxpop.weights.planning.advising import Work, row
+from voxpop.weights.planning.machine import GIB, described
+from voxpop.weights.planning.pages import missing
+from voxpop.weights.planning.programs import programs
+from voxpop.weights.planning.published import published
+from voxpop.weights.planning.sizes import format_named, formats
+from voxpop.weights.planning.text import Plan
 
 _GIBS = (8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)
 _LLAMA = programs()[0]
@@ -97,7 +97,7 @@ def _saved(figure: Any, axes: Any, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    from voxpop.weights.plan_making import Asked, made
+    from voxpop.weights.planning.asked import Asked, made
 
     draw(made("grok-1", Asked(machine="epyc-12ch")), Path(sys.argv[1]) / "grok-1-memory.svg")
     draw_batching(Path(sys.argv[1]) / "grok-1-batching.svg")

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from voxpop.weights.grok import Grok
 from voxpop.weights.grok_torch import Floats, Forward
-from voxpop.weights.lessons import Texts
-from voxpop.weights.measuring import InTorch, perplexity, unigram
+from voxpop.weights.making.lessons import Texts
+from voxpop.weights.proving.measuring import InTorch, perplexity, unigram
 from voxpop.weights.tensors import Held, Tensor, quantised
 
 ROUTER_MOST = 3.0

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from voxpop.weights.casting import Q8_0, exact_q8_0, tiles
+from voxpop.weights.formats.mapped import release
+from voxpop.weights.formats.sums import checksum
 from voxpop.weights.grok import EMBEDDING, Grok
-from voxpop.weights.likeness import likeness
-from voxpop.weights.mapped import release
-from voxpop.weights.sums import checksum
+from voxpop.weights.proving.likeness import likeness
 from voxpop.weights.tensors import Packed, Quantised, Source, Tensor, bfloat16, pieces
 
 # The error of one value of a float type: relative, and absolute below its normal numbers; bf16 may be cut.

@@ -16,10 +16,10 @@ import orjson
 from numpy.typing import NDArray
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights import pickles, pickling
+from voxpop.weights.formats import pickles, pickling
+from voxpop.weights.formats.journal import Journal, settle
+from voxpop.weights.formats.sums import checksum
 from voxpop.weights.grok import EMBEDDING, FINAL_NORM, GROK_1, Grok, Spec
-from voxpop.weights.journal import Journal, settle
-from voxpop.weights.sums import checksum
 from voxpop.weights.tensors import Hollow, Quantised, Tensor, bfloat16, float32, pieces, quantised
 
 FOLDER, SIZES = "ckpt-0", "voxpop.json"

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from voxpop.weights.gguf_grok import GgufSource
-from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.formats.gguf_grok import GgufSource
+from voxpop.weights.formats.gguf_keys import Pieces
+from voxpop.weights.formats.tokenizer import beside, opened
 from voxpop.weights.tensors import Source
-from voxpop.weights.tokenizer import beside, opened
 
 
 def same_words(found: Source, path: Path, due: Source, source: Path) -> tuple[str, list[str]]:

@@ -6,13 +6,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from voxpop.weights import plan_making
-from voxpop.weights.advising import Budget, Row, Work, best, ceiling, hourly, row, rows
-from voxpop.weights.formats import format_named, formats, published_size, sizes
 from voxpop.weights.grok import GROK_1
-from voxpop.weights.machine import Machine, described
-from voxpop.weights.plan_text import answer, figure, span
-from voxpop.weights.planning import (
+from voxpop.weights.planning import asked as plan_making
+from voxpop.weights.planning.advising import Budget, Row, Work, best, ceiling, hourly, row, rows
+from voxpop.weights.planning.machine import Machine, described
+from voxpop.weights.planning.placing import (
     CEILING,
     PROMPT_TOKENS,
     Case,
@@ -24,8 +22,10 @@ from voxpop.weights.planning import (
     token_bytes,
     touched,
 )
-from voxpop.weights.programs import Program, programs
-from voxpop.weights.published import Computed, Figure, computed, others, published
+from voxpop.weights.planning.programs import Program, programs
+from voxpop.weights.planning.published import Computed, Figure, computed, others, published
+from voxpop.weights.planning.sizes import format_named, formats, published_size, sizes
+from voxpop.weights.planning.text import answer, figure, span
 
 LLAMA, SGLANG = programs()[0], programs()[1]
 _SHOWN = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxpop.errors import UsageError
-from voxpop.weights import xai
+from voxpop.weights.formats import xai
 from voxpop.weights.tensors import Source
 
 Tell = Callable[[int, int], None]
@@ -21,13 +21,13 @@ class Format:
 
 
 def _safetensors(path: Path) -> Source:
-    from voxpop.weights.hf import FolderSource
+    from voxpop.weights.formats.hf import FolderSource
 
     return FolderSource(path)
 
 
 def _gguf(path: Path) -> Source:
-    from voxpop.weights.gguf_grok import GgufSource
+    from voxpop.weights.formats.gguf_grok import GgufSource
 
     return GgufSource(path)
 

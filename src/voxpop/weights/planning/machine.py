@@ -230,4 +230,4 @@ def _price(row: Mapping[str, Any] | None) -> Price | None:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files("voxpop.weights") / "hardware.toml").read_text("utf-8"))
+    return tomllib.loads((files("voxpop.weights.planning") / "hardware.toml").read_text("utf-8"))

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from voxpop.weights.machine import GIB, described
+from voxpop.weights.planning.machine import GIB, described
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +79,4 @@ def others() -> tuple[Other, ...]:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files("voxpop.weights") / "published.toml").read_text("utf-8"))
+    return tomllib.loads((files("voxpop.weights.planning") / "published.toml").read_text("utf-8"))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from voxpop.engines.gguf_bounded import Bounded
 from voxpop.errors import VoxpopError
-from voxpop.weights.gguf_keys import (
+from voxpop.weights.formats.gguf_keys import (
     ARCHITECTURE,
     ROW_GROUPS,
     Pieces,
@@ -33,9 +33,9 @@ from voxpop.weights.gguf_keys import (
     other_name,
     shape_of,
 )
+from voxpop.weights.formats.journal import Journal, settle
+from voxpop.weights.formats.mapped import release
 from voxpop.weights.grok import Grok, Spec
-from voxpop.weights.journal import Journal, settle
-from voxpop.weights.mapped import release
 from voxpop.weights.mixes import ALIGNMENT, Mix, bytes_of, type_of
 from voxpop.weights.quantise import Count, number, packed_rows, size_of_rows
 from voxpop.weights.tensors import Packed, Tensor, pieces

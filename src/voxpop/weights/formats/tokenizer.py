@@ -14,9 +14,9 @@ import sentencepiece
 
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.regular import regular
-from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.formats.gguf_keys import Pieces
+from voxpop.weights.formats.spm_file import SIZE_MAX, pieces_of
 from voxpop.weights.grok import Grok
-from voxpop.weights.spm_file import SIZE_MAX, pieces_of
 
 FILE, TEMPLATE = "tokenizer.model", "chat_template.jinja"
 _TEMPLATE_MOST = 1 << 16  # bytes

@@ -15,9 +15,9 @@ from importlib.resources import files
 from math import inf, log
 from typing import Any, Literal
 
-from voxpop.weights.formats import Format, Sizes, expert_types, sizes
 from voxpop.weights.grok import Grok
-from voxpop.weights.machine import Machine
+from voxpop.weights.planning.machine import Machine
+from voxpop.weights.planning.sizes import Format, Sizes, expert_types, sizes
 
 Split = Literal["layers", "tensors"]  # several GPUs: one after another (llama.cpp), or all at once (vLLM, SGLang)
 PROMPT_TOKENS = 512  # of a prompt that are computed at once
@@ -267,7 +267,7 @@ def shares(machine: Machine) -> tuple[Shares, Shares, Shares]:
 @cache
 def calibration() -> Mapping[str, Any]:
     """The coefficients, and how they were found."""
-    return tomllib.loads((files("voxpop.weights") / "calibration.toml").read_text("utf-8"))
+    return tomllib.loads((files("voxpop.weights.planning") / "calibration.toml").read_text("utf-8"))
 
 
 @cache

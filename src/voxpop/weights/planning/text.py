@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from textwrap import wrap
 
-from voxpop.weights.advising import Band, Budget, Estimate, Row, Work, hourly
 from voxpop.weights.grok import Grok
-from voxpop.weights.machine import GIB, Machine
-from voxpop.weights.planning import cache_bytes, calibration, shares
-from voxpop.weights.programs import Program, command, making, programs, released
+from voxpop.weights.planning.advising import Band, Budget, Estimate, Row, Work, hourly
+from voxpop.weights.planning.machine import GIB, Machine
+from voxpop.weights.planning.placing import cache_bytes, calibration, shares
+from voxpop.weights.planning.programs import Program, command, making, programs, released
 
 Elsewhere = tuple[Machine, Row] | None
 _WIDE = 116

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from voxpop.errors import UsageError, VoxpopError
-from voxpop.weights.tokenizer import FILE, GROK_1_SHA256, GROK_1_SIZE
+from voxpop.weights.formats.tokenizer import FILE, GROK_1_SHA256, GROK_1_SIZE
 
 URL = f"https://raw.githubusercontent.com/xai-org/grok-1/main/{FILE}"
 VARIABLE = "VOXPOP_GROK1_TOKENIZER_URL"

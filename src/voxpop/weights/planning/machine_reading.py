@@ -19,7 +19,7 @@ from pathlib import Path
 
 import orjson
 
-from voxpop.weights.machine import Gpu, Machine, gpu_named
+from voxpop.weights.planning.machine import Gpu, Machine, gpu_named
 
 _TOOL_S = 5.0
 _ROUNDS, _ROUND_S = 3, 0.25

@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from voxpop.errors import VoxpopError
-from voxpop.weights import xai
+from voxpop.weights.formats import xai
+from voxpop.weights.formats.mapped import nbytes
+from voxpop.weights.formats.opening import FORMATS, Tell, format_of, opened
 from voxpop.weights.grok import GROK_1, Grok, Spec
-from voxpop.weights.mapped import nbytes
-from voxpop.weights.opening import FORMATS, Tell, format_of, opened
 from voxpop.weights.tensors import Packed, Quantised, Source, Tensor
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from voxpop.errors import UsageError
+from voxpop.weights.formats.mapped import release
 from voxpop.weights.grok import Grok
 from voxpop.weights.grok_torch import Forward
-from voxpop.weights.mapped import release
 from voxpop.weights.tensors import Source
 
 _TOKENS = 32

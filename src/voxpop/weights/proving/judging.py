@@ -11,15 +11,15 @@ from typing import Any
 
 from voxpop.errors import UsageError
 from voxpop.weights.converting import Pace
-from voxpop.weights.gguf_grok import GgufSource
+from voxpop.weights.formats.gguf_grok import GgufSource
+from voxpop.weights.formats.mapped import nbytes
+from voxpop.weights.formats.opening import opened
+from voxpop.weights.formats.sums import read_manifest
 from voxpop.weights.grok import Grok
-from voxpop.weights.mapped import nbytes
-from voxpop.weights.opening import opened
-from voxpop.weights.parity import Agreement, agreements, sampled
-from voxpop.weights.same_words import same_words
-from voxpop.weights.sums import read_manifest
+from voxpop.weights.proving.parity import Agreement, agreements, sampled
+from voxpop.weights.proving.same_words import same_words
+from voxpop.weights.proving.verifying import Finding, differing, verify
 from voxpop.weights.tensors import Source
-from voxpop.weights.verifying import Finding, differing, verify
 
 # A layer's outputs were at most four times as far off as its matrices, on weights made to be strict.
 _TIMES = 6.0

@@ -151,4 +151,4 @@ def _format(row: dict[str, Any]) -> Format:
 
 @cache
 def _data() -> dict[str, Any]:
-    return tomllib.loads((files("voxpop.weights") / "formats.toml").read_text("utf-8"))
+    return tomllib.loads((files("voxpop.weights.planning") / "formats.toml").read_text("utf-8"))

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from voxpop.errors import UsageError, VoxpopError
 from voxpop.regular import regular
 from voxpop.weights.casting import Type, ahead, stored
+from voxpop.weights.formats.journal import Journal
+from voxpop.weights.formats.layouts import HEAD, Layout, grok_of, recognised
+from voxpop.weights.formats.mapped import release
+from voxpop.weights.formats.safetensors_file import DTYPES, Entry, SafetensorsFile, header, parsed, placed
 from voxpop.weights.grok import EMBEDDING, Grok, Spec
-from voxpop.weights.journal import Journal
-from voxpop.weights.layouts import HEAD, Layout, grok_of, recognised
-from voxpop.weights.mapped import release
-from voxpop.weights.safetensors_file import DTYPES, Entry, SafetensorsFile, header, parsed, placed
 from voxpop.weights.tensors import Tensor, pieces
 
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from voxpop.errors import VoxpopError
-from voxpop.weights.gguf_keys import Pieces
+from voxpop.weights.formats.gguf_keys import Pieces
 
 SIZE_MAX = 32 << 20  # Grok-1's has 2.2 MB
 PIECES_MAX = 1 << 20

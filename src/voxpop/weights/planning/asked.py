@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from voxpop.errors import UsageError
-from voxpop.weights.advising import Row, Work, best, budget_of, cheapest, hourly, rows
-from voxpop.weights.formats import format_named, formats
 from voxpop.weights.grok import GROK_1, Grok, scaled
-from voxpop.weights.machine import changed, described, machine_named
-from voxpop.weights.machine_reading import this_machine
-from voxpop.weights.plan_text import Plan, steps, verdict
-from voxpop.weights.planning import cache_bytes, calibration
-from voxpop.weights.programs import command, programs
+from voxpop.weights.planning.advising import Row, Work, best, budget_of, cheapest, hourly, rows
+from voxpop.weights.planning.machine import changed, described, machine_named
+from voxpop.weights.planning.machine_reading import this_machine
+from voxpop.weights.planning.placing import cache_bytes, calibration
+from voxpop.weights.planning.programs import command, programs
+from voxpop.weights.planning.sizes import format_named, formats
+from voxpop.weights.planning.text import Plan, steps, verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def shape_of(model: str) -> tuple[str, Grok]:
         raise UsageError(
             f"There is no model {model!r}.", "Take grok-1, scaled-1 to scaled-8, or a checkpoint's path."
         )
-    from voxpop.weights.opening import opened
+    from voxpop.weights.formats.opening import opened
 
     return path.name, opened(path).shape
 

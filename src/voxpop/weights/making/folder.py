@@ -11,11 +11,11 @@ from pathlib import Path
 import orjson
 
 from voxpop.errors import UsageError
-from voxpop.weights.lessons import CHAT, Texts, divided, framed
-from voxpop.weights.making import Recipe, Report, Step, taught
+from voxpop.weights.formats.tokenizer import FILE, TEMPLATE, Tokenizer, trained
+from voxpop.weights.formats.xai import FOLDER, XaiSink
+from voxpop.weights.making.lessons import CHAT, Texts, divided, framed
+from voxpop.weights.making.model import Recipe, Report, Step, taught
 from voxpop.weights.tensors import Source
-from voxpop.weights.tokenizer import FILE, TEMPLATE, Tokenizer, trained
-from voxpop.weights.xai import FOLDER, XaiSink
 
 RECORD = "made.json"
 _FRAMES = 2000
