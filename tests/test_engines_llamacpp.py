@@ -1,7 +1,6 @@
 """llama.cpp through its C interface: what it computes, what it holds, and what is refused before it can crash."""
 
 import ctypes
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ pytest.importorskip("ml_dtypes", reason="the extra voxpop[weights] is not instal
 from grok_files import TINY, tiny
 from voxpop.engines import llama_library
 from voxpop.engines.llama_library import library
-from voxpop.engines.llamacpp import LlamaModel, physical_cores
+from voxpop.engines.llamacpp import LlamaModel
 from voxpop.errors import UsageError, VoxpopError
 
 NEAR = 2e-4  # of logits of some units: one token at a time rounds in another order than many
@@ -181,7 +180,3 @@ def test_a_batch_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(get, "restype", Shifted)
     with pytest.raises(VoxpopError, match="llama_batch"):
         llama_library._check(library())
-
-
-def test_a_core_is_counted_once() -> None:
-    assert 1 <= physical_cores() <= len(os.sched_getaffinity(0))

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "voxpop"
 ORDER = """
-errors regular times
+cores errors regular times
 posts text tracing logs schemas apart
 inert
 messages questions voices

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voxpop.cores import cores_of
 from voxpop.errors import UsageError
 from voxpop.weights.planning.machine import GIB, Machine, changed, described, machine_named
 from voxpop.weights.planning.machine_reading import (
     amd,
     asked,
-    cores_of,
     disk_rate,
     instructions,
     memory_of,
@@ -57,6 +57,10 @@ def test_cores_are_counted_once_however_many_threads(tmp_path: Path) -> None:
 def test_a_quota_of_a_control_group_counts(tmp_path: Path) -> None:
     assert cores_of(tree(tmp_path, processors(1, 8, 2) | {"sys/fs/cgroup/cpu.max": "250000 100000\n"})) == (3, 1)
     assert cores_of(tree(tmp_path, {"sys/fs/cgroup/cpu.max": "max 100000\n"})) == (8, 1)
+
+
+def test_this_process_has_no_more_cores_than_it_may_use() -> None:
+    assert 1 <= cores_of()[0] <= len(os.sched_getaffinity(0))
 
 
 def test_memory_is_what_is_available_or_what_the_group_leaves(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
+from voxpop.cores import cores_of
 from voxpop.engines.llama_library import PROGRESS, SAID, Batch, library
 from voxpop.errors import UsageError, VoxpopError
 
@@ -20,7 +21,6 @@ _KV = {"f32": 0, "f16": 1}
 _BATCH = 512
 _MOST_SEQUENCES = 256
 _NONE, _MMAP = 0, 1
-_TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 class LlamaModel:
@@ -49,7 +49,7 @@ class LlamaModel:
         self._library = library()
         self._model = self._loaded(path, gpu_layers, progress, planned)
         self._free_model = finalize(self, self._library.llama_model_free, self._model)
-        self._context = self._made(path, context, sequences, threads or physical_cores(), kv)
+        self._context = self._made(path, context, sequences, threads or cores_of()[0], kv)
         self._free_context = finalize(self, self._library.llama_free, self._context)
         self._memory = self._library.llama_get_memory(self._context)
         self.context, self._sequences = context, sequences
@@ -218,20 +218,6 @@ class _Rooms:
         self._wanted[:count] = np.arange(count) >= silent
         arrays = (self._places, self._counts, self._sequences, self._wanted)
         return Batch(count, self._tokens.ctypes.data, None, *(a.ctypes.data for a in arrays))
-
-
-def physical_cores() -> int:
-    """The cores that this process may use, each counted once however many threads it runs."""
-    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    siblings = {_siblings(number) for number in mine}
-    return max(1, len(siblings))
-
-
-def _siblings(number: int) -> str:
-    try:
-        return (_TOPOLOGY / f"cpu{number}/topology/thread_siblings_list").read_text("ascii").strip()
-    except OSError:
-        return str(number)
 
 
 def _failed(status: int, length: int, context: int) -> VoxpopError:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import orjson
 
+from voxpop.cores import cores_of
 from voxpop.weights.planning.machine import Gpu, Machine, gpu_named
 
 _TOOL_S = 5.0
@@ -90,23 +91,6 @@ def memory_of(root: Path) -> int:
         if limit and limit < 1 << 60:
             available = min(available, max(0, limit - _number(_text(used))))
     return available
-
-
-def cores_of(root: Path) -> tuple[int, int]:
-    """Physical cores that this process may use, and sockets; a quota of a control group counts."""
-    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    found: set[tuple[str, str]] = set()
-    for folder in sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*")):
-        if root == Path("/") and int(folder.name[3:]) not in mine:
-            continue
-        core = _text(folder / "topology/core_id").strip()
-        if core:
-            found.add((_text(folder / "topology/physical_package_id").strip(), core))
-    cores = len(found) or len(mine)
-    quota = _text(root / "sys/fs/cgroup/cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit() and int(quota[1]):
-        cores = max(1, min(cores, -(-int(quota[0]) // int(quota[1]))))
-    return cores, max(1, len({package for package, _ in found}))
 
 
 def instructions(root: Path) -> tuple[str, ...]:
