@@ -1,11 +1,12 @@
 """What every command shares: its options, its config, and how it fails; it runs nothing of its own."""
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
@@ -42,8 +43,9 @@ def runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     @wraps(work)
     def command(*args: Any, **kwargs: Any) -> None:
         before = {number: signal.getsignal(number) for number in _ENDING}
+        asked: list[float] = []
         try:
-            asyncio.run(_stoppable(work(*args, **kwargs)))
+            asyncio.run(_stoppable(work(*args, **kwargs), asked))
         except VoxpopError as error:
             _fail(error, bool(kwargs.get("as_json")))
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -51,20 +53,27 @@ def runs(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
-            with suppress(ValueError):  # only the main thread has signals
-                for number, was in before.items():
-                    signal.signal(number, was)
+            if asked:  # one more, while Python ends, must not make another exit code of ours
+                atexit.register(_answered_by, dict.fromkeys(_ENDING, signal.SIG_IGN))
+            else:
+                _answered_by(before)
 
     return command
 
 
-async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
+def _answered_by(ways: Mapping[signal.Signals, Any]) -> None:
+    with suppress(ValueError):  # only the main thread has signals
+        for number, way in ways.items():
+            signal.signal(number, way)
+
+
+async def _stoppable(work: Coroutine[Any, Any, None], asked: list[float]) -> None:
     """The first signal cancels the work, which then closes what it has open; a second must not break that off.
 
-    One that comes later ends the program at once: somebody does not want to wait. The store stands that.
+    One that comes later ends the program at once: somebody does not want to wait. The store stands that. `asked`
+    is told when the first came.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    asked: list[float] = []
 
     def stop(*_: object) -> None:
         if asked and time.monotonic() - asked[0] > _PATIENCE_S:
@@ -73,9 +82,7 @@ async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
             asked.append(time.monotonic())
             loop.call_soon_threadsafe(task.cancel)
 
-    with suppress(ValueError):
-        for number in _ENDING:
-            signal.signal(number, stop)
+    _answered_by(dict.fromkeys(_ENDING, stop))
     await work
 
 
