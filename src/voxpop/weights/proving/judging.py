@@ -72,8 +72,8 @@ class Report:
         for agreement, allowed in self.agreements:
             mark = "" if agreement.error <= allowed else "  WRONG"
             lines.append(
-                f"  {agreement.part:<10} off by {agreement.error:.2g}, worst token {agreement.worst:.2g},"
-                f" allowed {allowed:.2g}{mark}"
+                f"  {agreement.part:<10} off by {agreement.error:.2g} (the middle token), allowed {allowed:.2g};"
+                f" the worst token {agreement.worst:.2g}{mark}"
             )
         return "\n".join([*lines, self._verdict()])
 
