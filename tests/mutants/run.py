@@ -77,7 +77,11 @@ def patches() -> dict[str, Path]:
 
 
 def main(wanted: list[str]) -> int:
-    mutants = [read(path) for number, path in patches().items() if not wanted or number in wanted]
+    known = patches()
+    if unknown := [number for number in wanted if number not in known]:
+        print(f"No mutant has the number {', '.join(unknown)}. Give numbers, as in: run.py 530 531")
+        return 2
+    mutants = [read(path) for number, path in known.items() if not wanted or number in wanted]
     tests = tuple(sorted({test for mutant in mutants for test in mutant.tests}))
     with tempfile.TemporaryDirectory() as temporary:
         copy(Path(temporary))
